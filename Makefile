@@ -1,0 +1,242 @@
+# connectd. `make help` lists the targets; V=1 shows commands; B=dir builds
+# elsewhere; CC, CFLAGS, CPPFLAGS, LDFLAGS from outside are respected.
+VERSION = 0.1.0
+SOVERSION = 0
+
+B ?= build
+prefix ?= /usr/local
+exec_prefix ?= $(prefix)
+bindir ?= $(prefix)/bin
+sbindir ?= $(prefix)/sbin
+includedir ?= $(prefix)/include
+mandir ?= $(prefix)/share/man
+docdir ?= $(prefix)/share/doc/connectd
+sysconfdir ?= $(if $(filter /usr,$(prefix)),/etc,$(prefix)/etc)
+multiarch := $(shell $(CC) -print-multiarch 2>/dev/null)
+libdir ?= $(prefix)/lib$(if $(filter /usr,$(prefix)),$(if $(multiarch),/$(multiarch)))
+unitdir ?= $(if $(filter /usr,$(prefix)),/lib,$(prefix)/lib)/systemd/system
+sysusersdir ?= $(prefix)/lib/sysusers.d
+
+CFLAGS ?= -O2 -g
+WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition -Wpointer-arith \
+	-Wcast-qual -Wwrite-strings -Wvla -Wundef -Wformat=2 -Wimplicit-fallthrough -Wredundant-decls -Werror
+STD = -std=c11 -D_GNU_SOURCE
+INC = -Icommon -Idaemon -Iclient-lib -I$(B)/gen
+ALL_CFLAGS = $(STD) $(WARN) -fno-common -fstack-protector-strong $(SANITIZE) $(CFLAGS)
+ALL_CPPFLAGS = $(INC) -DCONNECTD_VERSION='"$(VERSION)"' -DCONNECTD_SYSCONFDIR='"$(sysconfdir)"' $(PLANT) $(CPPFLAGS)
+ALL_LDFLAGS = $(SANITIZE) -Wl,-z,relro,-z,now $(LDFLAGS)
+Q = $(if $(V),,@)
+say = $(if $(V),,@echo "  $(1)	$(patsubst $(B)/%,%,$(2))")
+
+PROTOC_C ?= protoc-c
+EVENT_LIBS = -levent_core -levent_extra
+PROTOBUF_LIBS = -lprotobuf-c
+CHECK_LIBS = -lcheck -lsubunit -lm -lrt -lpthread
+
+# ------------------------------------------------------------------ sources
+COMMON_SRC := $(wildcard common/*.c)
+DAEMON_SRC := $(filter-out daemon/main.c,$(wildcard daemon/*.c))
+# The four doors: the simulator brings its own.
+DOOR_SRC := $(wildcard daemon/loop.c daemon/task.c daemon/disk.c daemon/transport.c daemon/transport_*.c daemon/socket.c daemon/service.c)
+CORE_SRC := $(filter-out $(DOOR_SRC),$(DAEMON_SRC))
+LIB_SRC := $(wildcard client-lib/*.c)
+LIB_DOOR_SRC := client-lib/io.c
+TOOL_SRC := $(wildcard tools/*.c)
+EXAMPLES := $(patsubst examples/%.c,%,$(wildcard examples/*.c))
+UNIT := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
+TESTLIB_SRC := $(wildcard tests/lib/*.c)
+DAEMON_TESTS := $(patsubst tests/daemon/%.c,%,$(wildcard tests/daemon/t_*.c))
+TRANSPORT_SRC := $(wildcard tests/transport/*.c)
+SIM_SRC := $(wildcard tests/sim/*.c)
+FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+
+obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
+
+.DEFAULT_GOAL := all
+.PHONY: all check check-unit check-daemon check-asan check-valgrind quickstart sim sim-plants fuzz lint install uninstall clean deps help
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: $(B)/connectd $(B)/connectctl $(B)/libconnectd.so $(B)/libconnectd.a $(EXAMPLES:%=$(B)/examples/%)
+
+help:
+	@echo "make                build daemon, tool, library, examples into $(B)/"
+	@echo "make quickstart     two daemons on loopback pass messages; leaves nothing behind"
+	@echo "make check          install what is missing, build, run all tests"
+	@echo "make check-asan     the same under AddressSanitizer, UBSan, LeakSanitizer"
+	@echo "make check-valgrind unit tests under valgrind"
+	@echo "make sim SECONDS=n | SEEDS=n | SEED=n   the simulator; a seed replays exactly"
+	@echo "make sim-plants     every planted fault must be found within 5000 seeds"
+	@echo "make fuzz SECONDS=n run each fuzz target that long"
+	@echo "make lint           formatting, layers, man pages, shell"
+	@echo "make install        DESTDIR= prefix=$(prefix)"
+
+# ---------------------------------------------------------------- generated
+$(B)/gen/%.pb-c.c $(B)/gen/%.pb-c.h: proto/%.proto
+	$(call say,PROTOC,$@)
+	$(Q)mkdir -p $(B)/gen && $(PROTOC_C) --proto_path=proto --c_out=$(B)/gen $<
+$(B)/gen/%.pb-c.c $(B)/gen/%.pb-c.h: examples/%.proto
+	$(call say,PROTOC,$@)
+	$(Q)mkdir -p $(B)/gen && $(PROTOC_C) --proto_path=examples --c_out=$(B)/gen $<
+GEN_H := $(patsubst proto/%.proto,$(B)/gen/%.pb-c.h,$(wildcard proto/*.proto)) \
+	$(patsubst examples/%.proto,$(B)/gen/%.pb-c.h,$(wildcard examples/*.proto))
+
+# Generated code is not held to our warnings.
+$(B)/obj/gen/%.o: $(B)/gen/%.c
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D) && $(CC) $(STD) $(SANITIZE) $(CFLAGS) -I$(B)/gen -fPIC -c -o $@ $<
+$(B)/obj/%.o: %.c | $(GEN_H)
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(if $(filter common/% client-lib/%,$<),-fPIC -fvisibility=hidden) \
+		$(if $(filter tests/%,$<),-Itests/lib -Itests/sim -Itests/transport) -MMD -MP -c -o $@ $<
+-include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
+
+# ------------------------------------------------------------------ outputs
+link = $(call say,LD,$@)
+dolink = $(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(filter %.o %.a,$^)
+
+DAEMON_OBJ = $(call obj,$(COMMON_SRC) $(DAEMON_SRC)) $(B)/obj/gen/admin.pb-c.o
+DAEMON_LIBS = $(EVENT_LIBS) $(PROTOBUF_LIBS) -linih -lpthread
+
+$(B)/connectd: $(DAEMON_OBJ) $(B)/obj/daemon/main.o
+	$(link)
+	$(dolink) $(DAEMON_LIBS)
+
+LIB_OBJ = $(call obj,$(LIB_SRC) $(COMMON_SRC))
+$(B)/libconnectd.a: $(LIB_OBJ)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && ld -r -o $(B)/libconnectd.o $^ && objcopy --localize-hidden $(B)/libconnectd.o && $(AR) rcs $@ $(B)/libconnectd.o
+$(B)/libconnectd.so.$(SOVERSION): $(LIB_OBJ) client-lib/connectd.map
+	$(link)
+	$(Q)$(CC) $(ALL_CFLAGS) -shared $(ALL_LDFLAGS) -Wl,-soname,libconnectd.so.$(SOVERSION) -Wl,--version-script,client-lib/connectd.map \
+		-o $@ $(LIB_OBJ) $(PROTOBUF_LIBS)
+$(B)/libconnectd.so: $(B)/libconnectd.so.$(SOVERSION)
+	$(Q)ln -sf libconnectd.so.$(SOVERSION) $@
+
+$(B)/connectctl: $(call obj,$(TOOL_SRC) $(COMMON_SRC)) $(B)/obj/gen/admin.pb-c.o $(B)/libconnectd.a
+	$(link)
+	$(dolink) $(PROTOBUF_LIBS)
+
+EXAMPLE_PB = $(patsubst examples/%.proto,$(B)/obj/gen/%.pb-c.o,$(wildcard examples/*.proto))
+$(B)/examples/%: $(B)/obj/examples/%.o $(EXAMPLE_PB) $(B)/libconnectd.a
+	$(link)
+	$(dolink) $(PROTOBUF_LIBS) $(if $(findstring libevent,$*),-levent_core)
+
+# -------------------------------------------------------------------- tests
+# A unit test links only its module and what that may know (style.md).
+include tests/unit/deps.mk
+
+define unit_rule
+$(B)/tests/$(1): $(B)/obj/tests/unit/$(1).o $(patsubst gen/%,$(B)/obj/gen/%.o,$(filter gen/%,$(DEPS_$(1)))) $(patsubst %,$(B)/obj/%.o,$(filter-out gen/%,$(DEPS_$(1))))
+	$$(link)
+	$$(dolink) $(LIBS_$(1)) $(CHECK_LIBS)
+endef
+$(foreach t,$(UNIT),$(eval $(call unit_rule,$(t))))
+
+$(B)/tests/transport: $(call obj,$(TRANSPORT_SRC) $(DOOR_TEST_SRC) $(COMMON_SRC))
+	$(link)
+	$(dolink) $(EVENT_LIBS) $(CHECK_LIBS)
+
+$(B)/tests/t_%: $(B)/obj/tests/daemon/t_%.o $(call obj,$(TESTLIB_SRC) $(COMMON_SRC)) $(B)/obj/gen/admin.pb-c.o $(B)/libconnectd.a
+	$(link)
+	$(dolink) $(PROTOBUF_LIBS) $(EVENT_LIBS) $(CHECK_LIBS)
+
+UNIT_BIN = $(UNIT:%=$(B)/tests/%)
+TRANSPORT_BIN = $(if $(TRANSPORT_SRC),$(B)/tests/transport)
+DAEMON_TEST_BIN = $(DAEMON_TESTS:%=$(B)/tests/%)
+SHELL_TESTS := $(wildcard tests/install/*.sh tests/systemd/*.sh)
+
+check: deps-check
+	$(Q)$(MAKE) --no-print-directory check-run
+
+.PHONY: check-run deps-check deps-build
+check-run: all $(UNIT_BIN) $(TRANSPORT_BIN) $(DAEMON_TEST_BIN) $(if $(SIM_SRC),$(B)/sim)
+	$(Q)B=$(B) tests/lib/run $(UNIT_BIN) $(TRANSPORT_BIN) $(DAEMON_TEST_BIN) $(if $(SIM_SRC),"$(B)/sim --seeds 200") $(if $(NO_SHELL_TESTS),,$(SHELL_TESTS))
+
+check-unit: $(UNIT_BIN) $(TRANSPORT_BIN)
+	$(Q)B=$(B) tests/lib/run $(UNIT_BIN) $(TRANSPORT_BIN)
+check-daemon: all $(DAEMON_TEST_BIN)
+	$(Q)B=$(B) tests/lib/run $(DAEMON_TEST_BIN)
+
+ASAN = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+check-asan: deps-check
+	$(Q)$(MAKE) --no-print-directory B=$(B)/asan SANITIZE="$(ASAN)" CFLAGS="-O1 -g" NO_SHELL_TESTS=1 check-run
+
+check-valgrind: $(UNIT_BIN)
+	$(Q)B=$(B) tests/lib/run $(UNIT_BIN:%="valgrind -q --error-exitcode=99 --leak-check=full --child-silent-after-fork=yes %")
+
+deps-build:
+	$(Q).ci/deps build
+deps-check:
+	$(Q).ci/deps check
+deps: deps-check
+
+quickstart: deps-build
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)B=$(B) examples/quickstart.sh
+
+# --------------------------------------------------------------- simulator
+# The real core and library on virtual doors; planted faults are separate builds.
+$(B)/sim: $(call obj,$(SIM_SRC) $(COMMON_SRC) $(CORE_SRC) $(filter-out $(LIB_DOOR_SRC),$(LIB_SRC))) $(B)/obj/gen/admin.pb-c.o
+	$(link)
+	$(dolink) $(PROTOBUF_LIBS) -linih -lpthread
+
+sim: $(B)/sim
+	$(Q)$(B)/sim $(if $(SEED),--seed $(SEED),$(if $(SEEDS),--seeds $(SEEDS),--seconds $(or $(SECONDS),10)))
+
+PLANTS = NO_DEDUP NUMBER_REUSED GAP_IS_LOSS REJECT_LOST CREDIT_LEAK TWO_SESSIONS
+sim-plants: $(PLANTS:%=sim-plant-%)
+sim-plant-%:
+	$(Q)$(MAKE) --no-print-directory B=$(B)/plant/$* PLANT=-DPLANT_$* $(B)/plant/$*/sim
+	$(Q)$(B)/plant/$*/sim --expect-violation --seeds 5000 --label $*
+
+# -------------------------------------------------------------------- fuzz
+FUZZ_CC ?= clang
+FUZZ_FLAGS = -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
+fuzz:
+	$(Q)$(MAKE) --no-print-directory B=$(B)/fuzz CC=$(FUZZ_CC) SANITIZE="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all" CFLAGS="-O1 -g" fuzz-run
+.PHONY: fuzz-run
+$(B)/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(call obj,$(COMMON_SRC))
+	$(link)
+	$(Q)mkdir -p $(@D) && $(CC) $(FUZZ_FLAGS) $(ALL_LDFLAGS) -o $@ $^
+fuzz-run: $(FUZZERS:%=$(B)/%)
+	$(Q)for f in $(FUZZERS); do mkdir -p $(B)/corpus/$$f; \
+		echo "== $$f"; $(B)/$$f -max_total_time=$(or $(SECONDS),10) -print_final_stats=0 -verbosity=0 -max_len=8192 \
+		$(B)/corpus/$$f $$(test -d tests/fuzz/seeds/$$f && echo tests/fuzz/seeds/$$f) || exit 1; done; echo "fuzz: $(words $(FUZZERS)) targets, no findings"
+
+# -------------------------------------------------------------------- lint
+lint:
+	$(Q)tests/lib/lint
+
+# ----------------------------------------------------------------- install
+INSTALL ?= install
+install: all
+	$(INSTALL) -d $(DESTDIR)$(sbindir) $(DESTDIR)$(bindir) $(DESTDIR)$(libdir)/pkgconfig $(DESTDIR)$(includedir)/connectd \
+		$(DESTDIR)$(mandir)/man3 $(DESTDIR)$(mandir)/man5 $(DESTDIR)$(mandir)/man7 $(DESTDIR)$(mandir)/man8 \
+		$(DESTDIR)$(docdir) $(DESTDIR)$(unitdir) $(DESTDIR)$(sysusersdir) $(DESTDIR)$(sysconfdir)/connectd
+	$(INSTALL) -m 755 $(B)/connectd $(DESTDIR)$(sbindir)/
+	$(INSTALL) -m 755 $(B)/connectctl $(DESTDIR)$(bindir)/
+	$(INSTALL) -m 644 $(B)/libconnectd.so.$(SOVERSION) $(DESTDIR)$(libdir)/
+	ln -sf libconnectd.so.$(SOVERSION) $(DESTDIR)$(libdir)/libconnectd.so
+	$(INSTALL) -m 644 $(B)/libconnectd.a $(DESTDIR)$(libdir)/
+	$(INSTALL) -m 644 client-lib/connectd.h $(DESTDIR)$(includedir)/
+	$(INSTALL) -m 644 client-lib/adapters/libevent.h $(DESTDIR)$(includedir)/connectd/
+	sed -e 's|@prefix@|$(prefix)|;s|@libdir@|$(libdir)|;s|@includedir@|$(includedir)|;s|@VERSION@|$(VERSION)|' \
+		client-lib/connectd.pc.in >$(DESTDIR)$(libdir)/pkgconfig/connectd.pc
+	$(INSTALL) -m 644 docs/*.3 $(DESTDIR)$(mandir)/man3/
+	$(INSTALL) -m 644 docs/*.5 $(DESTDIR)$(mandir)/man5/
+	$(INSTALL) -m 644 docs/*.7 $(DESTDIR)$(mandir)/man7/
+	$(INSTALL) -m 644 docs/*.8 $(DESTDIR)$(mandir)/man8/
+	sed -e 's|@sbindir@|$(sbindir)|;s|@bindir@|$(bindir)|;s|@sysconfdir@|$(sysconfdir)|' systemd/connectd.service.in >$(DESTDIR)$(unitdir)/connectd.service
+	$(INSTALL) -m 644 systemd/connectd.sysusers $(DESTDIR)$(sysusersdir)/connectd.conf
+	$(INSTALL) -m 644 conf/connectd.conf proto/connectd.proto $(DESTDIR)$(docdir)/
+
+uninstall:
+	rm -f $(DESTDIR)$(sbindir)/connectd $(DESTDIR)$(bindir)/connectctl $(DESTDIR)$(libdir)/libconnectd.* \
+		$(DESTDIR)$(libdir)/pkgconfig/connectd.pc $(DESTDIR)$(includedir)/connectd.h $(DESTDIR)$(includedir)/connectd/libevent.h \
+		$(DESTDIR)$(mandir)/man?/connectd.8 $(DESTDIR)$(mandir)/man?/connectctl.8 $(DESTDIR)$(mandir)/man?/connectd.conf.5 \
+		$(DESTDIR)$(mandir)/man?/libconnectd.3 $(DESTDIR)$(mandir)/man?/connectd-protocol.7 \
+		$(DESTDIR)$(unitdir)/connectd.service $(DESTDIR)$(sysusersdir)/connectd.conf
+
+clean:
+	rm -rf $(B)

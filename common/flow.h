@@ -1,0 +1,163 @@
+/*
+ * flow: both ends of a flow as state machines over numbers (protocol.md,
+ * "Flows"). Knows no sessions, queues or messages: it decides what a number
+ * means, and counts credit. No allocation, no I/O, no logging.
+ *
+ * A sender numbers messages rising, gaps allowed. A receiver keeps a mark, the
+ * last number it accepted. Credit is two cumulative counters since OpenFlow;
+ * a message may start while both have something left.
+ */
+#ifndef FLOW_H
+#define FLOW_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* ---------------------------------------------------------------- credit -- */
+
+/* One direction of cumulative credit, the same at both ends. */
+struct credit {
+	uint64_t granted_messages, granted_bytes;
+	uint64_t used_messages, used_bytes;
+};
+
+/* May something start? Both must be positive; a body may overdraw the bytes. */
+static inline bool
+credit_left(const struct credit *c)
+{
+	return c->granted_messages > c->used_messages && c->granted_bytes > c->used_bytes;
+}
+
+static inline void
+credit_use(struct credit *c, uint64_t messages, uint64_t bytes)
+{
+	c->used_messages += messages;
+	c->used_bytes += bytes;
+}
+
+/* Take over a grant; counters never fall. False if they would have. */
+bool credit_grant(struct credit *c, uint64_t messages, uint64_t bytes);
+
+/* -------------------------------------------------------------- receiver -- */
+
+struct flow_in {
+	uint64_t mark;          /* last number accepted; survives sessions */
+	uint64_t confirmed;     /* last number that is as safe as asked */
+	uint64_t last;          /* last number started in this session */
+	uint64_t halted_at;     /* number rejected, waiting for Resume; 0: none */
+	struct credit credit;   /* since OpenFlow */
+	/* A body under way. */
+	uint64_t partial;       /* its number; 0: none */
+	uint64_t partial_total, partial_have;
+	bool partial_discard;   /* of a halted flow or a duplicate: swallow it */
+};
+
+/* What to do with an item. */
+enum flow_verdict {
+	FLOW_ACCEPT,    /* whole: enqueue, then flow_in_accept */
+	FLOW_PART,      /* a chunk to keep; more follows */
+	FLOW_DUPLICATE, /* at or below the mark: confirm, do not store */
+	FLOW_DISCARD,   /* halted: swallow */
+	FLOW_OVERRUN,   /* more than was granted: Close FLOW_CONTROL */
+	FLOW_BROKEN     /* numbers or offsets make no sense: Close PROTOCOL */
+};
+
+/*
+ * A new session opens the flow: what the last session had under way starts
+ * over, but the mark and a partial body stay. The partial's `discard` ends.
+ */
+void flow_in_open(struct flow_in *f);
+
+/*
+ * Judge one item. `total` is the whole body's size, `offset` and `len` the
+ * part here (offset 0 and len == total when whole). Counts credit when the
+ * item starts a message; `regrant` is set to what must be granted again at
+ * once because the message started will not be accepted (bytes may be 0 with
+ * messages 1). For FLOW_PART and FLOW_ACCEPT of a chunked body the caller has
+ * stored nothing yet; partial_have already counts these bytes.
+ */
+enum flow_verdict flow_in_item(struct flow_in *f, uint64_t number, uint64_t total, uint64_t offset, uint64_t len,
+    struct credit *regrant);
+
+/* The caller took number in: the mark moves, a partial ends. */
+void flow_in_accept(struct flow_in *f, uint64_t number);
+
+/* The caller rejected number: halt until Resume. `regrant`: as above. */
+void flow_in_reject(struct flow_in *f, uint64_t number, uint64_t bytes, struct credit *regrant);
+
+/*
+ * Resume(after n). 0, or -EPROTO: after is below the mark's line of sight
+ * (greater than the halted number while halted is fine: the sender skipped).
+ */
+int flow_in_resume(struct flow_in *f, uint64_t after);
+
+/* Abort(number): forget the partial. True if there was one. */
+bool flow_in_abort(struct flow_in *f, uint64_t number);
+
+/* ---------------------------------------------------------------- sender -- */
+
+enum flow_out_state {
+	FLOW_OUT_CLOSED,  /* no session */
+	FLOW_OUT_OPENING, /* OpenFlow sent */
+	FLOW_OUT_OPEN,
+	FLOW_OUT_HALTED,  /* rejected: Resume not sent yet */
+	FLOW_OUT_REFUSED  /* FlowState with a verdict */
+};
+
+struct flow_out {
+	enum flow_out_state state;
+	uint64_t sent;       /* last number whose first byte was sent in this session */
+	uint64_t confirmed;  /* settled up to here */
+	struct credit credit;
+	bool one_at_a_time;  /* after Resume, until a message is accepted */
+	/* A body half sent. */
+	uint64_t partial;    /* its number; 0: none */
+	uint64_t partial_total, partial_sent;
+	bool partial_waits;  /* a large one: until Credit names its number */
+};
+
+/* OpenFlow is being sent. */
+void flow_out_open(struct flow_out *f);
+
+/* The session is gone. */
+void flow_out_close(struct flow_out *f);
+
+/*
+ * FlowState. `sent` becomes accepted: the caller goes on with the first
+ * message behind it; if that is partial_number, flow_out_start continues at
+ * partial_bytes.
+ */
+void flow_out_state(struct flow_out *f, uint64_t accepted, uint64_t confirmed, uint64_t partial_number,
+    uint64_t partial_bytes, uint64_t credit_messages, uint64_t credit_bytes);
+
+/* May a new message start now? */
+bool flow_out_may_start(const struct flow_out *f);
+
+/*
+ * Start message `number` with a body of `total` bytes. Returns the offset at
+ * which to start (0 unless FlowState said more is there). Counts credit.
+ */
+uint64_t flow_out_start(struct flow_out *f, uint64_t number, uint64_t total, uint64_t large);
+
+/* May the message under way go on with another chunk? (false: none under way) */
+bool flow_out_may_continue(const struct flow_out *f);
+
+/* `len` more bytes of the message under way were sent; ends it when all were. */
+void flow_out_sent(struct flow_out *f, uint64_t len);
+
+/* Credit naming a number: the large body may go on. */
+void flow_out_reserved(struct flow_out *f, uint64_t number);
+
+/*
+ * Confirm up to number. 0, or -EPROTO if it was never sent; *ret_from is the
+ * first number that it newly settles minus one (the old confirmed).
+ */
+int flow_out_confirm(struct flow_out *f, uint64_t number);
+
+/* Reject(number). 0, or -EPROTO if it was never sent or is already settled. */
+int flow_out_reject(struct flow_out *f, uint64_t number);
+
+/* The verdict is recorded and Resume(number) goes out: start behind it. */
+void flow_out_resume(struct flow_out *f, uint64_t number);
+
+#endif

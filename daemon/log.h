@@ -1,0 +1,47 @@
+/*
+ * log: levels, to stderr or in journal format, one context prefix per peer or
+ * client. The layer that can name the peer or client logs, once. Not thread
+ * safe: the loop's thread only.
+ */
+#ifndef LOG_H
+#define LOG_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+
+enum log_level { LOG_ERROR = 3, LOG_WARNING = 4, LOG_INFO = 6, LOG_DEBUG = 7 };
+
+struct log {
+	enum log_level level;
+	bool journal; /* prefix lines with <N>, no time: stderr is the journal */
+	const char *node;
+	/* Where lines go; NULL: stderr. For tests and the simulator. */
+	void (*sink)(void *arg, enum log_level level, const char *line);
+	void *sink_arg;
+};
+
+/* Level info; journal if JOURNAL_STREAM is set and is stderr. */
+void log_init(struct log *lg);
+
+/* "error", "warning", "info", "debug"; 0 or -EINVAL. */
+int log_level_parse(const char *s, enum log_level *ret);
+const char *log_level_name(enum log_level level);
+
+/*
+ * One line: "peer berlin: handshake failed: …". `context` ("peer berlin",
+ * "client 33/412 shop") may be NULL. Bytes that are not printable ASCII or
+ * UTF-8 lead bytes are shown as '?', so that nothing from outside can forge a line.
+ */
+void log_write(const struct log *lg, enum log_level level, const char *context, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+
+#define log_error(lg, ctx, ...) log_write(lg, LOG_ERROR, ctx, __VA_ARGS__)
+#define log_warning(lg, ctx, ...) log_write(lg, LOG_WARNING, ctx, __VA_ARGS__)
+#define log_info(lg, ctx, ...) log_write(lg, LOG_INFO, ctx, __VA_ARGS__)
+#define log_debug(lg, ctx, ...)                                      \
+	do {                                                          \
+		if ((lg)->level >= LOG_DEBUG)                         \
+			log_write(lg, LOG_DEBUG, ctx, __VA_ARGS__); \
+	} while (0)
+
+#endif

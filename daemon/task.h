@@ -1,0 +1,23 @@
+/*
+ * task: one of the four doors. Run something off the loop and be told, on the
+ * loop, when it is done. Tasks of one runner run one after another, in order.
+ * The function must touch only what its argument owns.
+ */
+#ifndef TASK_H
+#define TASK_H
+
+struct loop;
+struct task_runner;
+
+/* One worker thread (started at the first task), or NULL. */
+struct task_runner *task_runner_new(struct loop *l);
+/* Waits for what runs; `done` of what has not been told yet is never called. */
+void task_runner_free(struct task_runner *r);
+
+/*
+ * Queue fn(arg); then done(arg) from the loop. 0 or -ENOMEM (nothing queued).
+ * Does not block.
+ */
+int task_run(struct task_runner *r, void (*fn)(void *arg), void (*done)(void *arg), void *arg);
+
+#endif

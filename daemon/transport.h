@@ -1,0 +1,114 @@
+/*
+ * transport: one of the four doors. A reliable byte stream to a peer or a
+ * client, of any kind: connect, accept, read, write, close as one table of
+ * functions. Handshakes finish before `up`. Call-backs come only from the
+ * loop, never from inside a transport call. One suite of tests
+ * (tests/transport) runs over every kind.
+ */
+#ifndef TRANSPORT_H
+#define TRANSPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include "names.h"
+
+struct loop;
+struct transport;
+struct transport_listener;
+
+#define TRANSPORT_TEXT_MAX 160
+
+/* Who is at the other end, as far as the transport can prove it. */
+struct transport_identity {
+	char address[TRANSPORT_TEXT_MAX]; /* "tcp://127.0.0.1:4711", "unix" */
+	bool is_local;                    /* uid, gid, pid come from the kernel */
+	uint32_t uid, gid, pid;
+	bool has_ip;                      /* v6, ip: for `from = CIDR` */
+	bool v6;
+	uint8_t ip[16];
+};
+
+struct transport_events {
+	/* The stream can carry bytes. Exactly once, before any other but down. */
+	void (*up)(void *arg);
+	/* Bytes can be read. Level-triggered while reading is wanted. */
+	void (*readable)(void *arg);
+	/* After a write took less than all: room again. */
+	void (*writable)(void *arg);
+	/*
+	 * The stream is gone. Exactly once, unless transport_close came first.
+	 * error: 0 for an orderly end by the other side, else a negative errno;
+	 * text is a fragment for the log ("connection refused"). The transport
+	 * must still be closed.
+	 */
+	void (*down)(void *arg, int error, const char *text);
+};
+
+struct transport_ops {
+	/*
+	 * Start connecting. 0 and *ret, or a negative errno; later `up` or
+	 * `down`. A name is resolved without blocking; its addresses are tried
+	 * in order. timeout_ms bounds everything before `up`.
+	 */
+	int (*connect)(struct loop *l, const struct names_url *url, uint64_t timeout_ms, const struct transport_events *ev,
+	    void *arg, struct transport **ret);
+	/*
+	 * Bind and listen; fd >= 0 is a socket passed in instead. `accepted`
+	 * hands over each new stream, already up (its events are set with
+	 * transport_set_events before returning, or it is closed).
+	 */
+	int (*listen)(struct loop *l, const struct names_url *url, int fd, void (*accepted)(void *arg, struct transport *t),
+	    void (*failed)(void *arg, int error, const char *text), void *arg, struct transport_listener **ret);
+
+	/* Bytes read; -EAGAIN: none now; 0: orderly end; another negative errno: gone (down follows). */
+	ssize_t (*read)(struct transport *t, void *buf, size_t len);
+	/* Bytes taken, a prefix, perhaps 0 (then `writable` follows); a negative errno: gone (down follows). */
+	ssize_t (*writev)(struct transport *t, const struct iovec *iov, int n);
+	/* Back-pressure. Switching on delivers `readable` again if anything is there. On at first. */
+	void (*want_read)(struct transport *t, bool on);
+	/* Bytes accepted by writev that the other end's kernel has not acknowledged, as far as known. */
+	size_t (*out_pending)(struct transport *t);
+	void (*identity)(struct transport *t, struct transport_identity *ret);
+	/*
+	 * No call-back after this. drain: what was written is still delivered
+	 * (in the background, at most a few seconds), then the stream ends in
+	 * order; else it is cut. t is gone for the caller.
+	 */
+	void (*close)(struct transport *t, bool drain);
+
+	/* Stop (no longer accept) and resume accepting: limits, descriptors run out. */
+	void (*listen_pause)(struct transport_listener *tl, bool paused);
+	/* The URL in force, with the port that was given for port 0. */
+	void (*listen_url)(struct transport_listener *tl, char buf[static TRANSPORT_TEXT_MAX]);
+	void (*listen_close)(struct transport_listener *tl);
+};
+
+/* Every implementation's object begins with this. */
+struct transport {
+	const struct transport_ops *ops;
+	const struct transport_events *ev;
+	void *arg;
+};
+
+struct transport_listener {
+	const struct transport_ops *ops;
+};
+
+static inline void
+transport_set_events(struct transport *t, const struct transport_events *ev, void *arg)
+{
+	t->ev = ev;
+	t->arg = arg;
+}
+
+/*
+ * The table for a URL's scheme, or NULL if this build has none. The simulator
+ * supplies its own.
+ */
+const struct transport_ops *transport_for(enum names_scheme scheme);
+
+#endif
