@@ -46,9 +46,10 @@ struct flow_in {
 	uint64_t last;          /* last number started in this session */
 	uint64_t halted_at;     /* number rejected, waiting for Resume; 0: none */
 	struct credit credit;   /* since OpenFlow */
-	/* A body under way. */
+	/* A body of which a part is here. */
 	uint64_t partial;       /* its number; 0: none */
 	uint64_t partial_total, partial_have;
+	bool partial_live;      /* under way in this session; else left by an earlier one */
 	bool partial_discard;   /* of a halted flow or a duplicate: swallow it */
 };
 
@@ -63,36 +64,43 @@ enum flow_verdict {
 };
 
 /*
- * A new session opens the flow: what the last session had under way starts
- * over, but the mark and a partial body stay. The partial's `discard` ends.
+ * A new session opens the flow: mark and partial body stay, everything else
+ * starts over. A lost Reject is simply judged again.
  */
 void flow_in_open(struct flow_in *f);
 
+/* The bytes kept of a partial body are dropped (room is wanted, or it makes no sense any more). */
+void flow_in_forget_partial(struct flow_in *f);
+
 /*
  * Judge one item. `total` is the whole body's size, `offset` and `len` the
- * part here (offset 0 and len == total when whole). Counts credit when the
- * item starts a message; `regrant` is set to what must be granted again at
- * once because the message started will not be accepted (bytes may be 0 with
- * messages 1). For FLOW_PART and FLOW_ACCEPT of a chunked body the caller has
- * stored nothing yet; partial_have already counts these bytes.
+ * part here (offset 0 and len == total when whole). Uses credit when the item
+ * starts a message; what was granted and not used is granted - used, so that
+ * a receiver who announces used + room also grants again, at once, what a
+ * message used that is not accepted. For FLOW_PART and FLOW_ACCEPT the caller
+ * has stored nothing yet; partial_have already counts these bytes. A partial
+ * body of an earlier session that this item does not continue is to be
+ * dropped by the caller first (flow_in_continues).
  */
-enum flow_verdict flow_in_item(struct flow_in *f, uint64_t number, uint64_t total, uint64_t offset, uint64_t len,
-    struct credit *regrant);
+enum flow_verdict flow_in_item(struct flow_in *f, uint64_t number, uint64_t total, uint64_t offset, uint64_t len);
+
+/* Does an item with this number and offset go on with the partial body that is here? */
+bool flow_in_continues(const struct flow_in *f, uint64_t number, uint64_t offset);
 
 /* The caller took number in: the mark moves, a partial ends. */
 void flow_in_accept(struct flow_in *f, uint64_t number);
 
-/* The caller rejected number: halt until Resume. `regrant`: as above. */
-void flow_in_reject(struct flow_in *f, uint64_t number, uint64_t bytes, struct credit *regrant);
-
 /*
- * Resume(after n). 0, or -EPROTO: after is below the mark's line of sight
- * (greater than the halted number while halted is fine: the sender skipped).
+ * The caller rejected number, judged FLOW_ACCEPT or FLOW_PART: halt until
+ * Resume. The rest of its chunks are swallowed.
  */
+void flow_in_reject(struct flow_in *f, uint64_t number);
+
+/* Resume(after n). 0, or -EPROTO if the flow is not halted or n is below the number rejected. */
 int flow_in_resume(struct flow_in *f, uint64_t after);
 
-/* Abort(number): forget the partial. True if there was one. */
-bool flow_in_abort(struct flow_in *f, uint64_t number);
+/* Abort(number): the partial ends. 0, or -EPROTO if no such body is under way. */
+int flow_in_abort(struct flow_in *f, uint64_t number);
 
 /* ---------------------------------------------------------------- sender -- */
 
@@ -113,7 +121,9 @@ struct flow_out {
 	/* A body half sent. */
 	uint64_t partial;    /* its number; 0: none */
 	uint64_t partial_total, partial_sent;
-	bool partial_waits;  /* a large one: until Credit names its number */
+	bool partial_large;  /* must be reserved beyond its first chunk */
+	bool partial_waits;  /* until Credit names its number */
+	uint64_t resume_number, resume_bytes; /* what FlowState said is there of a body */
 };
 
 /* OpenFlow is being sent. */
@@ -134,8 +144,10 @@ void flow_out_state(struct flow_out *f, uint64_t accepted, uint64_t confirmed, u
 bool flow_out_may_start(const struct flow_out *f);
 
 /*
- * Start message `number` with a body of `total` bytes. Returns the offset at
- * which to start (0 unless FlowState said more is there). Counts credit.
+ * Start message `number` with a body of `total` bytes; it is under way until
+ * flow_out_sent has counted all of them. Returns the offset at which to start
+ * (0 unless FlowState said more is there). Counts credit. A body above `large`
+ * waits for its reservation after its first chunk.
  */
 uint64_t flow_out_start(struct flow_out *f, uint64_t number, uint64_t total, uint64_t large);
 
@@ -148,10 +160,10 @@ void flow_out_sent(struct flow_out *f, uint64_t len);
 /* Credit naming a number: the large body may go on. */
 void flow_out_reserved(struct flow_out *f, uint64_t number);
 
-/*
- * Confirm up to number. 0, or -EPROTO if it was never sent; *ret_from is the
- * first number that it newly settles minus one (the old confirmed).
- */
+/* The message under way is given up: Abort goes out. */
+void flow_out_abort(struct flow_out *f);
+
+/* Confirm up to number. 0, or -EPROTO if it was never sent whole. */
 int flow_out_confirm(struct flow_out *f, uint64_t number);
 
 /* Reject(number). 0, or -EPROTO if it was never sent or is already settled. */

@@ -284,7 +284,7 @@ struct wire_unsubscribe {
 	struct wire_bytes reason;
 };
 
-struct wire_credit { /* exactly one scope; flow and subscription 0: the session */
+struct wire_credit { /* at most one scope is not 0; flow and subscription 0: the session */
 	uint32_t flow, subscription;
 	bool session;
 	uint64_t messages, bytes, number;
@@ -359,11 +359,20 @@ struct wire_header {
 /*
  * Unpack the payload of one frame. Returns 0 and fills *ret; -EBADMSG if it is
  * no well-formed Frame; -EMSGSIZE if it is above the bound of its kind or a run
- * has more than WIRE_ITEMS_MAX items; -EOPNOTSUPP if it is of an unknown kind
- * below 100. A frame of an unknown kind from 100 up yields WIRE_NONE. Unknown
- * fields inside a known frame are skipped. Accepts and rejects exactly what
- * protobuf's own decoder does (last value wins, sub-messages merge), but for:
- * groups, and the bounds above. *ret is only written on 0.
+ * has more than WIRE_ITEMS_MAX items; -EOPNOTSUPP if it has a field of Frame
+ * below 100 that is not known here. A frame with nothing but unknown fields
+ * from 100 up, or with nothing at all, yields WIRE_NONE. Unknown fields inside
+ * a known frame are skipped. *ret is only written on 0.
+ *
+ * Values and verdict are those of protobuf-c: the last value of a field wins,
+ * of several kinds in one Frame the last one (whole, not merged), all of them
+ * must be well-formed; numbers lose the bits that their type has no room for;
+ * strings are bytes. It differs, besides the bounds above, in this:
+ *   - a packed field must lie in one piece: its numbers unpacked, or in several
+ *     packed runs, are -EBADMSG;
+ *   - field number 0, a key above 32 bits, and a bool that is no varint are
+ *     -EBADMSG;
+ *   - Hello.limits given twice is merged, as the protobuf specification says.
  */
 int wire_unpack(const uint8_t *buf, size_t len, struct wire_frame *ret);
 
@@ -374,14 +383,14 @@ int wire_unpack_header(struct wire_bytes in, struct wire_header *ret);
 
 /*
  * Take the next item of a run, in place. Returns true and fills *ret; false at
- * the end. `items` starts as run.items and is consumed. The bytes were checked
- * by wire_unpack, so nothing can fail here.
+ * the end (then *ret is undefined). `items` starts as run.items and is consumed.
+ * The bytes were checked by wire_unpack, so nothing can fail here.
  */
 bool wire_item_next(struct wire_bytes *items, struct wire_item *ret);
 
 /*
  * Take the next number of a packed field. False at the end. Checked by
- * wire_unpack.
+ * wire_unpack. Item.features are 32-bit: cast what comes from there.
  */
 bool wire_number_next(struct wire_numbers *numbers, uint64_t *ret);
 
@@ -392,8 +401,8 @@ bool wire_number_next(struct wire_numbers *numbers, uint64_t *ret);
 int wire_range_next(struct wire_numbers *ranges, uint64_t *ret_first, uint64_t *ret_last);
 
 /*
- * Bytes that a frame takes with its length in front. For a run, without its
- * items (run.items is not looked at).
+ * Bytes that a frame takes with its length in front. For a run, as if it had no
+ * items (run.items is not looked at). The kind must be a known one.
  */
 size_t wire_size(const struct wire_frame *f);
 

@@ -23,6 +23,7 @@ struct conf_list { /* of strings */
 /* [node], limits included. Durations in ms, sizes in bytes. */
 struct conf_node {
 	char *name, *state, *socket, *socket_group, *admin_group; /* groups NULL: none */
+	uint32_t socket_group_id, admin_group_id;                 /* of the groups, resolved */
 	uint64_t socket_mode;
 	bool create_queues;
 	uint64_t log_level; /* enum log_level */
@@ -54,7 +55,7 @@ struct conf_access_entry {
 	uint32_t id; /* of a user or group */
 };
 struct conf_access {
-	bool set; /* false: the default rule */
+	bool set; /* false: the default rule; set and empty: nobody */
 	struct conf_access_entry *items;
 	size_t n;
 };
@@ -72,7 +73,7 @@ struct conf_queue {
 
 struct conf;
 
-/* One fault: FILE:LINE: text. */
+/* One fault: FILE:LINE: text. Line 0 is the file as a whole. */
 typedef void (*conf_fault_fn)(void *arg, const char *file, unsigned line, const char *text);
 
 /*
@@ -99,7 +100,10 @@ const struct conf_peer *conf_peer_find(const struct conf *c, const char *name);
  * as long as c.
  */
 void conf_queue(const struct conf *c, const char *node, const char *name, struct conf_queue *ret);
-/* Names of [queue] sections without `*`, for queues that exist from the start. */
+/*
+ * Names of [queue] sections without `*`, for queues that exist from the start:
+ * NAME for one here, NODE/NAME for an outbound one.
+ */
 size_t conf_n_queue_sections(const struct conf *c);
 const char *conf_queue_section(const struct conf *c, size_t i);
 

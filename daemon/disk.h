@@ -1,8 +1,9 @@
 /*
  * disk: one of the four doors. Files below one folder. Everything here may
- * block and belongs into a task or the start of the daemon. Paths are relative
- * to the folder and never follow a symbolic link. Results are 0 or a count, or
- * a negative errno.
+ * block and belongs into a task or the start of the daemon. Names are paths
+ * relative to the folder, without `..`, and never follow a symbolic link
+ * (-ELOOP, -ENOTDIR). Results are 0 or a count, or a negative errno. Different
+ * threads may use different files of one folder.
  */
 #ifndef DISK_H
 #define DISK_H
@@ -28,7 +29,7 @@ void disk_close(struct disk *d);
  */
 int disk_lock(struct disk *d, const char *name);
 
-/* Make a folder (0700) below; existing is fine. Synced. */
+/* Make a folder (0700) below; an existing one is fine. Synced. */
 int disk_mkdir(struct disk *d, const char *name);
 
 /* Open for reading and writing, 0600. With create, make it if missing (not synced: disk_sync_folder). */
@@ -56,10 +57,15 @@ ssize_t disk_slurp(struct disk *d, const char *name, size_t max, char **ret);
 
 int disk_remove(struct disk *d, const char *name);
 
-/* Call fn for every regular file in the folder `name` (NULL: itself), in bytewise order, until it returns non-zero. */
+/*
+ * Call fn for every regular file in the folder `name` (NULL: itself), in
+ * bytewise order, until it returns non-zero. 0, what fn returned, or a
+ * negative errno.
+ */
 int disk_list(struct disk *d, const char *name, int (*fn)(void *arg, const char *file), void *arg);
 
-/* Read a file anywhere (/proc and configuration), as disk_slurp. */
+/* For files anywhere (/proc and configuration), where links are the administrator's and are followed: as disk_slurp, disk_list. */
 ssize_t disk_slurp_path(const char *path, size_t max, char **ret);
+int disk_list_path(const char *folder, int (*fn)(void *arg, const char *file), void *arg);
 
 #endif

@@ -14,7 +14,7 @@ enum log_level { LOG_ERROR = 3, LOG_WARNING = 4, LOG_INFO = 6, LOG_DEBUG = 7 };
 struct log {
 	enum log_level level;
 	bool journal; /* prefix lines with <N>, no time: stderr is the journal */
-	const char *node;
+	const char *node; /* shown where no journal names the unit; may be NULL */
 	/* Where lines go; NULL: stderr. For tests and the simulator. */
 	void (*sink)(void *arg, enum log_level level, const char *line);
 	void *sink_arg;
@@ -29,8 +29,9 @@ const char *log_level_name(enum log_level level);
 
 /*
  * One line: "peer berlin: handshake failed: …". `context` ("peer berlin",
- * "client 33/412 shop") may be NULL. Bytes that are not printable ASCII or
- * UTF-8 lead bytes are shown as '?', so that nothing from outside can forge a line.
+ * "client 33/412 shop") may be NULL. What is not printable ASCII or well-formed,
+ * printable UTF-8 is shown as '?', so that nothing from outside can forge a
+ * line; one above about 1000 bytes is cut.
  */
 void log_write(const struct log *lg, enum log_level level, const char *context, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));

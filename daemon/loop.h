@@ -20,6 +20,7 @@ struct loop;
 
 /* A new loop, or NULL (out of memory, no epoll). */
 struct loop *loop_new(void);
+/* Runs what is still deferred (dead objects wait there), then frees what was attached. */
 void loop_free(struct loop *l);
 
 /* Run until loop_stop. 0, or a negative errno. */
@@ -50,7 +51,9 @@ struct loop_timer {
 	void (*fn)(void *arg);
 	void *arg;
 	bool armed;
-	void *impl[16]; /* the door's own: an event, or the simulator's node */
+	uint64_t due_ns;  /* not before this */
+	uint64_t wake_ns; /* the door's own, as impl: when it looks at the clock again, at most due_ns */
+	void *impl[16];   /* an event, or the simulator's node */
 };
 
 /* The timer is disarmed; it must be stopped before its memory goes. */
@@ -97,7 +100,21 @@ int loop_watch_init(struct loop_watch *w, struct loop *l, int fd, void (*fn)(voi
 void loop_watch_want(struct loop_watch *w, bool read, bool write);
 void loop_watch_done(struct loop_watch *w); /* does not close fd */
 
-/* The event_base, for evdns in transport_tcp.c only; NULL in the simulator. */
+/*
+ * Something a door keeps per loop (a resolver, connections that still drain):
+ * embedded in its owner's object, found by its key (any address the owner has
+ * for itself alone), and freed with the loop.
+ */
+struct loop_attached {
+	struct list node;
+	const void *key;
+	void (*free_fn)(struct loop_attached *a);
+};
+
+void loop_attach(struct loop *l, struct loop_attached *a, const void *key, void (*free_fn)(struct loop_attached *a));
+struct loop_attached *loop_attached(struct loop *l, const void *key); /* NULL if there is none */
+
+/* The event_base, for evdns in transport_resolve.c only; NULL in the simulator. */
 void *loop_base(struct loop *l);
 
 #endif

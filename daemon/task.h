@@ -11,12 +11,18 @@ struct task_runner;
 
 /* One worker thread (started at the first task), or NULL. */
 struct task_runner *task_runner_new(struct loop *l);
-/* Waits for what runs; `done` of what has not been told yet is never called. */
+/*
+ * Waits for what runs. What has not begun is not run; `done` of what has not
+ * been told yet is never called. May be called from a `done`.
+ */
 void task_runner_free(struct task_runner *r);
 
+#define TASK_PENDING_MAX 1024
+
 /*
- * Queue fn(arg); then done(arg) from the loop. 0 or -ENOMEM (nothing queued).
- * Does not block.
+ * Queue fn(arg); then done(arg) from the loop. 0, or nothing was queued:
+ * -ENOMEM, -EAGAIN (no thread to be had, TASK_PENDING_MAX not told yet). Does
+ * not block.
  */
 int task_run(struct task_runner *r, void (*fn)(void *arg), void (*done)(void *arg), void *arg);
 

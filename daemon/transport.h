@@ -21,12 +21,15 @@ struct transport;
 struct transport_listener;
 
 #define TRANSPORT_TEXT_MAX 160
+#define TRANSPORT_GROUPS_MAX 64
 
 /* Who is at the other end, as far as the transport can prove it. */
 struct transport_identity {
 	char address[TRANSPORT_TEXT_MAX]; /* "tcp://127.0.0.1:4711", "unix" */
 	bool is_local;                    /* uid, gid, pid come from the kernel */
 	uint32_t uid, gid, pid;
+	uint32_t groups[TRANSPORT_GROUPS_MAX]; /* supplementary groups, as far as they fit */
+	size_t n_groups;
 	bool has_ip;                      /* v6, ip: for `from = CIDR` */
 	bool v6;
 	uint8_t ip[16];
@@ -37,7 +40,7 @@ struct transport_events {
 	void (*up)(void *arg);
 	/* Bytes can be read. Level-triggered while reading is wanted. */
 	void (*readable)(void *arg);
-	/* After a write took less than all: room again. */
+	/* After a write took less than all: there may be room again. */
 	void (*writable)(void *arg);
 	/*
 	 * The stream is gone. Exactly once, unless transport_close came first.
@@ -50,23 +53,33 @@ struct transport_events {
 
 struct transport_ops {
 	/*
-	 * Start connecting. 0 and *ret, or a negative errno; later `up` or
-	 * `down`. A name is resolved without blocking; its addresses are tried
-	 * in order. timeout_ms bounds everything before `up`.
+	 * Start connecting. 0 and *ret, or a negative errno (our own fault: no
+	 * memory, no descriptors, a path too long); later `up` or `down`. A
+	 * name is resolved without blocking; its addresses are tried in order.
+	 * timeout_ms bounds everything before `up`.
 	 */
 	int (*connect)(struct loop *l, const struct names_url *url, uint64_t timeout_ms, const struct transport_events *ev,
 	    void *arg, struct transport **ret);
 	/*
-	 * Bind and listen; fd >= 0 is a socket passed in instead. `accepted`
-	 * hands over each new stream, already up (its events are set with
-	 * transport_set_events before returning, or it is closed).
+	 * Bind and listen; fd >= 0 is a listening socket passed in instead (the
+	 * caller keeps it if this fails). The host is a numeric address. A unix
+	 * socket is made with mode 0600: widening it is the caller's.
+	 * `accepted` hands over each new stream; its events are set with
+	 * transport_set_events before returning, or it is closed; it is up
+	 * already and `up` is not called. `failed` says that accepting does
+	 * not work now (descriptors or memory ran out) and will be tried again
+	 * at once: the caller pauses for a while.
 	 */
 	int (*listen)(struct loop *l, const struct names_url *url, int fd, void (*accepted)(void *arg, struct transport *t),
 	    void (*failed)(void *arg, int error, const char *text), void *arg, struct transport_listener **ret);
 
-	/* Bytes read; -EAGAIN: none now; 0: orderly end; another negative errno: gone (down follows). */
+	/* Bytes read (len is not 0); -EAGAIN: none now; 0: orderly end; another negative errno: gone (down follows). */
 	ssize_t (*read)(struct transport *t, void *buf, size_t len);
-	/* Bytes taken, a prefix, perhaps 0 (then `writable` follows); a negative errno: gone (down follows). */
+	/*
+	 * Bytes taken, a prefix, perhaps 0; `writable` follows if it was not
+	 * all. A negative errno: gone (down follows; before it `readable`, if
+	 * the other side's last words are still there to be read).
+	 */
 	ssize_t (*writev)(struct transport *t, const struct iovec *iov, int n);
 	/* Back-pressure. Switching on delivers `readable` again if anything is there. On at first. */
 	void (*want_read)(struct transport *t, bool on);
@@ -82,7 +95,7 @@ struct transport_ops {
 
 	/* Stop (no longer accept) and resume accepting: limits, descriptors run out. */
 	void (*listen_pause)(struct transport_listener *tl, bool paused);
-	/* The URL in force, with the port that was given for port 0. */
+	/* The URL in force, with the port that was given for port 0; "unix:" and the path, perhaps cut. */
 	void (*listen_url)(struct transport_listener *tl, char buf[static TRANSPORT_TEXT_MAX]);
 	void (*listen_close)(struct transport_listener *tl);
 };

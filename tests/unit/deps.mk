@@ -1,3 +1,55 @@
 # What each unit test links: its module and what that may know, nothing else.
 # gen/X is generated code; LIBS_X are system libraries.
+WIRE = common/wire common/wire_table common/wire_run common/wire_names
 DEPS_test_frame = common/frame
+DEPS_test_names = common/names
+DEPS_test_units = common/units
+DEPS_test_hmap = common/hmap
+DEPS_test_wire = $(WIRE)
+DEPS_test_wire_run = $(WIRE)
+DEPS_test_wire_differential = $(WIRE) gen/connectd.pb-c
+LIBS_test_wire_differential = -lprotobuf-c
+DEPS_test_wheel = common/wheel
+DEPS_test_out = tools/output tools/out_text tools/out_json tools/text common/units gen/admin.pb-c
+LIBS_test_out = -lprotobuf-c
+DEPS_test_text = tools/text tools/input tools/histogram
+DEPS_test_admin = tools/admin common/frame $(WIRE) common/names gen/admin.pb-c
+LIBS_test_admin = -lprotobuf-c
+DEPS_test_state = daemon/state daemon/disk daemon/task daemon/loop common/hmap common/names
+LIBS_test_state = -levent_core -lpthread
+LIBCONNECTD = $(addprefix client-lib/,connection consumer dict io msg out outcome producer pump sendq) $(WIRE) \
+	$(addprefix common/,flow frame hmap names)
+DEPS_test_lib_sendq = client-lib/sendq
+DEPS_test_lib_message = $(LIBCONNECTD) gen/orders.pb-c
+LIBS_test_lib_message = -lprotobuf-c
+DEPS_test_lib_session = tests/unit/fake_daemon $(LIBCONNECTD)
+LIBS_test_lib_session = -lprotobuf-c
+DEPS_test_lib_send = tests/unit/fake_daemon $(LIBCONNECTD)
+LIBS_test_lib_send = -lprotobuf-c
+DEPS_test_lib_resend = tests/unit/fake_daemon $(LIBCONNECTD)
+LIBS_test_lib_resend = -lprotobuf-c
+DEPS_test_lib_recv = tests/unit/fake_daemon $(LIBCONNECTD)
+LIBS_test_lib_recv = -lprotobuf-c
+MESSAGE = daemon/message daemon/intern daemon/slab common/hmap $(WIRE)
+SESSION = daemon/session daemon/session_clock daemon/session_frame daemon/session_in daemon/session_out daemon/session_dictionary
+FAKE_SESSION = $(SESSION) $(MESSAGE) common/frame tests/unit/fake_loop tests/unit/pipe_transport
+DEPS_test_message = $(MESSAGE)
+DEPS_test_session = $(FAKE_SESSION) tests/unit/session_ends
+DEPS_test_session_io = $(FAKE_SESSION) tests/unit/session_ends
+DOOR_TEST_SRC = daemon/loop.c daemon/socket.c daemon/transport.c daemon/transport_unix.c daemon/transport_tcp.c daemon/transport_resolve.c
+DEPS_test_loop = daemon/loop
+LIBS_test_loop = -levent_core
+DEPS_test_task = daemon/task daemon/loop
+LIBS_test_task = -levent_core -lpthread
+DEPS_test_disk = daemon/disk
+DEPS_test_log = daemon/log common/units
+DEPS_test_backoff = daemon/backoff
+DEPS_test_slab = daemon/slab
+CONF = daemon/conf daemon/conf_access daemon/conf_check daemon/conf_file daemon/conf_keys daemon/conf_print daemon/conf_read \
+	daemon/conf_value daemon/disk common/hmap common/names common/units
+DEPS_test_conf = $(CONF)
+LIBS_test_conf = -linih
+DEPS_test_conf_file = $(CONF)
+LIBS_test_conf_file = -linih
+DEPS_test_conf_print = $(CONF)
+LIBS_test_conf_print = -linih

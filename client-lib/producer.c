@@ -1,0 +1,471 @@
+#include "producer.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "connection.h"
+#include "msg.h"
+
+#define LEVELS_KNOWN (CONNECTD_TELL(CONNECTD_ACCEPTED) | CONNECTD_TELL(CONNECTD_ARRIVED))
+
+/* ------------------------------------------------------------------ flows */
+
+static uint64_t
+flow_hash(const char *dest, size_t len, unsigned priority)
+{
+	return hmap_hash(dest, len, priority);
+}
+
+static bool
+flow_is(const struct producer_flow *f, const struct connectd_msg *m)
+{
+	return f->priority == m->priority && f->dest_len == m->dest_len && memcmp(f->dest, m->dest, m->dest_len) == 0;
+}
+
+static struct producer_flow *
+flow_find(struct producers *p, const struct connectd_msg *m)
+{
+	struct hmap_node *n;
+
+	if (p->last != NULL && flow_is(p->last, m))
+		return p->last;
+	for (n = hmap_find(&p->by_name, flow_hash(m->dest, m->dest_len, m->priority)); n != NULL; n = hmap_find_next(n)) {
+		struct producer_flow *f = hmap_entry(n, struct producer_flow, by_name);
+
+		if (flow_is(f, m))
+			return p->last = f;
+	}
+	return NULL;
+}
+
+static struct producer_flow *
+flow_new(struct producers *p, const struct connectd_msg *m)
+{
+	struct producer_flow *f = calloc(1, sizeof(*f));
+
+	if (f == NULL || hmap_add(&p->by_name, &f->by_name, flow_hash(m->dest, m->dest_len, m->priority)) < 0) {
+		free(f);
+		return NULL;
+	}
+	memcpy(f->dest, m->dest, m->dest_len);
+	f->dest_len = m->dest_len;
+	f->priority = m->priority;
+	memcpy(f->producer, p->id, sizeof(f->producer));
+	sendq_init(&f->queue, p->first);
+	list_init(&f->turn);
+	list_append(&p->flows, &f->all);
+	p->n_flows++;
+	return p->last = f;
+}
+
+/* An id is free, or its flow idle: one that had to wait for that tries again. */
+static void
+next_unopened(struct connectd *c)
+{
+	if (c->state == CONN_UP && !list_empty(&c->producers.unopened))
+		producer_move(c, list_entry(c->producers.unopened.next, struct producer_flow, turn), PRODUCER_READY);
+}
+
+/* Its messages are gone already. */
+static void
+flow_free(struct connectd *c, struct producer_flow *f)
+{
+	struct producers *p = &c->producers;
+
+	producer_drop_id(c, f);
+	producer_move(c, f, PRODUCER_ALONE);
+	/*
+	 * Its mark may still be at the daemon: if the same destination is used
+	 * again, the numbers must go on above.
+	 */
+	if (f->queue.next > p->first)
+		p->first = f->queue.next;
+	if (p->last == f)
+		p->last = NULL;
+	list_remove(&f->all);
+	hmap_remove(&p->by_name, &f->by_name);
+	p->n_flows--;
+	sendq_done(&f->queue);
+	free(f);
+}
+
+void
+producer_drop_id(struct connectd *c, struct producer_flow *f)
+{
+	if (f->id == 0)
+		return;
+	c->producers.by_id[f->id] = NULL;
+	c->producers.n_ids--;
+	f->id = 0;
+	next_unopened(c);
+}
+
+void
+producer_move(struct connectd *c, struct producer_flow *f, enum producer_where where)
+{
+	struct producers *p = &c->producers;
+
+	list_remove(&f->turn);
+	f->where = where;
+	if (where == PRODUCER_READY)
+		list_append(&p->ready[f->priority], &f->turn);
+	else if (where == PRODUCER_BLOCKED)
+		list_append(&p->blocked, &f->turn);
+	else if (where == PRODUCER_UNOPENED)
+		list_append(&p->unopened, &f->turn);
+	else if (where == PRODUCER_IDLE)
+		list_append(&p->idle, &f->turn);
+}
+
+static bool
+has_something_to_do(const struct producer_flow *f)
+{
+	if (f->out.state == FLOW_OUT_CLOSED)
+		return true;
+	if (f->out.partial != 0)
+		return flow_out_may_continue(&f->out);
+	return flow_out_may_start(&f->out) && sendq_after(&f->queue, f->out.sent) != 0;
+}
+
+void
+producer_ready(struct connectd *c, struct producer_flow *f)
+{
+	if (sendq_empty(&f->queue)) {
+		if (f->where == PRODUCER_IDLE)
+			return;
+		producer_move(c, f, PRODUCER_IDLE);
+		next_unopened(c);
+		return;
+	}
+	if (f->where == PRODUCER_READY || f->where == PRODUCER_BLOCKED || f->where == PRODUCER_UNOPENED)
+		return;
+	if (c->state == CONN_UP && has_something_to_do(f))
+		producer_move(c, f, PRODUCER_READY);
+	else if (f->where != PRODUCER_ALONE)
+		producer_move(c, f, PRODUCER_ALONE);
+}
+
+void
+producers_trim(struct connectd *c, bool need_id)
+{
+	struct producers *p = &c->producers;
+
+	LIST_FOREACH_SAFE(node, &p->idle) {
+		struct producer_flow *f = list_entry(node, struct producer_flow, turn);
+
+		if (p->n_flows <= PRODUCER_FLOWS && !(need_id && f->id != 0))
+			continue;
+		if (f->out.state != FLOW_OUT_OPEN && f->out.state != FLOW_OUT_CLOSED)
+			continue; /* asked to open: its answer is under way */
+		if (f->out.state == FLOW_OUT_OPEN)
+			conn_put(c, &(struct wire_frame){ .kind = WIRE_SETTLED,
+			    .u.settled = { .flow = f->id, .number = f->queue.next - 1, .close = true } });
+		if (f->id != 0)
+			need_id = false;
+		flow_free(c, f);
+		if (p->n_flows <= PRODUCER_FLOWS && !need_id)
+			return;
+	}
+}
+
+/* --------------------------------------------------------------- outcomes */
+
+void
+producer_tell(struct connectd *c, const struct sendq_entry *e, enum connectd_level level)
+{
+	struct connectd_outcome o = { .level = level, .reason = "", .number = e->number };
+
+	if (e->fn != NULL && (e->levels & CONNECTD_TELL(level)) != 0)
+		e->fn(c, e->msg, &o, e->userdata);
+}
+
+void
+producer_final(struct connectd *c, const struct sendq_entry *e, enum connectd_level level, int result, const char *reason)
+{
+	struct connectd_outcome o = { .level = level, .final = 1, .result = result, .reason = reason, .number = e->number };
+
+	c->producers.unconfirmed--;
+	c->producers.unconfirmed_bytes -= e->msg->body_len;
+	if (e->fn != NULL)
+		e->fn(c, e->msg, &o, e->userdata);
+	connectd_msg_unref(e->msg);
+}
+
+void
+producers_expire(struct connectd *c, uint64_t now)
+{
+	struct producers *p = &c->producers;
+	uint64_t next = UINT64_MAX;
+
+	if (p->expire_at > now)
+		return;
+	p->expire_at = UINT64_MAX;
+	LIST_FOREACH(node, &p->flows) {
+		struct producer_flow *f = list_entry(node, struct producer_flow, all);
+
+		for (uint64_t n = sendq_after(&f->queue, f->sent_max); n != 0; n = sendq_after(&f->queue, n)) {
+			struct sendq_entry e = *sendq_at(&f->queue, n);
+
+			if (e.deadline > now && e.deadline < next)
+				next = e.deadline;
+			if (e.deadline == 0 || e.deadline > now)
+				continue;
+			sendq_take(&f->queue, n, &e);
+			producer_final(c, &e, CONNECTD_EXPIRED, -EBADMSG, "time to live passed before it could be sent");
+			if (c->closing)
+				return;
+		}
+		producer_ready(c, f);
+	}
+	if (next != UINT64_MAX && next < now + PRODUCER_EXPIRE_MS)
+		next = now + PRODUCER_EXPIRE_MS;
+	if (next < p->expire_at)
+		p->expire_at = next;
+}
+
+/* ------------------------------------------------------------------ calls */
+
+int
+connectd_send(struct connectd *c, struct connectd_msg *m, unsigned levels, connectd_outcome_fn fn, void *userdata)
+{
+	struct producers *p = &c->producers;
+	struct sendq_entry e = { .msg = m, .fn = fn, .userdata = userdata };
+	struct producer_flow *f;
+	int r;
+
+	if (c->state == CONN_DEAD || c->closing)
+		return conn_fail(c, -ENOTCONN, "not connected, and not coming back");
+	if ((levels & ~LEVELS_KNOWN) != 0)
+		return conn_fail(c, -ENOTSUP, "only the levels ACCEPTED and ARRIVED can be asked for");
+	if (m->dest == NULL)
+		return conn_fail(c, -EINVAL, "a received message has no destination: make a new one");
+	if (c->limits.max_message > 0 && m->body_len > c->limits.max_message)
+		return conn_fail(c, -EMSGSIZE, "body of %zu bytes, and the daemon takes at most %llu", m->body_len,
+		    (unsigned long long)c->limits.max_message);
+	f = flow_find(p, m);
+	if (p->unconfirmed >= p->window_messages || p->unconfirmed_bytes >= p->window_bytes)
+		return conn_fail(c, -EAGAIN, "%zu messages are not confirmed yet", p->unconfirmed);
+	if (f == NULL && p->n_flows >= PRODUCER_FLOWS_MAX)
+		return conn_fail(c, -EAGAIN, "%zu destinations have messages that are not confirmed yet", p->n_flows);
+	r = msg_freeze(m);
+	if (r < 0)
+		return conn_fail(c, r, r == -EMSGSIZE ? "reply-to, correlation id and headers above %d bytes" : "out of memory",
+		    WIRE_PACKED_MAX);
+	if (f == NULL)
+		f = flow_new(p, m);
+	if (f == NULL)
+		return conn_fail(c, -ENOMEM, "out of memory");
+
+	e.levels = levels != 0 ? levels : CONNECTD_TELL(CONNECTD_ACCEPTED);
+	if (m->ttl > 0 || m->not_before > 0)
+		e.since = conn_now(c);
+	if (m->ttl > 0)
+		e.deadline = m->ttl < UINT64_MAX - e.since ? e.since + m->ttl : UINT64_MAX;
+	if (sendq_push(&f->queue, &e) < 0) {
+		producer_ready(c, f);
+		return conn_fail(c, -ENOMEM, "out of memory");
+	}
+	connectd_msg_ref(m);
+	p->unconfirmed++;
+	p->unconfirmed_bytes += m->body_len;
+	if (e.deadline != 0 && e.deadline < p->expire_at) {
+		p->expire_at = e.deadline;
+		conn_wake(c, e.deadline);
+	}
+	producer_ready(c, f);
+	/* From here on the message is taken: a broken session is no failure. */
+	if (!c->entered && (c->corked == 0 || ++c->gathered >= CONN_CORK))
+		conn_output(c);
+	return 0;
+}
+
+size_t
+connectd_unconfirmed(const struct connectd *c)
+{
+	return c->producers.unconfirmed;
+}
+
+static bool
+all_confirmed(void *arg)
+{
+	return ((struct connectd *)arg)->producers.unconfirmed == 0;
+}
+
+int
+connectd_flush(struct connectd *c, int timeout_ms)
+{
+	int r = conn_until(c, timeout_ms, all_confirmed, c);
+
+	if (r == -ETIMEDOUT)
+		conn_fail(c, r, "%zu messages are not confirmed yet", c->producers.unconfirmed);
+	return r;
+}
+
+/* One message waited for. Outlives the wait when that ends first. */
+struct send_wait {
+	bool abandoned, ended;
+	struct connectd_outcome outcome;
+};
+
+static void
+send_waited(struct connectd *c, struct connectd_msg *m, const struct connectd_outcome *o, void *userdata)
+{
+	struct send_wait *w = userdata;
+
+	(void)m;
+	if (!o->final)
+		return;
+	if (w->abandoned) {
+		free(w);
+		return;
+	}
+	w->ended = true;
+	w->outcome = *o;
+	if (o->result < 0)
+		conn_fail(c, o->result, "%s%s%s", o->level > CONNECTD_CONSUMED ? wire_level_name(o->level) : "not confirmed",
+		    o->reason[0] != '\0' ? ": " : "", o->reason);
+}
+
+static bool
+send_ended(void *arg)
+{
+	return ((struct send_wait *)arg)->ended;
+}
+
+static bool
+has_room(void *arg)
+{
+	const struct producers *p = &((struct connectd *)arg)->producers;
+
+	return p->unconfirmed < p->window_messages && p->unconfirmed_bytes < p->window_bytes && p->n_flows < PRODUCER_FLOWS_MAX;
+}
+
+int
+connectd_send_wait(struct connectd *c, struct connectd_msg *m, enum connectd_level level, int timeout_ms)
+{
+	uint64_t start = conn_now(c);
+	struct send_wait *w;
+	int r;
+
+	if (c->entered)
+		return conn_fail(c, -EDEADLK, "a call-back cannot wait");
+	if (level != CONNECTD_ACCEPTED && level != CONNECTD_ARRIVED)
+		return conn_fail(c, -ENOTSUP, "only the levels ACCEPTED and ARRIVED can be asked for");
+	r = conn_until(c, timeout_ms, has_room, c);
+	if (r == -ETIMEDOUT)
+		return conn_fail(c, -EAGAIN, "%zu messages are not confirmed yet; this one was not sent", c->producers.unconfirmed);
+	if (r < 0)
+		return r;
+	w = calloc(1, sizeof(*w));
+	if (w == NULL)
+		return conn_fail(c, -ENOMEM, "out of memory");
+	r = connectd_send(c, m, CONNECTD_TELL(level), send_waited, w);
+	if (r < 0) {
+		free(w);
+		return r;
+	}
+	if (c->corked > 0)
+		conn_output(c);
+	if (timeout_ms > 0) {
+		uint64_t gone = conn_now(c) - start;
+
+		timeout_ms = gone < (uint64_t)timeout_ms ? timeout_ms - (int)gone : 0;
+	}
+	r = conn_until(c, timeout_ms, send_ended, w);
+	if (r < 0 && !w->ended) {
+		w->abandoned = true; /* its final call frees it */
+		if (r == -ETIMEDOUT)
+			conn_fail(c, r, "not %s in time; the message stays on its way", wire_level_name(level));
+		return r;
+	}
+	r = w->outcome.result;
+	free(w);
+	return r;
+}
+
+/* --------------------------------------------------------------- sessions */
+
+void
+producers_init(struct connectd *c)
+{
+	struct producers *p = &c->producers;
+
+	list_init(&p->flows);
+	hmap_init(&p->by_name);
+	for (int i = 0; i < WIRE_PRIORITIES; i++)
+		list_init(&p->ready[i]);
+	list_init(&p->blocked);
+	list_init(&p->unopened);
+	list_init(&p->idle);
+	io_random(c->io, p->id, sizeof(p->id));
+	io_random(c->io, &p->instance, sizeof(p->instance));
+	p->first = 1;
+	p->expire_at = UINT64_MAX;
+	dict_out_init(&p->types);
+}
+
+void
+producers_cancel(struct connectd *c, bool quiet)
+{
+	LIST_FOREACH(node, &c->producers.flows) {
+		struct producer_flow *f = list_entry(node, struct producer_flow, all);
+		enum connectd_level level = CONNECTD_ACCEPTED;
+		struct sendq_entry e;
+
+		for (;;) {
+			if (!sendq_waited(&f->queue, 0, UINT64_MAX, &e)) {
+				if (!sendq_pop(&f->queue, UINT64_MAX, &e))
+					break;
+				level = CONNECTD_NONE;
+			}
+			if (quiet)
+				e.fn = NULL;
+			producer_final(c, &e, level, -ECANCELED, "closed");
+		}
+	}
+}
+
+void
+producers_done(struct connectd *c)
+{
+	struct producers *p = &c->producers;
+
+	LIST_FOREACH_SAFE(node, &p->flows)
+		flow_free(c, list_entry(node, struct producer_flow, all));
+	hmap_done(&p->by_name);
+	dict_out_done(&p->types);
+}
+
+void
+producers_up(struct connectd *c)
+{
+	struct producers *p = &c->producers;
+
+	p->max_ids = (c->limits.max_flows < PRODUCER_IDS ? c->limits.max_flows : PRODUCER_IDS) - 1;
+	p->window = (struct credit){ .granted_bytes = c->limits.window };
+	p->chunk = c->limits.window / 4 < WIRE_CHUNK_MAX ? (uint32_t)(c->limits.window / 4) : WIRE_CHUNK_MAX;
+	if (p->chunk < WIRE_CHUNK_MIN)
+		p->chunk = WIRE_CHUNK_MIN;
+	dict_out_reset(&p->types, c->limits.dictionary);
+	LIST_FOREACH(node, &p->flows)
+		producer_ready(c, list_entry(node, struct producer_flow, all));
+}
+
+void
+producers_down(struct connectd *c)
+{
+	uint64_t now = conn_now(c);
+
+	LIST_FOREACH(node, &c->producers.flows) {
+		struct producer_flow *f = list_entry(node, struct producer_flow, all);
+
+		if (f->out.state == FLOW_OUT_OPEN || f->out.state == FLOW_OUT_HALTED)
+			f->left_at = now;
+		flow_out_close(&f->out);
+		producer_drop_id(c, f);
+		f->promised = 0;
+		if (f->where != PRODUCER_IDLE)
+			producer_move(c, f, PRODUCER_ALONE);
+	}
+}

@@ -1,0 +1,386 @@
+#include "client.h"
+
+#include <grp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "outlet.h"
+
+#define APPLICATION_MAX 64
+
+/* What the sessions of one uid share. */
+struct user {
+	struct hmap_node node;
+	uint32_t uid;
+	uint64_t n_clients;
+	struct intake_book book; /* its flows, open or not */
+};
+
+struct clients {
+	struct core *core;
+	struct clients_hooks hooks;
+	struct hmap users;
+	struct list all;
+	size_t n;
+	bool has_admin_group;
+	uint32_t admin_gid;
+};
+
+struct client {
+	struct list all;
+	struct clients *clients;
+	struct user *user;
+	struct session *session;
+	struct transport_identity id;
+	struct subject who;
+	char application[APPLICATION_MAX + 1];
+	char context[APPLICATION_MAX + 40]; /* for the log */
+	struct intern_entry *origin;
+	struct intake intake;
+	struct outlet outlet;
+	bool greeted;
+	uint64_t since_ms;
+};
+
+/* ------------------------------------------------------------------ users -- */
+
+static struct user *
+user_get(struct clients *cs, uint32_t uid)
+{
+	struct hmap_node *n = hmap_find(&cs->users, hmap_hash_number(uid));
+	struct user *u;
+
+	if (n) /* the hash is one to one */
+		return hmap_entry(n, struct user, node);
+	u = calloc(1, sizeof(*u));
+	if (!u)
+		return NULL;
+	u->uid = uid;
+	intake_book_init(&u->book, (uint32_t)cs->core->node->max_producers * 10);
+	if (hmap_add(&cs->users, &u->node, hmap_hash_number(uid)) != 0) {
+		free(u);
+		return NULL;
+	}
+	return u;
+}
+
+struct clients *
+clients_new(struct core *core, const struct clients_hooks *hooks)
+{
+	struct clients *cs = calloc(1, sizeof(*cs));
+
+	if (!cs)
+		return NULL;
+	cs->core = core;
+	cs->hooks = *hooks;
+	hmap_init(&cs->users);
+	list_init(&cs->all);
+	if (core->node->admin_group) {
+		const struct group *g = getgrnam(core->node->admin_group);
+
+		cs->has_admin_group = g != NULL;
+		cs->admin_gid = g ? g->gr_gid : 0;
+	}
+	return cs;
+}
+
+/* ---------------------------------------------------------------- session -- */
+
+static void
+client_free(struct client *c)
+{
+	struct clients *cs = c->clients;
+
+	cs->hooks.ended(cs->hooks.arg, c);
+	if (c->greeted) {
+		outlet_done(&c->outlet);
+		intake_done(&c->intake);
+		if (cs->core->event)
+			cs->core->event(cs->core->event_arg, "client", c->application, "closed", c->context);
+	}
+	session_free(c->session);
+	intern_unref(&cs->core->messages->origins, c->origin);
+	c->user->n_clients--;
+	list_remove(&c->all);
+	cs->n--;
+	free(c);
+}
+
+static void
+greeting(void *arg, struct wire_hello *h)
+{
+	struct client *c = arg;
+	struct core *core = c->clients->core;
+
+	h->role = WIRE_ROLE_DAEMON;
+	h->name = wire_string(core->node->name);
+	h->store_id = wire_bytes(state_store_id(core->state), STATE_ID);
+	h->start_count = state_start_count(core->state);
+	h->boot_id = state_boot_id(core->state);
+	h->software = wire_string("connectd " CONNECTD_VERSION);
+	h->limits.max_message = core->node->max_message;
+	h->limits.max_flows = INTAKE_FLOWS_MAX;
+	h->limits.max_subscriptions = OUTLET_SUBSCRIPTIONS_MAX;
+	h->limits.window = core->session_window;
+	h->wall_clock_ms = loop_wall_ms(core->loop);
+}
+
+/* What is stamped on everything it sends: by the kernel's word, but for the application's name. */
+static struct intern_entry *
+make_origin(const struct client *c)
+{
+	struct core *core = c->clients->core;
+	struct wire_origin o = {
+		.node = wire_string(core->node->name),
+		.uid = c->id.uid,
+		.unit = wire_string(c->who.unit),
+		.application = wire_string(c->application),
+		.proof = WIRE_PROOF_LOCAL,
+		.boot_id = state_boot_id(core->state),
+	};
+	uint8_t buf[512];
+
+	if (wire_size_origin(&o) > sizeof(buf))
+		return NULL;
+	return intern_get(&core->messages->origins, wire_bytes(buf, wire_pack_origin(&o, buf)));
+}
+
+static void
+hello(void *arg, const struct wire_hello *h)
+{
+	struct client *c = arg;
+	struct core *core = c->clients->core;
+
+	if (h->role != WIRE_ROLE_CLIENT) {
+		session_close(c->session, WIRE_CLOSE_PROTOCOL, "the local socket is for clients");
+		return;
+	}
+	if (h->name.len > APPLICATION_MAX || (h->name.len > 0 && memchr(h->name.data, 0, h->name.len))) {
+		session_close(c->session, WIRE_CLOSE_PROTOCOL, "an application name above 64 bytes");
+		return;
+	}
+	if (h->name.len > 0)
+		memcpy(c->application, h->name.data, h->name.len);
+	snprintf(c->context, sizeof(c->context), "client %u/%u%s%s", c->id.uid, c->id.pid, c->application[0] ? " " : "",
+	    c->application);
+	c->origin = make_origin(c);
+	if (!c->origin) {
+		session_close(c->session, WIRE_CLOSE_INTERNAL, "out of memory");
+		return;
+	}
+	session_greet(c->session);
+	session_open(c->session);
+	intake_init(&c->intake, &core->intake, &c->user->book, c->session, &c->who, c->origin, core->session_window);
+	outlet_init(&c->outlet, core->loop, core->router, c->session, &c->who);
+	c->greeted = true;
+	log_debug(core->log, c->context, "connected");
+	if (core->event)
+		core->event(core->event_arg, "client", c->application, "connected", c->context);
+}
+
+static void
+frame(void *arg, const struct wire_frame *f)
+{
+	struct client *c = arg;
+	const char *reason = "";
+	enum wire_close_code code;
+
+	switch (f->kind) {
+	case WIRE_OPEN_FLOW:
+	case WIRE_SETTLED:
+	case WIRE_TRANSFER:
+	case WIRE_RESUME:
+	case WIRE_ABORT:
+		code = intake_frame(&c->intake, f, &reason);
+		break;
+	case WIRE_ADMIN_REQUEST:
+		c->clients->hooks.admin(c->clients->hooks.arg, c, &f->u.admin_request);
+		return;
+	case WIRE_DRAIN:
+		return;
+	default:
+		code = outlet_frame(&c->outlet, f, &reason);
+		break;
+	}
+	if (code != WIRE_CLOSE_NORMAL)
+		session_close(c->session, code, reason);
+}
+
+static void
+writable(void *arg)
+{
+	struct client *c = arg;
+
+	if (c->greeted)
+		outlet_writable(&c->outlet);
+}
+
+static void
+down(void *arg, enum wire_close_code code, bool by_peer, int error, const char *reason)
+{
+	struct client *c = arg;
+	struct core *core = c->clients->core;
+	bool ordinary = by_peer || (c->greeted && error != 0) || code == WIRE_CLOSE_SHUTDOWN;
+
+	if (!ordinary)
+		core->closed[CORE_CLOSED_CLIENT][code]++;
+	log_write(core->log, ordinary ? LOG_DEBUG : LOG_WARNING, c->context, "closed (%s): %s", wire_close_name(code), reason);
+	client_free(c);
+}
+
+static const struct session_events events = { greeting, hello, frame, writable, down };
+
+/* A session that is only told why it cannot be. */
+static void
+refused_down(void *arg, enum wire_close_code code, bool by_peer, int error, const char *reason)
+{
+	(void)code, (void)by_peer, (void)error, (void)reason;
+	session_free(arg);
+}
+
+static const struct session_events refused_events = { .down = refused_down };
+
+static void
+refuse(struct clients *cs, struct transport *t, const char *reason)
+{
+	struct session *s = session_new(&cs->core->sessions, t, false, &refused_events, NULL);
+
+	cs->core->closed[CORE_CLOSED_CLIENT][WIRE_CLOSE_LIMIT]++;
+	if (!s)
+		return;
+	session_set_owner(s, &refused_events, s);
+	session_close(s, WIRE_CLOSE_LIMIT, reason);
+}
+
+static bool
+is_admin(const struct clients *cs, const struct transport_identity *id)
+{
+	if (id->uid == 0 || id->uid == geteuid())
+		return true;
+	for (size_t i = 0; cs->has_admin_group && i < id->n_groups; i++)
+		if (id->groups[i] == cs->admin_gid)
+			return true;
+	return cs->has_admin_group && id->gid == cs->admin_gid;
+}
+
+void
+clients_accept(struct clients *cs, struct transport *t)
+{
+	const struct conf_node *limits = cs->core->node;
+	struct transport_identity id;
+	struct client *c;
+	struct user *u;
+
+	t->ops->identity(t, &id);
+	/* One slot is kept for root, so that an operator always gets in. */
+	if (cs->n >= limits->max_clients + (id.uid == 0 ? 1 : 0)) {
+		refuse(cs, t, "max_clients is reached");
+		return;
+	}
+	u = user_get(cs, id.uid);
+	if (!u || (u->n_clients >= limits->max_clients_per_user && id.uid != 0)) {
+		refuse(cs, t, "max_clients_per_user is reached");
+		return;
+	}
+	c = calloc(1, sizeof(*c));
+	if (!c) {
+		t->ops->close(t, false);
+		return;
+	}
+	c->clients = cs;
+	c->user = u;
+	c->id = id;
+	c->who = (struct subject){ .uid = id.uid, .gid = id.gid, .groups = c->id.groups, .n_groups = id.n_groups, .unit = "" };
+	c->who.is_admin = is_admin(cs, &id);
+	c->since_ms = loop_now_ms(cs->core->loop);
+	snprintf(c->context, sizeof(c->context), "client %u/%u", id.uid, id.pid);
+	c->session = session_new(&cs->core->sessions, t, false, &events, c);
+	if (!c->session) {
+		free(c);
+		return;
+	}
+	u->n_clients++;
+	list_append(&cs->all, &c->all);
+	cs->n++;
+}
+
+void
+clients_close(struct clients *cs, enum wire_close_code code, const char *reason)
+{
+	LIST_FOREACH_SAFE (n, &cs->all)
+		session_close(list_entry(n, struct client, all)->session, code, reason);
+}
+
+void
+clients_free(struct clients *cs)
+{
+	struct hmap_node *n;
+
+	if (!cs)
+		return;
+	LIST_FOREACH_SAFE (l, &cs->all)
+		client_free(list_entry(l, struct client, all));
+	while ((n = hmap_walk(&cs->users, NULL)) != NULL) {
+		struct user *u = hmap_entry(n, struct user, node);
+
+		intake_book_done(&cs->core->intake, &u->book);
+		hmap_remove(&cs->users, n);
+		free(u);
+	}
+	hmap_done(&cs->users);
+	free(cs);
+}
+
+size_t
+clients_count(const struct clients *cs)
+{
+	return cs->n;
+}
+
+struct session *
+client_session(struct client *c)
+{
+	return c->session;
+}
+
+bool
+client_is_admin(const struct client *c)
+{
+	return c->who.is_admin;
+}
+
+const struct subject *
+client_subject(const struct client *c)
+{
+	return &c->who;
+}
+
+void
+client_stats(const struct client *c, struct client_stats *ret)
+{
+	*ret = (struct client_stats){
+		.uid = c->id.uid,
+		.gid = c->id.gid,
+		.pid = c->id.pid,
+		.unit = c->who.unit,
+		.application = c->application,
+		.since_ms = c->since_ms,
+	};
+	if (!c->greeted)
+		return;
+	ret->flows = c->intake.n_flows;
+	ret->subscriptions = c->outlet.subscriptions.n;
+	ret->unacked = c->outlet.unacked.n;
+	ret->sent_messages = c->intake.received;
+	ret->received_messages = c->outlet.delivered;
+}
+
+void
+clients_each(struct clients *cs, bool (*fn)(void *arg, struct client *c), void *arg)
+{
+	LIST_FOREACH_SAFE (n, &cs->all)
+		if (!fn(arg, list_entry(n, struct client, all)))
+			return;
+}

@@ -1,0 +1,198 @@
+/*
+ * conf_check: names of sections, and what one value cannot know alone.
+ */
+#include <string.h>
+#include <strings.h>
+
+#include "conf_impl.h"
+
+/* ----------------------------------------------------------------- names -- */
+
+/* NODE/NAME or NAME, either with `*` anywhere, which may stand for a letter. */
+static bool
+queue_pattern_ok(const char *name)
+{
+	char letters[NAMES_DEST_MAX + 1];
+	struct names_dest dest;
+	size_t len = strlen(name);
+
+	if (len > NAMES_DEST_MAX)
+		return false;
+	for (size_t i = 0; i < len; i++)
+		letters[i] = name[i] == '*' ? 'x' : name[i];
+	return names_dest_parse(letters, len, &dest) == 0;
+}
+
+const char *
+conf_check_name(enum conf_kind kind, const char *name)
+{
+	switch (kind) {
+	case CONF_LISTEN:
+		if (strcmp(name, "client") == 0)
+			return "client is the name of the Unix socket: choose another";
+		return names_queue_ok(name, strlen(name)) ? NULL : "the name may hold A-Z, a-z, 0-9, . _ and -";
+	case CONF_PEER:
+		if (strchr(name, '*'))
+			return "a family of peers needs a CA, which comes with a later version";
+		return names_node_ok(name, strlen(name)) ? NULL : "no node name: a-z, 0-9, . and -, at most 40 bytes";
+	case CONF_QUEUE:
+		return queue_pattern_ok(name) ? NULL : "neither NAME nor NODE/NAME (each may hold *)";
+	default:
+		return NULL;
+	}
+}
+
+/* ------------------------------------------------------------- the kinds -- */
+
+static unsigned
+key_line(const struct conf_section *s, const char *key)
+{
+	return s->lines[conf_key_index(conf_key_find(s->kind, key))];
+}
+
+/* Where to point: at the key, or at its section if it is not written there. */
+static unsigned
+line_of(const struct conf_section *s, const char *key)
+{
+	unsigned line = key_line(s, key);
+
+	return line ? line : s->line;
+}
+
+static void
+check_node(const struct conf_section *s, struct conf_faults *faults)
+{
+	const struct conf_node *node = &s->u.node;
+
+	if (!node->name && !key_line(s, "name"))
+		conf_fault(faults, s->file, s->line, "[node] has no name");
+	if (!s->faulty && node->max_partial < node->max_message)
+		conf_fault(faults, s->file, key_line(s, "max_partial") ? key_line(s, "max_partial") : line_of(s, "max_message"),
+		    "max_partial must be at least max_message");
+}
+
+static void
+check_listen(const struct conf_section *s, struct conf_faults *faults)
+{
+	if (s->u.listen.address.n == 0)
+		conf_fault(faults, s->file, s->line, "[listen \"%s\"] has no address", s->name);
+	else if (!s->u.listen.plaintext)
+		conf_fault(faults, s->file, line_of(s, "address"),
+		    "tcp:// is neither encrypted nor authenticated: it needs plaintext = yes in [listen \"%s\"]", s->name);
+}
+
+static bool
+same_host(const struct names_url *a, const struct names_url *b)
+{
+	struct names_cidr x, y;
+
+	/* [::1] can be written in many ways. */
+	if (names_cidr_parse(a->host, &x) == 0 && names_cidr_parse(b->host, &y) == 0)
+		return x.v6 == y.v6 && memcmp(x.addr, y.addr, sizeof(x.addr)) == 0;
+	return strcasecmp(a->host, b->host) == 0;
+}
+
+/* Does section s, before its address n, listen on what that says? Port 0 is never the same twice. */
+static bool
+listens_on(const struct conf_section *s, size_t n, const struct names_url *url)
+{
+	struct names_url other;
+
+	for (size_t i = 0; i < n; i++)
+		if (names_url_parse(s->u.listen.address.items[i], &other, NULL) == 0 && url->port != 0 && other.port == url->port &&
+		    same_host(url, &other))
+			return true;
+	return false;
+}
+
+static void
+check_listen_twice(const struct conf *c, size_t at, struct conf_faults *faults)
+{
+	struct conf_section **all = c->sections[CONF_LISTEN];
+	const struct conf_list *address = &all[at]->u.listen.address;
+
+	for (size_t i = 0; i < address->n; i++) {
+		struct names_url url;
+
+		if (names_url_parse(address->items[i], &url, NULL) < 0)
+			continue;
+		for (size_t j = 0; j <= at; j++)
+			if (listens_on(all[j], j == at ? i : all[j]->u.listen.address.n, &url)) {
+				conf_fault(faults, all[at]->file, line_of(all[at], "address"),
+				    "%.100s is already an address of [listen \"%s\"]", address->items[i], all[j]->name);
+				break;
+			}
+	}
+}
+
+static void
+check_peer(const struct conf_section *s, const char *node, struct conf_faults *faults)
+{
+	const struct conf_peer *p = &s->u.peer;
+
+	if (node && strcmp(s->name, node) == 0)
+		conf_fault(faults, s->file, s->line, "[peer \"%s\"] is this node itself", s->name);
+	if (s->faulty)
+		return;
+	if (!p->plaintext)
+		conf_fault(faults, s->file, line_of(s, "plaintext"),
+		    "this version carries tcp:// only, which is neither encrypted nor authenticated: it needs plaintext = yes in "
+		    "[peer \"%s\"]",
+		    s->name);
+	else if (p->address.n == 0 && p->from_text.n == 0)
+		conf_fault(faults, s->file, s->line,
+		    "[peer \"%s\"] has no address, so it dials in: with plaintext = yes it needs from, the networks it may come from",
+		    s->name);
+	if (p->backoff_max < p->backoff_min)
+		conf_fault(faults, s->file, key_line(s, "backoff_max") ? key_line(s, "backoff_max") : line_of(s, "backoff_min"),
+		    "backoff_max must be at least backoff_min");
+}
+
+static void
+check_access(const struct conf *c, const struct conf_section *s, const char *key, const struct conf_access *a,
+    struct conf_faults *faults)
+{
+	for (size_t i = 0; i < a->n; i++)
+		if (a->items[i].kind == CONF_ACCESS_PEER && !conf_section_find(c, CONF_PEER, a->items[i].name))
+			conf_fault(faults, s->file, key_line(s, key), "%s: there is no [peer \"%s\"]", key, a->items[i].name);
+}
+
+static void
+check_queue(const struct conf *c, const struct conf_section *s, const char *node, struct conf_faults *faults)
+{
+	const struct conf_queue_settings *q = &s->u.queue;
+	const char *slash = strchr(s->name, '/');
+
+	if (node && slash && strlen(node) == (size_t)(slash - s->name) && memcmp(node, s->name, strlen(node)) == 0)
+		conf_fault(faults, s->file, s->line, "%s is this node: write [queue \"%s\"]", node, slash + 1);
+	if (q->durable)
+		conf_fault(faults, s->file, line_of(s, "durable"),
+		    "durable = yes needs the journal, which comes with a later version: until then queues are durable = no");
+	if (q->dead_letter && strcmp(q->dead_letter, s->name) == 0)
+		conf_fault(faults, s->file, line_of(s, "dead_letter"), "a queue cannot be its own dead_letter");
+	check_access(c, s, "send", &q->send, faults);
+	check_access(c, s, "receive", &q->receive, faults);
+	check_access(c, s, "browse", &q->browse, faults);
+}
+
+void
+conf_check(const struct conf *c, const char *file, struct conf_faults *faults)
+{
+	const char *node = NULL;
+
+	if (c->n[CONF_NODE] == 0) {
+		conf_fault(faults, file, 1, "there is no [node] section, which must give the node's name");
+	} else {
+		check_node(c->sections[CONF_NODE][0], faults);
+		node = c->sections[CONF_NODE][0]->u.node.name;
+	}
+	for (size_t i = 0; i < c->n[CONF_LISTEN]; i++) {
+		if (!c->sections[CONF_LISTEN][i]->faulty)
+			check_listen(c->sections[CONF_LISTEN][i], faults);
+		check_listen_twice(c, i, faults);
+	}
+	for (size_t i = 0; i < c->n[CONF_PEER]; i++)
+		check_peer(c->sections[CONF_PEER][i], node, faults);
+	for (size_t i = 0; i < c->n[CONF_QUEUE]; i++)
+		check_queue(c, c->sections[CONF_QUEUE][i], node, faults);
+}

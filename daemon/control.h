@@ -1,0 +1,47 @@
+/*
+ * control: answers the administration requests of clients: status, peers,
+ * queues, clients, events, peek, purge. Answers are records of admin.proto in
+ * pages; the next page follows when the last one has left.
+ */
+#ifndef CONTROL_H
+#define CONTROL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "client.h"
+#include "core.h"
+#include "link.h"
+
+struct control;
+
+/* The parts of the daemon that are told about. Borrowed; complete before the first request. */
+struct control_sources {
+	struct core *core;
+	struct clients *clients;
+	struct link *const *links;
+	size_t n_links;
+	uint64_t started_ms, started_unix_ms;
+	void (*listeners)(void *arg, void (*fn)(void *arg, const char *name, const char *url), void *fn_arg);
+	/* Connections with other nodes; of them those of nobody known yet; the most of one address of these. */
+	void (*connections)(void *arg, uint64_t *ret_all, uint64_t *ret_pending, uint64_t *ret_per_address);
+	void *arg;
+};
+
+#define CONTROL_REQUESTS_MAX 16 /* open requests a client */
+#define CONTROL_EVENTS_MAX 1024 /* events kept for subscribers that are slow */
+#define CONTROL_PEEK_MAX 1000   /* messages one peek shows */
+
+/* NULL: out of memory. */
+struct control *control_new(const struct control_sources *src);
+/* After the clients. NULL is fine. */
+void control_free(struct control *c);
+
+/* For clients_new. */
+void control_request(void *arg, struct client *c, const struct wire_admin_request *req);
+void control_client_ended(void *arg, struct client *c);
+
+/* For core.event. */
+void control_event(void *arg, const char *kind, const char *name, const char *change, const char *text);
+
+#endif

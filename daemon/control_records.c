@@ -1,0 +1,479 @@
+/* control_records: what the daemon knows, as records of admin.proto. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "admin.pb-c.h"
+#include "control_internal.h"
+#include "frame.h"
+
+#define LISTENERS_MAX 128 /* named in a status */
+#define BODY_MAX 1024     /* bytes of a body that a peek shows */
+
+/* Generated structs hold char *, and nobody writes through it here. */
+static char *
+string(const char *s)
+{
+	return (char *)(uintptr_t)s;
+}
+
+bool
+page_add(struct page *pg, const ProtobufCMessage *m)
+{
+	uint8_t head[FRAME_HEADER_MAX];
+	size_t len = protobuf_c_message_get_packed_size(m), n = frame_header(head, (uint32_t)len);
+
+	if (pg->len > 0 && pg->len + n + len > PAGE_TARGET)
+		return false;
+	if (pg->len + n + len > PAGE_ROOM)
+		return true; /* cannot be shown; no record comes near */
+	memcpy(pg->data + pg->len, head, n);
+	protobuf_c_message_pack(m, pg->data + pg->len + n);
+	pg->len += n + len;
+	return true;
+}
+
+/* ------------------------------------------------------------------ status -- */
+
+struct listeners {
+	char text[LISTENERS_MAX][NAMES_NODE_MAX + 1 + TRANSPORT_TEXT_MAX];
+	char *items[LISTENERS_MAX];
+	size_t n;
+};
+
+static void
+add_listener(void *arg, const char *name, const char *url)
+{
+	struct listeners *ls = arg;
+
+	if (ls->n == LISTENERS_MAX)
+		return;
+	snprintf(ls->text[ls->n], sizeof(ls->text[0]), "%s %s", name, url);
+	ls->items[ls->n] = ls->text[ls->n];
+	ls->n++;
+}
+
+struct uids {
+	uint32_t *items;
+	size_t n;
+};
+
+static bool
+add_uid(void *arg, struct client *c)
+{
+	struct uids *u = arg;
+
+	u->items[u->n++] = client_subject(c)->uid;
+	return true;
+}
+
+static int
+compare_uids(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* The most sessions that one user has. */
+static uint64_t
+busiest_user(struct clients *cs)
+{
+	struct uids u = { calloc(clients_count(cs) + 1, sizeof(uint32_t)), 0 };
+	uint64_t most = 0, run = 0;
+
+	if (!u.items)
+		return 0;
+	clients_each(cs, add_uid, &u);
+	qsort(u.items, u.n, sizeof(*u.items), compare_uids);
+	for (size_t i = 0; i < u.n; i++) {
+		run = i > 0 && u.items[i] == u.items[i - 1] ? run + 1 : 1;
+		if (run > most)
+			most = run;
+	}
+	free(u.items);
+	return most;
+}
+
+#define LIMITS_MAX 16
+
+struct limits {
+	Connectd__V1__Limit records[LIMITS_MAX];
+	Connectd__V1__Limit *items[LIMITS_MAX];
+	size_t n;
+};
+
+static void
+add_limit(struct limits *l, const char *name, uint64_t used, uint64_t max)
+{
+	Connectd__V1__Limit *r = &l->records[l->n];
+
+	connectd__v1__limit__init(r);
+	r->name = string(name);
+	r->used = used;
+	r->max = max;
+	l->items[l->n++] = r;
+}
+
+static void
+fill_limits(const struct control_sources *src, struct limits *l)
+{
+	const struct conf_node *node = src->core->node;
+	uint64_t memory, messages, partial, connections, pending, per_address;
+
+	queues_memory(router_queues(src->core->router), &memory, &messages, &partial);
+	src->connections(src->arg, &connections, &pending, &per_address);
+	add_limit(l, "max_memory", memory, node->max_memory);
+	add_limit(l, "max_messages", messages, node->max_messages);
+	add_limit(l, "max_partial", partial, node->max_partial);
+	add_limit(l, "max_queues", router_n_queues(src->core->router), node->max_queues);
+	add_limit(l, "max_queues_per_user", 0, node->max_queues_per_user);
+	add_limit(l, "max_queues_per_peer", 0, node->max_queues_per_peer);
+	add_limit(l, "max_clients", clients_count(src->clients), node->max_clients);
+	add_limit(l, "max_clients_per_user", busiest_user(src->clients), node->max_clients_per_user);
+	add_limit(l, "max_connections", connections, node->max_connections);
+	add_limit(l, "max_pending", pending, node->max_pending);
+	add_limit(l, "max_pending_per_address", per_address, node->max_pending_per_address);
+	add_limit(l, "max_producers", 0, node->max_producers);
+	add_limit(l, "max_message", 0, node->max_message);
+}
+
+#define CLOSED_MAX (CORE_CLOSED_KINDS * WIRE_CLOSE_CODES)
+
+struct closed {
+	Connectd__V1__Closed records[CLOSED_MAX];
+	Connectd__V1__Closed *items[CLOSED_MAX];
+	size_t n;
+};
+
+static void
+fill_closed(const struct core *core, struct closed *c)
+{
+	static const char *const kinds[] = { "peer", "client", "stranger" };
+
+	for (unsigned kind = 0; kind < CORE_CLOSED_KINDS; kind++) {
+		for (unsigned code = 0; code < WIRE_CLOSE_CODES; code++) {
+			Connectd__V1__Closed *r = &c->records[c->n];
+
+			if (core->closed[kind][code] == 0)
+				continue;
+			connectd__v1__closed__init(r);
+			r->kind = string(kinds[kind]);
+			r->reason = string(wire_close_name(code));
+			r->count = core->closed[kind][code];
+			c->items[c->n++] = r;
+		}
+	}
+}
+
+static uint64_t
+count_up(const struct control_sources *src)
+{
+	uint64_t up = 0;
+
+	for (size_t i = 0; i < src->n_links; i++) {
+		struct link_stats st;
+
+		link_stats(src->links[i], &st);
+		up += st.state == LINK_UP;
+	}
+	return up;
+}
+
+bool
+records_status(const struct control_sources *src, struct cursor *at, struct page *pg)
+{
+	const struct core *core = src->core;
+	Connectd__V1__Status s;
+	struct listeners listeners = { .n = 0 };
+	struct limits limits = { .n = 0 };
+	struct closed closed = { .n = 0 };
+	char store[2 * STATE_ID + 1], boot[17];
+	uint64_t partial;
+
+	connectd__v1__status__init(&s);
+	(void)at;
+	for (size_t i = 0; i < STATE_ID; i++)
+		snprintf(store + 2 * i, 3, "%02x", state_store_id(core->state)[i]);
+	snprintf(boot, sizeof(boot), "%016" PRIx64, state_boot_id(core->state));
+	src->listeners(src->arg, add_listener, &listeners);
+	fill_limits(src, &limits);
+	fill_closed(core, &closed);
+	s.node = core->node->name;
+	s.version = string(CONNECTD_VERSION);
+	s.store_id = store;
+	s.start_count = state_start_count(core->state);
+	s.boot_id = boot;
+	s.started_unix_ms = src->started_unix_ms;
+	s.uptime_ms = loop_now_ms(core->loop) - src->started_ms;
+	s.state_folder = core->node->state;
+	s.socket = core->node->socket;
+	s.peers_up = count_up(src);
+	s.peers = src->n_links;
+	s.clients = clients_count(src->clients);
+	s.queues = router_n_queues(core->router);
+	queues_memory(router_queues(core->router), &s.bytes, &s.messages, &partial);
+	s.n_limits = limits.n;
+	s.limits = limits.items;
+	s.n_listeners = listeners.n;
+	s.listeners = listeners.items;
+	s.n_closed = closed.n;
+	s.closed = closed.items;
+	s.state = string(core->stopping ? "stopping" : "running");
+	return page_add(pg, &s.base);
+}
+
+/* ------------------------------------------------------- peers and clients -- */
+
+/* A moment of the loop's clock, for people. */
+static uint64_t
+unix_ms(const struct core *core, uint64_t at_ms)
+{
+	return loop_wall_ms(core->loop) - (loop_now_ms(core->loop) - at_ms);
+}
+
+static bool
+add_peer(const struct control_sources *src, const struct link *l, struct page *pg)
+{
+	Connectd__V1__Peer r;
+	struct link_stats st;
+
+	connectd__v1__peer__init(&r);
+	link_stats(l, &st);
+	r.name = string(link_name(l));
+	r.state = string(link_state_name(st.state));
+	r.address = st.address;
+	r.dialled_by_me = st.dialled_by_me;
+	r.transport = string(st.transport ? st.transport : "");
+	r.proof = string(st.proof ? st.proof : "");
+	r.since_unix_ms = unix_ms(src->core, st.since_ms);
+	r.last_error = st.last_error;
+	r.retry_in_ms = st.retry_in_ms;
+	r.waiting = st.waiting;
+	r.unconfirmed = st.unconfirmed;
+	r.sent_messages = st.sent_messages;
+	r.received_messages = st.received_messages;
+	r.sent_bytes = st.sent_bytes;
+	r.received_bytes = st.received_bytes;
+	r.software = st.software;
+	r.start_count = st.start_count;
+	r.connects = st.connects;
+	return page_add(pg, &r.base);
+}
+
+bool
+records_peers(const struct control_sources *src, struct cursor *at, struct page *pg)
+{
+	for (; at->done < src->n_links && at->left > 0; at->done++) {
+		const struct link *l = src->links[at->done];
+
+		if (at->name[0] && strcmp(link_name(l), at->name) != 0)
+			continue;
+		if (!add_peer(src, l, pg))
+			return false;
+		at->left--;
+	}
+	return true;
+}
+
+struct walk {
+	const struct control_sources *src;
+	struct cursor *at;
+	struct page *pg;
+	uint64_t i;
+	bool full;
+};
+
+static bool
+add_client(void *arg, struct client *c)
+{
+	struct walk *w = arg;
+	Connectd__V1__Client r;
+	struct client_stats st;
+
+	connectd__v1__client__init(&r);
+	if (w->i++ < w->at->done)
+		return true;
+	if (w->at->left == 0)
+		return false;
+	client_stats(c, &st);
+	r.uid = st.uid;
+	r.gid = st.gid;
+	r.pid = st.pid;
+	r.unit = string(st.unit);
+	r.application = string(st.application);
+	r.since_unix_ms = unix_ms(w->src->core, st.since_ms);
+	r.flows = st.flows;
+	r.subscriptions = st.subscriptions;
+	r.unacked = st.unacked;
+	r.sent_messages = st.sent_messages;
+	r.received_messages = st.received_messages;
+	w->full = !page_add(w->pg, &r.base);
+	if (w->full)
+		return false;
+	w->at->done++;
+	w->at->left--;
+	return true;
+}
+
+bool
+records_clients(const struct control_sources *src, struct cursor *at, struct page *pg)
+{
+	struct walk w = { .src = src, .at = at, .pg = pg };
+
+	clients_each(src->clients, add_client, &w);
+	return !w.full;
+}
+
+/* ----------------------------------------------------------------- queues -- */
+
+static bool
+add_queue(void *arg, struct queue *q)
+{
+	struct walk *w = arg;
+	Connectd__V1__Queue r;
+	Connectd__V1__Counters counters;
+	struct queue_stats st;
+
+	connectd__v1__queue__init(&r);
+	connectd__v1__counters__init(&counters);
+	if (strcmp(queue_name(q), w->at->after) <= 0 || (w->at->name[0] && strcmp(queue_name(q), w->at->name) != 0))
+		return true;
+	if (w->at->left == 0)
+		return false;
+	queue_stats(q, loop_now_ms(w->src->core->loop), &st);
+	r.name = string(queue_name(q));
+	r.waiting = st.messages;
+	r.in_flight = st.in_flight;
+	r.bytes = st.bytes;
+	r.max_messages = queue_conf(q)->max_messages;
+	r.max_bytes = queue_conf(q)->max_bytes;
+	r.consumers = st.consumers;
+	r.durable = queue_conf(q)->durable;
+	r.reserved_messages = st.reserved_messages;
+	r.oldest_ms = st.oldest_ms;
+	r.outbound = queue_node(q) != NULL;
+	r.dead_letter = queue_is_dead_letter(q);
+	counters.accepted = st.counters.accepted;
+	counters.moved_in = st.counters.moved_in;
+	counters.consumed = st.counters.consumed;
+	counters.forwarded = st.counters.forwarded;
+	counters.expired = st.counters.expired;
+	counters.dead = st.counters.dead;
+	counters.dropped = st.counters.dropped;
+	counters.purged = st.counters.purged;
+	counters.moved_out = st.counters.moved_out;
+	counters.rejected = st.counters.rejected;
+	counters.duplicates = st.counters.duplicates;
+	counters.redelivered = st.counters.redelivered;
+	r.counters = &counters;
+	w->full = !page_add(w->pg, &r.base);
+	if (w->full)
+		return false;
+	snprintf(w->at->after, sizeof(w->at->after), "%s", queue_name(q));
+	w->at->left--;
+	return true;
+}
+
+bool
+records_queues(const struct control_sources *src, struct cursor *at, struct page *pg)
+{
+	struct walk w = { .src = src, .at = at, .pg = pg };
+
+	router_each(src->core->router, add_queue, &w);
+	return !w.full;
+}
+
+/* --------------------------------------------------------------- messages -- */
+
+static bool
+add_message(void *arg, const struct entry *e)
+{
+	static const char *const states[] = { "waiting", "delayed", "in flight", "parked" };
+	struct walk *w = arg;
+	Connectd__V1__Peeked r;
+	const struct message *m = e->msg;
+	uint64_t now = loop_now_ms(w->src->core->loop);
+	struct wire_origin origin = { 0 };
+	char id[48], node[NAMES_NODE_MAX + 1] = "";
+
+	connectd__v1__peeked__init(&r);
+	if (w->i++ < w->at->done)
+		return true;
+	if (w->at->left == 0)
+		return false;
+	if (!m) { /* its body is gone already: purged or expired while a link holds it */
+		w->at->done++;
+		return true;
+	}
+	if (wire_unpack_origin(intern_bytes(m->origin), &origin) == 0 && origin.node.len < sizeof(node) && origin.node.len > 0)
+		memcpy(node, origin.node.data, origin.node.len);
+	snprintf(id, sizeof(id), "%016" PRIx64 "-%" PRIu64, origin.boot_id, m->counter);
+	r.sequence = e->seq;
+	r.type = m->type ? string((const char *)m->type->data) : string("");
+	r.size = m->body_len;
+	r.origin_node = node;
+	r.origin_uid = origin.uid;
+	r.origin_proof = string(wire_proof_name(origin.proof));
+	r.age_ms = now - e->entered_ms;
+	r.attempt = e->attempt;
+	r.state = string(states[e->state]);
+	r.priority = string(wire_priority_name(m->priority));
+	r.body.data = m->body;
+	r.body.len = m->body_len < BODY_MAX ? (size_t)m->body_len : BODY_MAX;
+	r.ttl_ms = e->expires_ms > now ? e->expires_ms - now : 0;
+	r.id = id;
+	r.reason = e->reason ? e->reason : string("");
+	w->full = !page_add(w->pg, &r.base);
+	if (w->full)
+		return false;
+	w->at->done++;
+	w->at->left--;
+	return true;
+}
+
+bool
+records_messages(const struct control_sources *src, struct queue *q, struct cursor *at, struct page *pg)
+{
+	struct walk w = { .src = src, .at = at, .pg = pg };
+
+	queue_each(q, add_message, &w);
+	return !w.full;
+}
+
+void
+records_purged(struct queue *q, struct page *pg)
+{
+	Connectd__V1__Purged r;
+
+	connectd__v1__purged__init(&r);
+	queue_purge(q, &r.messages, &r.bytes);
+	page_add(pg, &r.base);
+}
+
+/* ----------------------------------------------------------------- events -- */
+
+uint8_t *
+records_event(uint64_t at_unix_ms, const char *kind, const char *name, const char *change, const char *text, size_t *ret_len)
+{
+	Connectd__V1__Event r;
+	uint8_t head[FRAME_HEADER_MAX], *p;
+	size_t len, n;
+
+	connectd__v1__event__init(&r);
+	r.unix_ms = at_unix_ms;
+	r.kind = string(kind);
+	r.name = string(name);
+	r.change = string(change);
+	r.text = string(text);
+	len = connectd__v1__event__get_packed_size(&r);
+	n = frame_header(head, (uint32_t)len);
+	p = malloc(n + len);
+	if (!p)
+		return NULL;
+	memcpy(p, head, n);
+	connectd__v1__event__pack(&r, p + n);
+	*ret_len = n + len;
+	return p;
+}

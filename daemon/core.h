@@ -1,0 +1,45 @@
+/*
+ * core: what every link and client of one daemon shares. Built and torn down
+ * by daemon.c; plain data, no functions of its own.
+ */
+#ifndef CORE_H
+#define CORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "conf.h"
+#include "intake.h"
+#include "list.h"
+#include "log.h"
+#include "loop.h"
+#include "message.h"
+#include "router.h"
+#include "session.h"
+#include "state.h"
+
+enum core_closed_kind { CORE_CLOSED_PEER, CORE_CLOSED_CLIENT, CORE_CLOSED_STRANGER, CORE_CLOSED_KINDS };
+
+struct core {
+	struct loop *loop;
+	const struct conf *conf;
+	const struct conf_node *node;
+	struct log *log;
+	struct state *state;
+	struct message_store *messages;
+	struct router *router;
+	struct session_env sessions;
+	struct intake_env intake;
+	uint64_t next_counter; /* of message ids */
+	uint64_t next_nonce;   /* of dials */
+	uint64_t next_decision;
+	uint64_t session_window; /* Hello.limits.window */
+	bool stopping;
+	/* Sessions ended, by close code. */
+	uint64_t closed[CORE_CLOSED_KINDS][WIRE_CLOSE_CODES];
+	/* A state change for `connectctl events`. */
+	void (*event)(void *arg, const char *kind, const char *name, const char *change, const char *text);
+	void *event_arg;
+};
+
+#endif

@@ -1,0 +1,67 @@
+/*
+ * daemon: everything of one node, built and torn down from a struct conf. Many
+ * may live in one process, on one loop. Knows neither signals nor systemd
+ * (service.h); main.c brings them together.
+ */
+#ifndef DAEMON_H
+#define DAEMON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "client.h"
+#include "conf.h"
+#include "core.h"
+#include "link.h"
+
+struct daemon;
+
+struct daemon_options {
+	struct log *log; /* borrowed */
+	/*
+	 * The i-th listening socket passed in under this name ("client" for the
+	 * Unix socket, else a listener's name), or -1. Taken over. NULL: none.
+	 */
+	int (*passed)(void *arg, const char *name, size_t i);
+	/* Set mode and group (if any) of the Unix socket that was made here. 0 or a negative errno. NULL: leave it. */
+	int (*socket_rights)(void *arg, const char *path, uint32_t mode, bool has_group, uint32_t group);
+	/* One line on how it is, now and then, for systemd. NULL: nobody asks. */
+	void (*status)(void *arg, const char *text);
+	void *arg;
+};
+
+/*
+ * Open the state folder, make the queues and the listening sockets. Blocks.
+ * 0 and *ret, and conf is taken over; or a negative errno and a sentence in
+ * why, and conf is the caller's. opt is copied.
+ */
+int daemon_new(struct loop *l, struct conf *conf, const struct daemon_options *opt, struct daemon **ret,
+    char why[static 200]);
+
+/* Accept and dial. */
+void daemon_start(struct daemon *d);
+
+/*
+ * An orderly stop: take no more connections and messages, give the links
+ * drain_timeout for what waits, say Close SHUTDOWN to everybody, count and log
+ * what is lost; then done, once, from the loop. The daemon must still be freed.
+ */
+void daemon_stop(struct daemon *d, void (*done)(void *arg), void *arg);
+
+/*
+ * At once and without a word: what a crash leaves. Sockets, tasks and the
+ * folder's lock are gone on return; memory goes with the loop's next pass, or
+ * with the loop. Not from inside a call-back of the daemon's own. NULL is fine.
+ */
+void daemon_free(struct daemon *d);
+
+/* For tests, tools, the simulator. */
+struct core *daemon_core(struct daemon *d);
+struct clients *daemon_clients(struct daemon *d);
+size_t daemon_n_links(const struct daemon *d);
+struct link *daemon_link(struct daemon *d, size_t i);
+/* Every listening socket: "client" or the listener's name, and its URL with the port in use. */
+void daemon_listeners(struct daemon *d, void (*fn)(void *arg, const char *name, const char *url), void *arg);
+
+#endif

@@ -1,0 +1,461 @@
+/* The frames of the producing side: what they mean for flows and queues. */
+#include "intake.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "intake_internal.h"
+
+void
+intake_env_init(struct intake_env *env, struct loop *l, struct message_store *ms, struct router *r)
+{
+	*env = (struct intake_env){ .loop = l, .messages = ms, .router = r };
+	list_init(&env->orphans);
+	loop_random(l, &env->seed, sizeof(env->seed));
+}
+
+/* At the end of a loop pass: confirms, outcomes and credit of every flow that was touched. */
+static void
+flush(void *arg)
+{
+	struct intake *in = arg;
+	struct list *n;
+	uint64_t window = in->window + in->window_used - in->window_open;
+
+	while ((n = list_first(&in->dirty)) != NULL) {
+		list_remove(n);
+		intake_flow_say(list_entry(n, struct intake_flow, dirty));
+	}
+	/* Worth a frame once a quarter is used up. */
+	if (window - in->window_granted >= in->window / 4 && !in->env->stopping) {
+		struct wire_frame f = { .kind = WIRE_CREDIT };
+
+		in->window_granted = window;
+		f.u.credit.session = true;
+		f.u.credit.bytes = window;
+		session_send(in->session, &f);
+	}
+}
+
+void
+intake_init(struct intake *in, struct intake_env *env, struct intake_book *book, struct session *s,
+    const struct subject *who, struct intern_entry *origin, uint64_t window)
+{
+	*in = (struct intake){
+		.env = env,
+		.book = book,
+		.session = s,
+		.who = *who,
+		.origin = origin,
+		.window = window,
+		.window_granted = window,
+	};
+	list_init(&in->dirty);
+	loop_call_init(&in->flush, flush, in);
+}
+
+void
+intake_done(struct intake *in)
+{
+	for (uint32_t id = 0; id < in->cap; id++)
+		if (in->flows[id])
+			intake_flow_detach(in->flows[id]);
+	free(in->flows);
+	in->flows = NULL;
+	in->cap = 0;
+	loop_call_cancel(&in->flush);
+}
+
+static struct intake_flow *
+flow_by_id(const struct intake *in, uint32_t id)
+{
+	return id < in->cap ? in->flows[id] : NULL;
+}
+
+/* -------------------------------------------------------------- OpenFlow -- */
+
+static bool
+reserve_id(struct intake *in, uint32_t id)
+{
+	uint32_t cap = in->cap ? in->cap : 16;
+	struct intake_flow **flows;
+
+	if (id < in->cap)
+		return true;
+	while (cap <= id)
+		cap *= 2;
+	flows = realloc(in->flows, cap * sizeof(*flows));
+	if (!flows)
+		return false;
+	memset(flows + in->cap, 0, (cap - in->cap) * sizeof(*flows));
+	in->flows = flows;
+	in->cap = cap;
+	return true;
+}
+
+static void
+refuse(struct intake *in, uint32_t id, enum wire_verdict verdict, const char *reason)
+{
+	struct wire_frame f = { .kind = WIRE_FLOW_STATE };
+
+	f.u.flow_state.flow = id;
+	f.u.flow_state.verdict = verdict;
+	f.u.flow_state.reason = wire_string(reason);
+	session_send(in->session, &f);
+}
+
+static void
+answer(struct intake_flow *fl)
+{
+	struct wire_frame f = { .kind = WIRE_FLOW_STATE };
+	struct wire_flow_state *st = &f.u.flow_state;
+	uint8_t *waiting = NULL;
+
+	intake_flow_grant(fl);
+	st->flow = fl->id;
+	st->accepted = st->confirmed = fl->in.confirmed = fl->in.mark;
+	st->durable = queue_conf(fl->inlet.queue)->durable;
+	st->partial_number = fl->in.partial;
+	st->partial_bytes = fl->in.partial_have;
+	st->credit_messages = fl->in.credit.granted_messages;
+	st->credit_bytes = fl->in.credit.granted_bytes;
+	st->confirm_level = fl->is_outbound || fl->intake->who.peer ? WIRE_LEVEL_ACCEPTED : WIRE_LEVEL_ARRIVED;
+	if (fl->sender.open > 0) {
+		uint64_t(*ranges)[2] = malloc(sizeof(*ranges) * WIRE_RANGES_MAX);
+		size_t n = ranges ? queue_ranges_of(fl->inlet.queue, &fl->sender, ranges, WIRE_RANGES_MAX) : 0;
+		size_t len = 0;
+
+		waiting = ranges ? malloc(WIRE_RANGES_MAX * 2 * 10) : NULL;
+		for (size_t i = 0; waiting && i < n; i++) {
+			len += wire_put_number(waiting + len, ranges[i][0]);
+			len += wire_put_number(waiting + len, ranges[i][1]);
+		}
+		st->waiting = (struct wire_numbers){ waiting, len };
+		free(ranges);
+	}
+	session_send(fl->intake->session, &f);
+	free(waiting);
+}
+
+static enum wire_close_code
+open_flow(struct intake *in, const struct wire_open_flow *o, const char **ret_reason)
+{
+	struct intake_flow *fl;
+	struct queue *q;
+	const char *reason = NULL;
+	enum wire_verdict verdict;
+
+	if (o->flow == 0 || o->flow >= INTAKE_FLOWS_MAX || flow_by_id(in, o->flow)) {
+		*ret_reason = "a flow id out of range or in use";
+		return WIRE_CLOSE_PROTOCOL;
+	}
+	if (o->priority >= WIRE_PRIORITIES || o->producer.len > INTAKE_PRODUCER_MAX || o->named ||
+	    (in->who.peer && o->producer.len > 0) || (!in->who.peer && o->producer.len == 0)) {
+		*ret_reason = "a flow with a bad priority or producer";
+		return WIRE_CLOSE_PROTOCOL;
+	}
+	if (!reserve_id(in, o->flow)) {
+		refuse(in, o->flow, WIRE_VERDICT_LIMIT, "out of memory");
+		return WIRE_CLOSE_NORMAL;
+	}
+	verdict = router_send(in->env->router, &in->who, o->address, &q, &reason);
+	if (verdict != WIRE_VERDICT_OK) {
+		refuse(in, o->flow, verdict, reason);
+		return WIRE_CLOSE_NORMAL;
+	}
+	fl = intake_flow_find(in->env, in->book, o->producer, queue_name(q), o->priority);
+	if (fl && fl->intake == in) {
+		*ret_reason = "a flow opened twice";
+		return WIRE_CLOSE_PROTOCOL;
+	}
+	if (fl && fl->in.mark > o->highest_used) {
+		refuse(in, o->flow, WIRE_VERDICT_STATE_CONFLICT, "a number was accepted here that the sender never used");
+		return WIRE_CLOSE_NORMAL;
+	}
+	if (!fl && !in->who.peer && o->away_ms > in->env->linger_ms / 2) {
+		refuse(in, o->flow, WIRE_VERDICT_FORGOTTEN, "away for longer than marks of unnamed producers are kept for sure");
+		return WIRE_CLOSE_NORMAL;
+	}
+	if (!fl)
+		fl = intake_flow_new(in->env, in->book, o->producer, queue_name(q), o->priority);
+	if (!fl) {
+		refuse(in, o->flow, WIRE_VERDICT_LIMIT, "too many flows whose messages are still on their way");
+		return WIRE_CLOSE_NORMAL;
+	}
+	/* The same producer on a session that is not known to be dead yet: the newer one has it. */
+	if (fl->intake) {
+		fl->closed = false;
+		intake_flow_detach(fl);
+	}
+	intake_flow_attach(fl, in, o->flow, q);
+	answer(fl);
+	return WIRE_CLOSE_NORMAL;
+}
+
+/* -------------------------------------------------------------- Transfer -- */
+
+static void
+reject(struct intake_flow *fl, uint64_t number, enum wire_reject_code code, const char *reason)
+{
+	struct wire_frame f = { .kind = WIRE_REJECT };
+
+	flow_in_reject(&fl->in, number);
+	intake_flow_drop_partial(fl);
+	queue_counters(fl->inlet.queue)->rejected++;
+	f.u.reject.flow = fl->id;
+	f.u.reject.number = number;
+	f.u.reject.code = code;
+	f.u.reject.reason = wire_string(reason);
+	session_send(fl->intake->session, &f);
+	intake_flow_dirty(fl);
+#ifdef PLANT_REJECT_LOST
+	fl->in.mark = number;
+#endif
+}
+
+/* Can it be taken at all? Judged at its first bytes. */
+static bool
+acceptable(struct intake_flow *fl, const struct wire_item *item, uint64_t total, enum wire_reject_code *ret_code,
+    const char **ret_reason)
+{
+	if (item->features.len > 0) {
+		*ret_code = WIRE_REJECT_UNSUPPORTED;
+		*ret_reason = "it needs a feature that this daemon does not have";
+	} else if (total > fl->env->max_message) {
+		*ret_code = WIRE_REJECT_TOO_LARGE;
+		*ret_reason = "above max_message";
+	} else if (item->packed.len > WIRE_PACKED_MAX || item->sub.len > 0 || item->report_to.len > 0) {
+		*ret_code = WIRE_REJECT_BAD_ITEM;
+		*ret_reason = "headers above 4 KiB, or a field of a later version";
+	} else if ((item->flags & WIRE_ITEM_DURABLE) && !queue_conf(fl->inlet.queue)->durable) {
+		*ret_code = WIRE_REJECT_NOT_DURABLE;
+		*ret_reason = "it demands a durable queue, and this one keeps messages in memory";
+	} else {
+		return true;
+	}
+	return false;
+}
+
+/* A new message, whole or its first chunk. NULL: *ret_code says how the session must end. */
+static struct message *
+begin(struct intake_flow *fl, struct wire_item *item, uint64_t total, enum wire_close_code *ret_code)
+{
+	struct intake *in = fl->intake;
+	struct intern_entry *type = item->type ? session_type(in->session, item->type) : NULL;
+	struct intern_entry *origin = in->origin ? in->origin : session_origin(in->session, item->origin);
+	struct message *m;
+
+	*ret_code = WIRE_CLOSE_PROTOCOL;
+	if ((item->type && !type) || !origin)
+		return NULL;
+	if (in->origin)
+		item->counter = ++*fl->env->next_counter;
+	m = message_new(fl->env->messages, item, total, (uint8_t)fl->priority, type, origin, loop_now_ms(fl->env->loop));
+	*ret_code = WIRE_CLOSE_INTERNAL;
+	return m;
+}
+
+/* A complete message enters the queue. */
+static enum wire_close_code
+put(struct intake_flow *fl, struct message *m, uint64_t number)
+{
+	int err = queue_put(&fl->inlet, m, fl->is_outbound ? &fl->sender : NULL, number);
+
+	if (err == 0) {
+		flow_in_accept(&fl->in, number);
+		fl->intake->received++;
+		fl->confirm_due = true;
+		intake_flow_dirty(fl);
+		return WIRE_CLOSE_NORMAL;
+	}
+	queue_abandoned(&fl->inlet, m->body_len);
+	message_unref(m);
+	if (err == -EXFULL)
+		reject(fl, number, WIRE_REJECT_FULL, "the queue is full");
+	else if (err == -ENOTSUP)
+		reject(fl, number, WIRE_REJECT_NOT_DURABLE, "it demands a durable queue");
+	else
+		return WIRE_CLOSE_INTERNAL;
+	return WIRE_CLOSE_NORMAL;
+}
+
+static enum wire_close_code
+take_chunk(struct intake_flow *fl, uint64_t number, struct wire_item *item, uint64_t total, bool complete)
+{
+	enum wire_close_code code = WIRE_CLOSE_NORMAL;
+	bool large = total > WIRE_LARGE;
+	struct message *m;
+
+	if (!fl->partial) {
+		fl->partial = begin(fl, item, total, &code);
+		if (!fl->partial)
+			return code;
+	} else {
+		message_grow(fl->partial, item->body);
+	}
+	if (!list_empty(&fl->orphan)) { /* taken up again by this session */
+		list_remove(&fl->orphan);
+		if (!large) {
+			queue_release_partial(router_queues(fl->env->router), fl->partial_reserved);
+			fl->partial_reserved = 0;
+		}
+	}
+	if (!large && !fl->partial_started) {
+		queue_started(&fl->inlet, total);
+		fl->partial_started = true;
+	}
+	if (!complete) {
+		if (large && !fl->partial_granted)
+			fl->partial_wants = true;
+		intake_flow_dirty(fl);
+		return WIRE_CLOSE_NORMAL;
+	}
+	if (large) {
+		queue_started(&fl->inlet, total);
+		queue_release_partial(router_queues(fl->env->router), fl->partial_reserved);
+	}
+	m = fl->partial;
+	fl->partial = NULL;
+	fl->partial_reserved = 0;
+	fl->partial_started = fl->partial_wants = fl->partial_granted = false;
+	fl->intake->window_open -= fl->partial_window;
+	fl->partial_window = 0;
+	return put(fl, m, number);
+}
+
+/* Count a body's bytes in the session's window; those of a reserved body only until it is reserved. */
+static bool
+window_ok(struct intake_flow *fl, const struct wire_item *item, enum flow_verdict verdict)
+{
+	struct intake *in = fl->intake;
+	bool unfinished = verdict == FLOW_PART || (verdict == FLOW_ACCEPT && item->total > 0);
+
+	if (fl->partial_granted)
+		return true;
+	in->window_used += item->body.len;
+	if (unfinished) {
+		fl->partial_window += item->body.len;
+		in->window_open += item->body.len;
+	}
+	if (in->window_used > in->window_granted)
+		return false;
+	loop_defer(in->env->loop, &in->flush);
+	return true;
+}
+
+static enum wire_close_code
+take_item(struct intake_flow *fl, uint64_t number, struct wire_item *item, const char **ret_reason)
+{
+	uint64_t total = item->total ? item->total : item->body.len;
+	enum wire_reject_code reject_code = WIRE_REJECT_UNKNOWN;
+	enum wire_close_code code;
+	const char *reason = NULL;
+	enum flow_verdict verdict;
+	struct message *m;
+
+	if (fl->in.partial != 0 && !fl->in.partial_live && !flow_in_continues(&fl->in, number, item->offset))
+		intake_flow_drop_partial(fl);
+	verdict = flow_in_item(&fl->in, number, total, item->offset, item->body.len);
+	if (verdict == FLOW_OVERRUN || !window_ok(fl, item, verdict)) {
+		*ret_reason = "more than the credit granted";
+		return WIRE_CLOSE_FLOW_CONTROL;
+	}
+	switch (verdict) {
+	case FLOW_DUPLICATE:
+		queue_counters(fl->inlet.queue)->duplicates++;
+		fl->confirm_due = true;
+		/* fall through */
+	case FLOW_DISCARD:
+#ifdef PLANT_CREDIT_LEAK
+		if (item->offset == 0)
+			queue_started(&fl->inlet, total);
+#endif
+		intake_flow_dirty(fl); /* its credit is granted again */
+		return WIRE_CLOSE_NORMAL;
+	case FLOW_ACCEPT:
+	case FLOW_PART:
+		break;
+	case FLOW_OVERRUN:
+	case FLOW_BROKEN:
+		*ret_reason = "numbers or offsets of a flow out of order";
+		return WIRE_CLOSE_PROTOCOL;
+	}
+	if (!fl->partial && !acceptable(fl, item, total, &reject_code, &reason)) {
+		reject(fl, number, reject_code, reason);
+		return WIRE_CLOSE_NORMAL;
+	}
+	*ret_reason = "a type or origin that was never defined";
+	if (item->total > 0)
+		return take_chunk(fl, number, item, total, verdict == FLOW_ACCEPT);
+	m = begin(fl, item, total, &code);
+	if (!m)
+		return code;
+	queue_started(&fl->inlet, total);
+	return put(fl, m, number);
+}
+
+static enum wire_close_code
+transfer(struct intake *in, const struct wire_run *run, const char **ret_reason)
+{
+	struct intake_flow *fl = flow_by_id(in, run->id);
+	struct wire_bytes items = run->items;
+	uint64_t number = run->first;
+	struct wire_item item;
+
+	if (!fl || !fl->inlet.queue) {
+		*ret_reason = "a transfer on a flow that is not open";
+		return WIRE_CLOSE_PROTOCOL;
+	}
+	while (wire_item_next(&items, &item)) {
+		enum wire_close_code code = take_item(fl, number++, &item, ret_reason);
+
+		if (code != WIRE_CLOSE_NORMAL)
+			return code;
+	}
+	return WIRE_CLOSE_NORMAL;
+}
+
+enum wire_close_code
+intake_frame(struct intake *in, const struct wire_frame *f, const char **ret_reason)
+{
+	struct intake_flow *fl;
+
+	switch (f->kind) {
+	case WIRE_TRANSFER:
+		return transfer(in, &f->u.run, ret_reason);
+	case WIRE_OPEN_FLOW:
+		return open_flow(in, &f->u.open_flow, ret_reason);
+	case WIRE_RESUME:
+		fl = flow_by_id(in, f->u.resume.flow);
+		if (!fl || flow_in_resume(&fl->in, f->u.resume.after) != 0) {
+			*ret_reason = "a Resume without a Reject";
+			return WIRE_CLOSE_PROTOCOL;
+		}
+		intake_flow_drop_partial(fl);
+		return WIRE_CLOSE_NORMAL;
+	case WIRE_ABORT:
+		fl = flow_by_id(in, f->u.abort.flow);
+		if (!fl || flow_in_abort(&fl->in, f->u.abort.number) != 0) {
+			*ret_reason = "an Abort of nothing";
+			return WIRE_CLOSE_PROTOCOL;
+		}
+		intake_flow_drop_partial(fl);
+		intake_flow_dirty(fl);
+		return WIRE_CLOSE_NORMAL;
+	case WIRE_SETTLED:
+		fl = flow_by_id(in, f->u.settled.flow);
+		if (!fl) {
+			*ret_reason = "Settled for a flow that is not open";
+			return WIRE_CLOSE_PROTOCOL;
+		}
+		if (f->u.settled.close) {
+			fl->closed = true;
+			intake_flow_detach(fl);
+		}
+		return WIRE_CLOSE_NORMAL;
+	default:
+		*ret_reason = "a frame out of place";
+		return WIRE_CLOSE_PROTOCOL;
+	}
+}

@@ -1,0 +1,78 @@
+/* intake_internal: one flow's receiving end, shared by intake.c and intake_flow.c only. */
+#ifndef INTAKE_INTERNAL_H
+#define INTAKE_INTERNAL_H
+
+#include "intake.h"
+
+#define INTAKE_PRODUCER_MAX 32 /* bytes of OpenFlow.producer */
+#define INTAKE_TOLD_MAX 32     /* ranges gathered before they are told */
+
+struct intake_flow {
+	struct hmap_node node; /* in the book */
+	struct intake_env *env;
+	struct intake_book *book;
+
+	/* What it is. */
+	uint8_t producer[INTAKE_PRODUCER_MAX];
+	size_t producer_len;
+	char queue[NAMES_DEST_MAX + 1];
+	uint32_t priority;
+
+	struct flow_in in;
+	struct inlet inlet;       /* open while a session has the flow */
+	struct sender sender;     /* what outcomes are told to */
+	struct message *partial;  /* a body of which in.partial_have bytes are here */
+	uint64_t partial_reserved; /* of it in the pool of large and orphaned bodies */
+	bool partial_started;     /* counted in the inlet */
+	bool partial_wants;       /* a large one: the session waits for Credit.number */
+	bool partial_granted;     /* it was told */
+	uint64_t partial_window;  /* bytes of it that count in the session's window */
+
+	/* Its session. */
+	struct intake *intake; /* NULL: none */
+	uint32_t id;
+	bool is_outbound;      /* outcomes are told */
+	struct list dirty;
+	bool confirm_due;
+
+	/* Outcomes not told yet: of one level, code and reason. */
+	enum wire_level told_level;
+	enum wire_reject_code told_code;
+	char told_reason[WIRE_REASON_MAX];
+	uint64_t told[INTAKE_TOLD_MAX][2];
+	size_t n_told;
+
+	/* Without a session. */
+	struct list lingering;
+	struct list orphan;
+	uint64_t away_since_ms;
+	bool closed; /* its opener is done with it: goes once nothing points here */
+};
+
+/* The book's flow with this key, or NULL. */
+struct intake_flow *intake_flow_find(const struct intake_env *env, const struct intake_book *b, struct wire_bytes producer,
+    const char *queue, uint32_t priority);
+/* NULL: out of memory, or the book is full of flows that cannot go. */
+struct intake_flow *intake_flow_new(struct intake_env *env, struct intake_book *b, struct wire_bytes producer,
+    const char *queue, uint32_t priority);
+void intake_flow_free(struct intake_flow *fl);
+
+/* Tie to a session and a queue; the flow is not tied to any. */
+void intake_flow_attach(struct intake_flow *fl, struct intake *in, uint32_t id, struct queue *q);
+/* The session is gone or done with it: it lingers, or goes if closed. */
+void intake_flow_detach(struct intake_flow *fl);
+
+/* Something has to be said at the end of this pass. */
+void intake_flow_dirty(struct intake_flow *fl);
+/* Say it: Confirm, Progress, Credit. */
+void intake_flow_say(struct intake_flow *fl);
+
+/* Raise the flow's credit by what queue and memory have room for; false: not worth saying yet. */
+bool intake_flow_grant(struct intake_flow *fl);
+
+/* Drop the partial body and give back what was reserved. */
+void intake_flow_drop_partial(struct intake_flow *fl);
+/* Room for `bytes` of large bodies, if need be at the cost of orphaned ones. */
+bool intake_flow_reserve(struct intake_flow *fl, uint64_t bytes);
+
+#endif

@@ -1,0 +1,408 @@
+#include "link.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "link_internal.h"
+
+const char *
+link_state_name(enum link_state st)
+{
+	static const char *const names[] = { "idle", "waiting", "dialling", "up", "conflict", "stopped" };
+
+	return names[st];
+}
+
+void
+link_set_state(struct link *l, enum link_state st, const char *why)
+{
+	struct core *core = l->core;
+
+	if (l->state == st)
+		return;
+	log_debug(core->log, l->context, "%s -> %s: %s", link_state_name(l->state), link_state_name(st), why);
+	if (core->event && (st == LINK_UP || l->state == LINK_UP || st == LINK_CONFLICT))
+		core->event(core->event_arg, "peer", l->peer->name, st == LINK_UP ? "up" : st == LINK_CONFLICT ? "conflict" : "down",
+		    why);
+	l->state = st;
+	l->since_ms = loop_now_ms(core->loop);
+}
+
+void
+link_fill_hello(struct link *l, struct wire_hello *h)
+{
+	struct core *core = l->core;
+
+	h->role = WIRE_ROLE_PEER;
+	h->name = wire_string(core->node->name);
+	h->store_id = wire_bytes(state_store_id(core->state), STATE_ID);
+	h->start_count = state_start_count(core->state);
+	h->boot_id = state_boot_id(core->state);
+	h->software = wire_string("connectd " CONNECTD_VERSION);
+	h->limits.max_message = core->node->max_message;
+	h->limits.max_flows = INTAKE_FLOWS_MAX;
+	h->limits.window = core->session_window;
+	h->idle_timeout_ms = (uint32_t)(3 * core->node->keepalive);
+	h->wall_clock_ms = loop_wall_ms(core->loop);
+}
+
+/* ---------------------------------------------------------------- dialling -- */
+
+static void
+dial(void *arg)
+{
+	struct link *l = arg;
+	struct names_url url;
+	const char *address = l->peer->address.items[l->next_address];
+	int r;
+
+	if (l->live || l->dialling || l->core->stopping || l->draining)
+		return;
+	l->next_address = (l->next_address + 1) % l->peer->address.n;
+	link_set_state(l, LINK_DIALLING, address);
+	r = names_url_parse(address, &url, NULL);
+	if (r == 0)
+		r = meet_dial(l, &url);
+	if (r != 0)
+		link_retry(l, WIRE_CLOSE_INTERNAL, false, strerror(-r));
+}
+
+void
+link_retry(struct link *l, enum wire_close_code code, bool by_peer, const char *why)
+{
+	struct core *core = l->core;
+	uint64_t random, delay;
+	bool conflict = code == WIRE_CLOSE_STATE_CONFLICT, told;
+
+	told = strncmp(l->last_error, why, sizeof(l->last_error) - 1) == 0 && l->state != LINK_UP;
+	snprintf(l->last_error, sizeof(l->last_error), "%s", why);
+	if (l->live || l->dialling || core->stopping || l->draining)
+		return;
+	if (l->peer->address.n == 0) {
+		link_set_state(l, conflict ? LINK_CONFLICT : LINK_IDLE, why);
+		return;
+	}
+	if (l->dial_timer.armed)
+		return;
+	/* The other addresses first, without a wait between them; after the last one, back off. */
+	if (l->next_address != 0 && !conflict && l->state == LINK_DIALLING && !by_peer) {
+		delay = 0;
+	} else if (conflict) {
+		delay = l->peer->backoff_max;
+	} else {
+		loop_random(core->loop, &random, sizeof(random));
+		delay = backoff_next(&l->backoff, random);
+	}
+	link_set_state(l, conflict ? LINK_CONFLICT : LINK_WAITING, why);
+	/* The same trouble again and again is news once. */
+	log_write(core->log, told ? LOG_DEBUG : LOG_WARNING, l->context, "%s%s (%s), retrying in %llu ms",
+	    by_peer ? "closed by the peer: " : "", why, wire_close_name(code), (unsigned long long)delay);
+	l->dial_at_ms = loop_now_ms(core->loop) + delay;
+	loop_timer_start(&l->dial_timer, delay);
+}
+
+/* ------------------------------------------------------------ the session -- */
+
+static void
+live_end(struct live *live)
+{
+	struct link *l = live->link;
+	struct session_stats st;
+
+	session_stats(live->session, &st);
+	l->sent_bytes += st.bytes_out;
+	l->received_bytes += st.bytes_in;
+	l->received_messages += live->intake.received;
+	intake_done(&live->intake);
+	if (l->live == live) {
+		l->live = NULL;
+		outflows_down(l);
+	}
+}
+
+static void
+down(void *arg, enum wire_close_code code, bool by_peer, int error, const char *reason)
+{
+	struct live *live = arg;
+	struct link *l = live->link;
+	struct session *s = live->session;
+	bool was_live = l->live == live;
+	char why[200];
+
+	(void)error;
+	snprintf(why, sizeof(why), "%s", reason);
+	live_end(live);
+	free(live);
+	if (code != WIRE_CLOSE_NORMAL)
+		l->core->closed[CORE_CLOSED_PEER][code]++;
+	session_free(s);
+	if (!was_live)
+		return;
+	backoff_down(&l->backoff, loop_now_ms(l->core->loop));
+	if (l->peer_draining)
+		backoff_reset(&l->backoff);
+	l->peer_draining = false;
+	l->next_address = 0;
+	link_retry(l, code, by_peer, why);
+}
+
+static void
+frame(void *arg, const struct wire_frame *f)
+{
+	struct live *live = arg;
+	struct link *l = live->link;
+	const char *reason = "a frame out of place";
+	enum wire_close_code code = WIRE_CLOSE_PROTOCOL;
+
+	switch (f->kind) {
+	case WIRE_OPEN_FLOW:
+	case WIRE_SETTLED:
+	case WIRE_TRANSFER:
+	case WIRE_RESUME:
+	case WIRE_ABORT:
+		code = intake_frame(&live->intake, f, &reason);
+		break;
+	case WIRE_FLOW_STATE:
+	case WIRE_CONFIRM:
+	case WIRE_REJECT:
+	case WIRE_CREDIT:
+		code = l->live == live ? outflows_frame(l, f, &reason) : WIRE_CLOSE_NORMAL;
+		break;
+	case WIRE_PROGRESS:
+		return; /* told to programs; a link asks for nothing beyond the confirm */
+	case WIRE_DRAIN:
+		l->peer_draining = true;
+		return;
+	default:
+		break;
+	}
+	if (code != WIRE_CLOSE_NORMAL)
+		session_close(live->session, code, reason);
+}
+
+static void
+writable(void *arg)
+{
+	struct live *live = arg;
+
+	if (live->link->live == live)
+		outflows_writable(live->link);
+}
+
+static const struct session_events events = { .frame = frame, .writable = writable, .down = down };
+
+/* A peer speaks only for itself; how far that can be believed is our own finding. */
+static struct intern_entry *
+check_origin(void *arg, struct wire_bytes value)
+{
+	struct live *live = arg;
+	struct core *core = live->link->core;
+	struct wire_origin o;
+	uint8_t buf[512];
+
+	if (wire_unpack_origin(value, &o) != 0 || !wire_bytes_equal(o.node, wire_string(live->link->peer->name)))
+		return NULL;
+	o.proof = WIRE_PROOF_PLAINTEXT;
+	if (wire_size_origin(&o) > sizeof(buf))
+		return NULL;
+	return intern_get(&core->messages->origins, wire_bytes(buf, wire_pack_origin(&o, buf)));
+}
+
+/* The session before ends; nothing it still says counts. */
+static void
+replace(struct link *l)
+{
+	struct live *old = l->live;
+	struct session *s = old->session;
+
+#ifdef PLANT_TWO_SESSIONS
+	l->live = NULL;
+	outflows_down(l);
+	return;
+#endif
+	session_discard_input(s);
+	live_end(old);
+	free(old);
+	meet_dismiss(s, WIRE_CLOSE_DUPLICATE, "a newer connection takes over");
+}
+
+void
+link_adopt(struct link *l, struct candidate *c)
+{
+	struct core *core = l->core;
+	struct session *s = c->session;
+	const struct wire_hello *h = session_hello(s);
+	struct subject who = { .peer = l->peer->name, .unit = "" };
+	struct live *live = calloc(1, sizeof(*live));
+	struct intake_book *book = &l->book;
+
+	c->session = NULL;
+	if (!live) {
+		session_free(s);
+		link_retry(l, WIRE_CLOSE_INTERNAL, false, "out of memory");
+		return;
+	}
+	if (l->live) {
+		replace(l);
+#ifdef PLANT_TWO_SESSIONS
+		book = &l->second_book;
+#endif
+	}
+	*live = (struct live){ .link = l, .session = s, .dialled = c->dialled, .nonce = c->nonce, .peer = c->peer };
+	l->live = live;
+	if (!l->decides) {
+		l->decision = c->decision;
+		l->decision_boot = c->peer.boot_id;
+	}
+	session_set_owner(s, &events, live);
+	session_set_origin_filter(s, check_origin);
+	session_open(s);
+	intake_init(&live->intake, &core->intake, book, s, &who, NULL, core->session_window);
+	loop_timer_stop(&l->dial_timer);
+	backoff_up(&l->backoff, loop_now_ms(core->loop));
+	l->peer_draining = false;
+	l->next_address = 0;
+	l->last_error[0] = '\0';
+	l->connects++;
+	log_info(core->log, l->context, "up: %s %s, %.*s, start %u", live->dialled ? "dialled" : "accepted",
+	    session_identity(s)->address, (int)h->software.len, (const char *)h->software.data, h->start_count);
+	link_set_state(l, LINK_UP, session_identity(s)->address);
+	outflows_up(l, &h->limits);
+	meet_settle(l);
+}
+
+/* -------------------------------------------------------------------- link -- */
+
+struct link *
+link_new(struct core *core, const struct conf_peer *peer)
+{
+	struct link *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return NULL;
+	l->core = core;
+	l->peer = peer;
+	snprintf(l->context, sizeof(l->context), "peer %s", peer->name);
+	l->decides = strcmp(core->node->name, peer->name) < 0;
+	l->state = LINK_IDLE;
+	l->since_ms = loop_now_ms(core->loop);
+	list_init(&l->candidates);
+	backoff_init(&l->backoff, peer->backoff_min, peer->backoff_max);
+	loop_timer_init(&l->dial_timer, core->loop, dial, l);
+	intake_book_init(&l->book, 0);
+#ifdef PLANT_TWO_SESSIONS
+	intake_book_init(&l->second_book, 0);
+#endif
+	outflows_init(l);
+	return l;
+}
+
+void
+link_start(struct link *l)
+{
+	if (l->peer->address.n > 0)
+		loop_timer_start(&l->dial_timer, 0);
+}
+
+void
+link_free(struct link *l)
+{
+	if (!l)
+		return;
+	meet_end_all(l);
+	if (l->live) {
+		struct live *live = l->live;
+		struct session *s = live->session;
+
+		live_end(live);
+		free(live);
+		session_free(s);
+	}
+	outflows_done(l);
+	loop_timer_stop(&l->dial_timer);
+	intake_book_done(&l->core->intake, &l->book);
+	free(l);
+}
+
+const char *
+link_name(const struct link *l)
+{
+	return l->peer->name;
+}
+
+void
+link_accept(struct link *l, struct session *s, const struct wire_hello *hello)
+{
+	meet_accept(l, s, hello);
+}
+
+void
+link_drain(struct link *l)
+{
+	struct wire_frame f = { .kind = WIRE_DRAIN };
+
+	l->draining = true;
+	loop_timer_stop(&l->dial_timer);
+	meet_end_all(l);
+	if (l->live)
+		session_send(l->live->session, &f);
+}
+
+bool
+link_is_drained(const struct link *l)
+{
+	uint64_t waiting, unconfirmed;
+
+	outflows_stats(l, &waiting, &unconfirmed);
+	return !l->live || waiting == 0;
+}
+
+void
+link_close(struct link *l, enum wire_close_code code, const char *reason)
+{
+	l->draining = true;
+	loop_timer_stop(&l->dial_timer);
+	meet_end_all(l);
+	if (l->live)
+		session_close(l->live->session, code, reason);
+}
+
+void
+link_stats(const struct link *l, struct link_stats *ret)
+{
+	uint64_t now = loop_now_ms(l->core->loop);
+
+	*ret = (struct link_stats){
+		.state = l->state,
+		.transport = "",
+		.proof = "",
+		.since_ms = l->since_ms,
+		.sent_messages = l->sent_here,
+		.received_messages = l->received_messages,
+		.sent_bytes = l->sent_bytes,
+		.received_bytes = l->received_bytes,
+		.connects = l->connects,
+	};
+	snprintf(ret->last_error, sizeof(ret->last_error), "%s", l->last_error);
+	if (l->dial_timer.armed && l->dial_at_ms > now)
+		ret->retry_in_ms = l->dial_at_ms - now;
+	outflows_stats(l, &ret->waiting, &ret->unconfirmed);
+	if (l->peer->address.n > 0)
+		snprintf(ret->address, sizeof(ret->address), "%s", l->peer->address.items[0]);
+	if (l->live) {
+		const struct wire_hello *h = session_hello(l->live->session);
+		struct session_stats st;
+
+		session_stats(l->live->session, &st);
+		ret->sent_bytes += st.bytes_out;
+		ret->received_bytes += st.bytes_in;
+		ret->received_messages += l->live->intake.received;
+		ret->dialled_by_me = l->live->dialled;
+		ret->start_count = h->start_count;
+		ret->transport = "tcp";
+		ret->proof = "plaintext";
+		snprintf(ret->address, sizeof(ret->address), "%s", session_identity(l->live->session)->address);
+		snprintf(ret->software, sizeof(ret->software), "%.*s", (int)h->software.len, (const char *)h->software.data);
+	}
+}

@@ -1,0 +1,63 @@
+/*
+ * link: a configured peer. Dials and backs off, decides with the other end
+ * which session is the one for the pair (link_meet.c), sends what waits in the
+ * outbound queues (link_flow.c) and takes in what the peer sends (intake).
+ */
+#ifndef LINK_H
+#define LINK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core.h"
+
+struct link;
+
+enum link_state {
+	LINK_IDLE,     /* no address: waits to be dialled */
+	LINK_WAITING,  /* for the next dial */
+	LINK_DIALLING, /* connecting, greeting, meeting */
+	LINK_UP,
+	LINK_CONFLICT, /* state folders disagree: needs an operator; tried again now and then */
+	LINK_STOPPED
+};
+
+/* peer is borrowed from the configuration. NULL: out of memory. Starts dialling with link_start. */
+struct link *link_new(struct core *core, const struct conf_peer *peer);
+void link_start(struct link *l);
+/* Cut at once; what waits in outbound queues is left there. */
+void link_free(struct link *l);
+
+const char *link_name(const struct link *l);
+
+/*
+ * A session accepted by a listener whose Hello named this peer; the listener
+ * has checked plaintext, from and the name. Takes over s (owner, or closed
+ * with the reason). hello dies with the call.
+ */
+void link_accept(struct link *l, struct session *s, const struct wire_hello *hello);
+
+/* Orderly stop: Drain, no dialling. Messages still go out until link_close. */
+void link_drain(struct link *l);
+/* Nothing more is on its way: every memory message confirmed or none can go. */
+bool link_is_drained(const struct link *l);
+void link_close(struct link *l, enum wire_close_code code, const char *reason);
+
+struct link_stats {
+	enum link_state state;
+	char address[TRANSPORT_TEXT_MAX];
+	const char *transport; /* "tcp" */
+	const char *proof;     /* "plaintext" */
+	bool dialled_by_me;
+	uint64_t since_ms;     /* loop_now_ms of the last state change */
+	char last_error[200];
+	uint64_t retry_in_ms;
+	uint64_t waiting, unconfirmed, sent_messages, received_messages, sent_bytes, received_bytes;
+	char software[64];
+	uint32_t start_count;
+	uint64_t connects;
+};
+void link_stats(const struct link *l, struct link_stats *ret);
+const char *link_state_name(enum link_state st);
+
+#endif

@@ -1,0 +1,617 @@
+/*
+ * The sending half of a link: each outbound queue at each priority is a flow,
+ * and this its only consumer. What was taken from the queue is held until the
+ * peer confirms it, over any number of sessions; it never goes back.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "link_internal.h"
+
+#define TURN_MESSAGES 64
+#define TURN_BYTES (64 * 1024)
+
+enum turn { TURN_MORE, TURN_DRY, TURN_BLOCKED, TURN_NO_WINDOW };
+
+static struct list *
+held(struct outflow *of)
+{
+	return &of->from->consumer.held[of->priority];
+}
+
+static struct entry *
+entry_of(struct list *n)
+{
+	return list_entry(n, struct entry, node);
+}
+
+/* The entry behind e among those held, or NULL. */
+static struct entry *
+next_held(struct outflow *of, struct entry *e)
+{
+	return e->node.next == held(of) ? NULL : entry_of(e->node.next);
+}
+
+static void
+make_ready(struct outflow *of)
+{
+	struct link *l = of->from->link;
+
+	if (!l->live)
+		return;
+	list_remove(&of->ready);
+	list_append(&l->ready[of->priority], &of->ready);
+	loop_defer(l->core->loop, &l->pump);
+}
+
+/* Try again in a while: its reason is not ours to mend. */
+static void
+park(struct outflow *of)
+{
+	struct link *l = of->from->link;
+
+	list_remove(&of->ready);
+	list_append(&l->parked, &of->ready);
+	if (!l->retry.armed)
+		loop_timer_start(&l->retry, LINK_RETRY_MS);
+}
+
+static void
+retry(void *arg)
+{
+	struct link *l = arg;
+	struct list *n;
+
+	while ((n = list_first(&l->parked)) != NULL) {
+		struct outflow *of = list_entry(n, struct outflow, ready);
+
+		list_remove(n);
+		if (of->out.state == FLOW_OUT_REFUSED && of->verdict == WIRE_VERDICT_LIMIT)
+			flow_out_close(&of->out);
+		make_ready(of);
+	}
+}
+
+/* ------------------------------------------------------------------- ids -- */
+
+static bool
+take_id(struct outflow *of)
+{
+	struct link *l = of->from->link;
+
+	for (uint32_t id = 1; id < l->cap_ids; id++)
+		if (!l->by_id[id]) {
+			l->by_id[id] = of;
+			of->id = id;
+			return true;
+		}
+	if (l->cap_ids < INTAKE_FLOWS_MAX) {
+		uint32_t cap = l->cap_ids ? 2 * l->cap_ids : 16;
+		struct outflow **ids = realloc(l->by_id, cap * sizeof(*ids));
+
+		if (ids) {
+			memset(ids + l->cap_ids, 0, (cap - l->cap_ids) * sizeof(*ids));
+			l->by_id = ids;
+			of->id = l->cap_ids ? l->cap_ids : 1;
+			l->cap_ids = cap;
+			ids[of->id] = of;
+			return true;
+		}
+	}
+	return false;
+}
+
+static void
+give_id(struct outflow *of)
+{
+	if (of->id)
+		of->from->link->by_id[of->id] = NULL;
+	of->id = 0;
+}
+
+/* --------------------------------------------------------------- sending -- */
+
+static void
+open_flow(struct outflow *of)
+{
+	struct wire_frame f = { .kind = WIRE_OPEN_FLOW };
+	struct list *first = list_first(held(of));
+
+	if (of->id == 0 && !take_id(of)) {
+		park(of);
+		return;
+	}
+	flow_out_open(&of->out);
+	f.u.open_flow.flow = of->id;
+	f.u.open_flow.address = wire_string(queue_remote_name(of->from->queue));
+	f.u.open_flow.priority = of->priority;
+	f.u.open_flow.highest_used = queue_last_seq(of->from->queue);
+	f.u.open_flow.oldest_unsettled = first ? entry_of(first)->seq : queue_last_seq(of->from->queue) + 1;
+	session_send(of->from->link->live->session, &f);
+}
+
+/* A (chunk of a) message goes out. */
+static void
+send_chunk(struct outflow *of, struct entry *e, uint64_t offset)
+{
+	struct link *l = of->from->link;
+	struct session *s = l->live->session;
+	bool counts = of->out.partial == 0 || !(of->out.partial_total > WIRE_LARGE && !of->out.partial_large);
+	struct wire_item item;
+
+	message_item(e->msg, loop_now_ms(l->core->loop), offset, session_chunk(s), &item);
+	if (e->sent_boot != 0 && e->sent_boot != l->live->peer.boot_id)
+		item.flags |= WIRE_ITEM_MAYBE_DUPLICATE;
+	session_send_item(s, WIRE_TRANSFER, of->id, e->seq, &item, e->msg->type, e->msg->origin, e->msg);
+	if (counts)
+		l->window_used += item.body.len;
+	flow_out_sent(&of->out, item.body.len);
+	if (of->out.partial != 0) {
+		of->current = e;
+		return;
+	}
+	of->current = NULL;
+	/* Whole at the other end, or lost with it: only now may a resend to another boot be a second one. */
+	e->sent_boot = l->live->peer.boot_id;
+	l->sent_here++;
+}
+
+static void
+give_up_current(struct outflow *of)
+{
+	struct wire_frame f = { .kind = WIRE_ABORT };
+
+	f.u.abort.flow = of->id;
+	f.u.abort.number = of->out.partial;
+	session_send(of->from->link->live->session, &f);
+	flow_out_abort(&of->out);
+	queue_doomed(of->current);
+	of->current = NULL;
+}
+
+/* The next entry to send, from those held or a new one. */
+static struct entry *
+next_entry(struct outflow *of)
+{
+	struct entry *e = of->cursor;
+
+	if (!e)
+		return queue_take(&of->from->consumer, (int)of->priority);
+	of->cursor = next_held(of, e);
+	return e;
+}
+
+/* Nothing of this flow can ever be taken: each message goes where rejected ones go. */
+static enum turn
+bury_some(struct outflow *of)
+{
+	static const enum wire_reject_code codes[] = {
+		[WIRE_VERDICT_DENIED] = WIRE_REJECT_DENIED,
+		[WIRE_VERDICT_NO_QUEUE] = WIRE_REJECT_NO_QUEUE,
+		[WIRE_VERDICT_BAD_ADDRESS] = WIRE_REJECT_NO_QUEUE,
+		[WIRE_VERDICT_LIMIT] = WIRE_REJECT_UNKNOWN,
+	};
+
+	for (int i = 0; i < TURN_MESSAGES; i++) {
+		struct list *first = list_first(held(of));
+		struct entry *e = first ? entry_of(first) : queue_take(&of->from->consumer, (int)of->priority);
+
+		if (!e) {
+			/* The next message asks again: the other end may have changed its mind. */
+			flow_out_close(&of->out);
+			give_id(of);
+			return TURN_DRY;
+		}
+		of->cursor = NULL;
+		if (!e->msg)
+			queue_doomed(e);
+		else if (queue_bury(e, WIRE_LEVEL_REJECTED, codes[of->verdict], of->reason) != 0) {
+			park(of);
+			return TURN_BLOCKED;
+		}
+	}
+	return TURN_MORE;
+}
+
+/* The verdict on the message the flow is halted at is recorded, then the flow goes on. */
+static enum turn
+settle_reject(struct outflow *of)
+{
+	struct wire_frame f = { .kind = WIRE_RESUME };
+	struct entry *e = NULL;
+
+	LIST_FOREACH (n, held(of))
+		if (entry_of(n)->seq == of->reject_number) {
+			e = entry_of(n);
+			break;
+		}
+	if (e) {
+		struct entry *next = next_held(of, e);
+
+		if (!e->msg) {
+			queue_doomed(e);
+		} else if (queue_bury(e, WIRE_LEVEL_REJECTED, of->reject_code, of->reason) != 0) {
+			park(of);
+			return TURN_BLOCKED;
+		}
+		of->cursor = next;
+	}
+	f.u.resume.flow = of->id;
+	f.u.resume.after = of->reject_number;
+	session_send(of->from->link->live->session, &f);
+	flow_out_resume(&of->out, of->reject_number);
+	of->reject_number = 0;
+	return TURN_MORE;
+}
+
+static enum turn
+send_one(struct outflow *of)
+{
+	struct link *l = of->from->link;
+	struct entry *e;
+
+	if (of->out.partial != 0) {
+		if (of->current && !of->current->msg) {
+			give_up_current(of);
+			return TURN_MORE;
+		}
+		if (!flow_out_may_continue(&of->out))
+			return TURN_BLOCKED;
+		if (of->out.partial_large && l->window_used >= l->window_granted)
+			return TURN_NO_WINDOW;
+		send_chunk(of, of->current, of->out.partial_sent);
+		return TURN_MORE;
+	}
+	if (!flow_out_may_start(&of->out))
+		return TURN_BLOCKED;
+	if (l->window_used >= l->window_granted)
+		return TURN_NO_WINDOW;
+	e = next_entry(of);
+	if (!e)
+		return TURN_DRY;
+	if (!e->msg) { /* expired or purged, and the peer does not have it */
+		queue_doomed(e);
+		return TURN_MORE;
+	}
+	e->sent = true;
+	send_chunk(of, e, flow_out_start(&of->out, e->seq, e->msg->body_len, WIRE_LARGE));
+	return TURN_MORE;
+}
+
+static enum turn
+turn(struct outflow *of)
+{
+	struct session *s = of->from->link->live->session;
+	size_t room = session_room(s), stop = room > TURN_BYTES ? room - TURN_BYTES : 0;
+
+	switch (of->out.state) {
+	case FLOW_OUT_CLOSED:
+		open_flow(of);
+		return TURN_BLOCKED;
+	case FLOW_OUT_OPENING:
+		return TURN_BLOCKED;
+	case FLOW_OUT_REFUSED:
+		return bury_some(of);
+	case FLOW_OUT_HALTED:
+		return settle_reject(of);
+	case FLOW_OUT_OPEN:
+		break;
+	}
+	for (int i = 0; i < TURN_MESSAGES && (room = session_room(s)) > stop; i++) {
+		enum turn t = send_one(of);
+
+		if (t != TURN_MORE)
+			return t;
+	}
+	return TURN_MORE;
+}
+
+/* Rounds over the priorities, 16 turns to 4 to 1, while the session takes bytes. */
+static void
+pump(void *arg)
+{
+	static const struct {
+		enum wire_priority priority;
+		int turns;
+	} weights[] = { { WIRE_PRIORITY_HIGH, 16 }, { WIRE_PRIORITY_NORMAL, 4 }, { WIRE_PRIORITY_LOW, 1 } };
+	struct link *l = arg;
+	bool more = true;
+
+	while (more) {
+		more = false;
+		for (size_t w = 0; w < sizeof(weights) / sizeof(weights[0]); w++) {
+			struct list *ready = &l->ready[weights[w].priority];
+
+			for (int i = 0; i < weights[w].turns && !list_empty(ready); i++) {
+				struct outflow *of = list_entry(list_first(ready), struct outflow, ready);
+				enum turn t;
+
+				if (!l->live || session_room(l->live->session) == 0)
+					return; /* `writable` comes back here */
+				list_remove(&of->ready);
+				t = turn(of);
+				if (t == TURN_MORE) {
+					list_append(ready, &of->ready);
+					more = true;
+				} else if (t == TURN_NO_WINDOW) {
+					list_append(&l->no_window, &of->ready);
+				}
+			}
+		}
+	}
+}
+
+void
+outflows_writable(struct link *l)
+{
+	loop_defer(l->core->loop, &l->pump);
+}
+
+/* ---------------------------------------------------------------- frames -- */
+
+/* Everything up to number is at the peer. */
+static void
+settle(struct outflow *of, uint64_t number)
+{
+	struct list *n;
+
+	while ((n = list_first(held(of))) != NULL && entry_of(n)->seq <= number) {
+		if (of->cursor == entry_of(n))
+			of->cursor = next_held(of, of->cursor);
+		queue_done(entry_of(n), WIRE_LEVEL_ARRIVED);
+	}
+}
+
+static enum wire_close_code
+flow_state(struct outflow *of, const struct wire_flow_state *st, const char **ret_reason)
+{
+	if (of->out.state != FLOW_OUT_OPENING) {
+		*ret_reason = "a FlowState that was not asked for";
+		return WIRE_CLOSE_PROTOCOL;
+	}
+	if (st->verdict == WIRE_VERDICT_STATE_CONFLICT || st->accepted > queue_last_seq(of->from->queue)) {
+		*ret_reason = "a message was accepted there that this node never sent: its state folder was restored or cloned";
+		return WIRE_CLOSE_STATE_CONFLICT;
+	}
+	if (st->verdict != WIRE_VERDICT_OK) {
+		size_t len = st->reason.len < WIRE_REASON_MAX ? st->reason.len : WIRE_REASON_MAX;
+
+		if (len > 0)
+			memcpy(of->reason, st->reason.data, len);
+		of->reason[len] = '\0';
+		of->verdict = st->verdict;
+		of->out.state = FLOW_OUT_REFUSED;
+		log_warning(of->from->link->core->log, of->from->link->context, "%s refused: %s (%s)", queue_name(of->from->queue), of->reason,
+		    wire_verdict_name(st->verdict));
+		if (st->verdict == WIRE_VERDICT_LIMIT || st->verdict > WIRE_VERDICT_BAD_ADDRESS) {
+			of->verdict = WIRE_VERDICT_LIMIT;
+			park(of);
+		} else {
+			make_ready(of);
+		}
+		return WIRE_CLOSE_NORMAL;
+	}
+	settle(of, st->confirmed);
+	flow_out_state(&of->out, st->accepted, st->confirmed, st->partial_number, st->partial_bytes, st->credit_messages,
+	    st->credit_bytes);
+	of->cursor = NULL;
+	LIST_FOREACH (n, held(of))
+		if (entry_of(n)->seq > st->accepted) {
+			of->cursor = entry_of(n);
+			break;
+		}
+	make_ready(of);
+	return WIRE_CLOSE_NORMAL;
+}
+
+static enum wire_close_code
+credit(struct link *l, const struct wire_credit *c, const char **ret_reason)
+{
+	struct outflow *of;
+	struct list *n;
+
+	*ret_reason = "credit that falls, or for nothing";
+	if (c->session) {
+		if (c->bytes < l->window_granted)
+			return WIRE_CLOSE_PROTOCOL;
+		l->window_granted = c->bytes;
+		while ((n = list_first(&l->no_window)) != NULL)
+			make_ready(list_entry(n, struct outflow, ready));
+		return WIRE_CLOSE_NORMAL;
+	}
+	of = c->flow < l->cap_ids ? l->by_id[c->flow] : NULL;
+	if (!of)
+		return WIRE_CLOSE_NORMAL; /* closed meanwhile */
+	if (!credit_grant(&of->out.credit, c->messages, c->bytes))
+		return WIRE_CLOSE_PROTOCOL;
+	if (c->number)
+		flow_out_reserved(&of->out, c->number);
+	make_ready(of);
+	return WIRE_CLOSE_NORMAL;
+}
+
+enum wire_close_code
+outflows_frame(struct link *l, const struct wire_frame *f, const char **ret_reason)
+{
+	uint32_t id = f->kind == WIRE_FLOW_STATE ? f->u.flow_state.flow :
+	    f->kind == WIRE_CONFIRM		 ? f->u.confirm.flow :
+						   f->u.reject.flow;
+	struct outflow *of;
+	size_t len;
+
+	if (f->kind == WIRE_CREDIT)
+		return credit(l, &f->u.credit, ret_reason);
+	of = id < l->cap_ids ? l->by_id[id] : NULL;
+	if (!of)
+		return WIRE_CLOSE_NORMAL; /* closed meanwhile */
+	switch (f->kind) {
+	case WIRE_FLOW_STATE:
+		return flow_state(of, &f->u.flow_state, ret_reason);
+	case WIRE_CONFIRM:
+		if (flow_out_confirm(&of->out, f->u.confirm.number) != 0)
+			break;
+		settle(of, f->u.confirm.number);
+		if (of->out.state == FLOW_OUT_OPEN)
+			make_ready(of);
+		return WIRE_CLOSE_NORMAL;
+	case WIRE_REJECT:
+		if (flow_out_reject(&of->out, f->u.reject.number) != 0)
+			break;
+		of->current = NULL;
+		of->reject_number = f->u.reject.number;
+		of->reject_code = f->u.reject.code;
+		len = f->u.reject.reason.len < WIRE_REASON_MAX ? f->u.reject.reason.len : WIRE_REASON_MAX;
+		if (len > 0)
+			memcpy(of->reason, f->u.reject.reason.data, len);
+		of->reason[len] = '\0';
+		make_ready(of);
+		return WIRE_CLOSE_NORMAL;
+	default:
+		break;
+	}
+	*ret_reason = "a verdict on something never sent";
+	return WIRE_CLOSE_PROTOCOL;
+}
+
+/* --------------------------------------------------- queues come and go -- */
+
+static void
+wake(struct consumer *c)
+{
+	struct outqueue *oq = list_entry(c, struct outqueue, consumer);
+
+	for (int p = 0; p < WIRE_PRIORITIES; p++)
+		if (queue_waiting(oq->queue, p) > 0)
+			make_ready(&oq->flows[p]);
+}
+
+/* A held entry that no bytes were sent of expired or was purged. */
+static void
+lost(struct consumer *c, struct entry *e)
+{
+	struct outqueue *oq = list_entry(c, struct outqueue, consumer);
+	struct outflow *of = &oq->flows[e->msg ? e->msg->priority : WIRE_PRIORITY_NORMAL];
+
+	if (of->cursor == e)
+		of->cursor = next_held(of, e);
+}
+
+static const struct consumer_ops ops = { .wake = wake, .lost = lost };
+
+static void
+attach(struct router_peer *p, struct queue *q)
+{
+	struct link *l = list_entry(p, struct link, router_peer);
+	struct outqueue *oq = calloc(1, sizeof(*oq));
+
+	if (!oq) {
+		log_error(l->core->log, l->context, "out of memory: %s is not forwarded", queue_name(q));
+		return;
+	}
+	oq->link = l;
+	oq->queue = q;
+	for (int i = 0; i < WIRE_PRIORITIES; i++) {
+		oq->flows[i].from = oq;
+		oq->flows[i].priority = (enum wire_priority)i;
+		list_init(&oq->flows[i].ready);
+	}
+	list_append(&l->outqueues, &oq->node);
+	oq->consumer.ops = &ops;
+	oq->consumer.link = true;
+	queue_attach(q, &oq->consumer);
+}
+
+static void
+outqueue_free(struct outqueue *oq)
+{
+	queue_detach(&oq->consumer);
+	for (int i = 0; i < WIRE_PRIORITIES; i++) {
+		give_id(&oq->flows[i]);
+		list_remove(&oq->flows[i].ready);
+	}
+	list_remove(&oq->node);
+	free(oq);
+}
+
+static void
+detach(struct router_peer *p, struct queue *q)
+{
+	struct link *l = list_entry(p, struct link, router_peer);
+
+	LIST_FOREACH_SAFE (n, &l->outqueues) {
+		struct outqueue *oq = list_entry(n, struct outqueue, node);
+
+		if (oq->queue == q)
+			outqueue_free(oq);
+	}
+}
+
+void
+outflows_init(struct link *l)
+{
+	list_init(&l->outqueues);
+	for (int p = 0; p < WIRE_PRIORITIES; p++)
+		list_init(&l->ready[p]);
+	list_init(&l->no_window);
+	list_init(&l->parked);
+	loop_call_init(&l->pump, pump, l);
+	loop_timer_init(&l->retry, l->core->loop, retry, l);
+	l->router_peer = (struct router_peer){ .name = l->peer->name, .attach = attach, .detach = detach };
+	router_peer_add(l->core->router, &l->router_peer);
+}
+
+void
+outflows_done(struct link *l)
+{
+	LIST_FOREACH_SAFE (n, &l->outqueues)
+		outqueue_free(list_entry(n, struct outqueue, node));
+	router_peer_remove(l->core->router, &l->router_peer);
+	loop_call_cancel(&l->pump);
+	loop_timer_stop(&l->retry);
+	free(l->by_id);
+	l->by_id = NULL;
+	l->cap_ids = 0;
+}
+
+/* The session is open: whatever has something to send, or to settle, opens its flow. */
+void
+outflows_up(struct link *l, const struct wire_limits *limits)
+{
+	l->window_granted = limits->window;
+	l->window_used = 0;
+	LIST_FOREACH (n, &l->outqueues) {
+		struct outqueue *oq = list_entry(n, struct outqueue, node);
+
+		for (int i = 0; i < WIRE_PRIORITIES; i++)
+			if (!list_empty(held(&oq->flows[i])) || queue_waiting(oq->queue, i) > 0)
+				make_ready(&oq->flows[i]);
+	}
+}
+
+void
+outflows_down(struct link *l)
+{
+	LIST_FOREACH (n, &l->outqueues)
+		for (int i = 0; i < WIRE_PRIORITIES; i++) {
+			struct outflow *of = &list_entry(n, struct outqueue, node)->flows[i];
+
+			flow_out_close(&of->out);
+			give_id(of);
+			list_remove(&of->ready);
+			of->cursor = of->current = NULL;
+			of->reject_number = 0;
+		}
+}
+
+void
+outflows_stats(const struct link *l, uint64_t *ret_waiting, uint64_t *ret_unconfirmed)
+{
+	*ret_waiting = *ret_unconfirmed = 0;
+	LIST_FOREACH (n, &l->outqueues) {
+		const struct outqueue *oq = list_entry(n, struct outqueue, node);
+
+		*ret_waiting += queue_waiting(oq->queue, -1) + oq->consumer.n_held;
+		*ret_unconfirmed += oq->consumer.n_held;
+	}
+}

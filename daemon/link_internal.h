@@ -1,0 +1,144 @@
+/* link_internal: a configured peer, shared by link.c, link_meet.c and link_flow.c only. */
+#ifndef LINK_INTERNAL_H
+#define LINK_INTERNAL_H
+
+#include "backoff.h"
+#include "flow.h"
+#include "link.h"
+
+#define LINK_CANDIDATES_MAX 4 /* connections of one peer that are still meeting */
+#define LINK_PROBE_MS 5000    /* an old session answers within, or is dead */
+#define LINK_RETRY_MS 1000    /* a refused flow, a full dead-letter queue */
+
+/* The one session that carries flows. */
+struct live {
+	struct link *link;
+	struct session *session;
+	bool dialled; /* by this end */
+	uint64_t nonce;
+	struct state_peer peer;
+	struct intake intake;
+};
+
+/* A connection on its way to become the one session (link_meet.c). */
+enum meeting {
+	MEETING_HELLO,     /* waits for the other's Hello */
+	MEETING_KNOWN,     /* for its Known */
+	MEETING_ACCEPT,    /* the other end decides */
+	MEETING_PROBING,   /* is the session we have still alive? */
+	MEETING_RECORDING, /* writing down whom we met */
+	MEETING_OVER
+};
+
+struct candidate {
+	struct list node;
+	struct link *link;
+	struct session *session; /* NULL: gone while recording */
+	enum meeting step;
+	bool dialled;
+	uint64_t nonce;
+	struct state_peer peer;
+	bool peer_holds; /* it told which session it holds */
+	uint64_t held_nonce;
+	bool held_dialled_by_peer;
+	uint64_t decision;
+	struct loop_call again; /* after a probe */
+};
+
+/* The sending end of a flow: an outbound queue at one priority (link_flow.c). */
+struct outflow {
+	struct outqueue *from;
+	enum wire_priority priority;
+	uint32_t id; /* 0: none */
+	struct flow_out out;
+	struct entry *cursor;  /* next held entry to send; NULL: take a new one */
+	struct entry *current; /* body under way */
+	struct list ready;     /* in link.ready, link.no_window or link.parked */
+	enum wire_verdict verdict;
+	char reason[WIRE_REASON_MAX + 1];
+	enum wire_reject_code reject_code; /* of the message the flow is halted at */
+	uint64_t reject_number;            /* 0: not halted */
+};
+
+/* An outbound queue, of which the link is the only consumer. */
+struct outqueue {
+	struct consumer consumer;
+	struct list node; /* in link.outqueues */
+	struct link *link;
+	struct queue *queue;
+	struct outflow flows[WIRE_PRIORITIES];
+};
+
+struct link {
+	struct core *core;
+	const struct conf_peer *peer;
+	char context[NAMES_NODE_MAX + 8];
+	struct router_peer router_peer;
+	bool decides; /* this end has the smaller name */
+
+	enum link_state state;
+	uint64_t since_ms;
+	struct backoff backoff;
+	struct loop_timer dial_timer;
+	uint64_t dial_at_ms;
+	size_t next_address;
+	char last_error[200];
+	bool draining;      /* we are stopping */
+	bool peer_draining; /* it said so */
+
+	struct list candidates;
+	size_t n_candidates;
+	struct candidate *dialling;
+	struct live *live;
+	uint64_t decision; /* highest followed, in the other end's present boot */
+	uint64_t decision_boot;
+#ifdef PLANT_TWO_SESSIONS
+	struct intake_book second_book;
+#endif
+
+	struct intake_book book;
+
+	struct list outqueues;
+	struct outflow **by_id;
+	uint32_t cap_ids;
+	struct list ready[WIRE_PRIORITIES];
+	struct list no_window; /* wait for the session's window */
+	struct list parked;    /* wait for the retry timer */
+	struct loop_call pump;
+	struct loop_timer retry;
+	uint64_t window_granted, window_used;
+
+	uint64_t sent_messages, received_messages, sent_bytes, received_bytes; /* of sessions gone by */
+	uint64_t sent_here; /* messages sent on this session and before */
+	uint64_t connects;
+};
+
+/* link.c: one function changes the state. */
+void link_set_state(struct link *l, enum link_state st, const char *why);
+/* The session decided on takes over; the one before it, if any, ends. Takes s out of c. */
+void link_adopt(struct link *l, struct candidate *c);
+/* No session and no dial under way: dial again after a while. code, error: why the last one ended. */
+void link_retry(struct link *l, enum wire_close_code code, bool by_peer, const char *why);
+/* Fill in what this end says of itself. */
+void link_fill_hello(struct link *l, struct wire_hello *h);
+
+/* link_meet.c */
+int meet_dial(struct link *l, const struct names_url *url);
+void meet_accept(struct link *l, struct session *s, const struct wire_hello *hello);
+void meet_end_all(struct link *l);
+/* Tell a session why it ends and think of it no more. */
+void meet_dismiss(struct session *s, enum wire_close_code code, const char *reason);
+/* Candidates that this end may drop because the pair has its session now. */
+void meet_settle(struct link *l);
+
+/* link_flow.c */
+void outflows_init(struct link *l);
+void outflows_done(struct link *l);
+void outflows_up(struct link *l, const struct wire_limits *limits);
+void outflows_down(struct link *l);
+void outflows_writable(struct link *l);
+/* FlowState, Confirm, Reject, Credit. As intake_frame. */
+enum wire_close_code outflows_frame(struct link *l, const struct wire_frame *f, const char **ret_reason);
+void outflows_stats(const struct link *l, uint64_t *ret_waiting, uint64_t *ret_unconfirmed);
+
+#endif

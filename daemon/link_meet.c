@@ -1,0 +1,413 @@
+/*
+ * Meeting: from a connection to the one session of a pair.
+ *
+ * Both ends say Hello. The end with the smaller name, which decides, sends
+ * Known; the other checks it against its own history and answers with its own
+ * Known; the first checks that, decides whether this connection or the session
+ * it has is the one for the pair, writes down whom it met, and sends Accept.
+ * The other end follows the highest decision it has seen. One end deciding
+ * makes crossed dials safe without any rule about who saw what first.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "link_internal.h"
+
+/* ------------------------------------------------------------- candidates -- */
+
+/* A session that is only told why it ends. */
+static void
+ended_down(void *arg, enum wire_close_code code, bool by_peer, int error, const char *reason)
+{
+	(void)code, (void)by_peer, (void)error, (void)reason;
+	session_free(arg);
+}
+
+static const struct session_events ended_events = { .down = ended_down };
+
+void
+meet_dismiss(struct session *s, enum wire_close_code code, const char *reason)
+{
+	session_set_owner(s, &ended_events, s);
+	session_close(s, code, reason);
+}
+
+static struct candidate *
+candidate_new(struct link *l, bool dialled)
+{
+	struct candidate *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->link = l;
+	c->dialled = dialled;
+	list_append(&l->candidates, &c->node);
+	l->n_candidates++;
+	return c;
+}
+
+/* Out of the link; memory goes now, or when the record is written. */
+static void
+release(struct candidate *c)
+{
+	struct link *l = c->link;
+
+	if (l && l->dialling == c)
+		l->dialling = NULL;
+	if (l) {
+		list_remove(&c->node);
+		l->n_candidates--;
+	}
+	c->link = NULL;
+	loop_call_cancel(&c->again);
+	if (c->step != MEETING_RECORDING)
+		free(c);
+}
+
+/* The meeting failed by our own word. */
+static void
+end(struct candidate *c, enum wire_close_code code, const char *reason)
+{
+	struct link *l = c->link;
+	struct session *s = c->session;
+	bool dialled = c->dialled;
+
+	c->session = NULL;
+	release(c);
+	l->core->closed[CORE_CLOSED_PEER][code]++;
+	meet_dismiss(s, code, reason);
+	if (code == WIRE_CLOSE_STATE_CONFLICT || code == WIRE_CLOSE_NAME_IN_USE)
+		log_warning(l->core->log, l->context, "%s: %s", wire_close_name(code), reason);
+	if (dialled || code == WIRE_CLOSE_STATE_CONFLICT)
+		link_retry(l, code, false, reason);
+}
+
+static void
+down(void *arg, enum wire_close_code code, bool by_peer, int error, const char *reason)
+{
+	struct candidate *c = arg;
+	struct link *l = c->link;
+	bool dialled = c->dialled;
+
+	(void)error;
+	session_free(c->session);
+	c->session = NULL;
+	release(c);
+	if (code != WIRE_CLOSE_NORMAL)
+		l->core->closed[CORE_CLOSED_PEER][code]++;
+	if (dialled || code == WIRE_CLOSE_STATE_CONFLICT)
+		link_retry(l, code, by_peer, reason);
+	else
+		log_debug(l->core->log, l->context, "a connection ended while meeting: %s", reason);
+}
+
+/* --------------------------------------------------------------- deciding -- */
+
+static void
+recorded(void *arg, int error)
+{
+	struct candidate *c = arg;
+	struct link *l = c->link;
+
+	c->step = MEETING_OVER;
+	if (!l) { /* ended meanwhile */
+		free(c);
+		return;
+	}
+	if (error) {
+		end(c, WIRE_CLOSE_INTERNAL, "cannot write down whom was met");
+		return;
+	}
+	session_pause(c->session, false);
+	if (l->decides) {
+		struct wire_frame f = { .kind = WIRE_ACCEPT };
+
+		f.u.accept.decision = ++l->core->next_decision;
+		session_send(c->session, &f);
+	}
+	link_adopt(l, c);
+	release(c);
+}
+
+/* Synced before anything of a flow is said. Nothing more is read meanwhile. */
+static void
+record(struct candidate *c)
+{
+	struct link *l = c->link;
+	int r;
+
+	session_pause(c->session, true);
+	c->step = MEETING_RECORDING;
+	r = state_meet(l->core->state, l->peer->name, &c->peer, recorded, c);
+	if (r != 0)
+		recorded(c, r < 0 ? r : 0);
+}
+
+static void
+probed_again(void *arg)
+{
+	record(arg);
+}
+
+static void
+probed(void *arg, bool alive)
+{
+	struct candidate *c = arg;
+
+	if (alive) {
+		end(c, WIRE_CLOSE_NAME_IN_USE, "another node of this name, with another state folder, is connected and answers");
+		return;
+	}
+	/* Not from inside the old session, which record may end. */
+	loop_call_init(&c->again, probed_again, c);
+	loop_defer(c->link->core->loop, &c->again);
+}
+
+/* Is this connection the one for the pair? */
+static void
+decide(struct candidate *c)
+{
+	struct link *l = c->link;
+	const struct live *old = l->live;
+
+	if (!old) {
+		record(c);
+		return;
+	}
+	if (memcmp(old->peer.store_id, c->peer.store_id, STATE_ID) != 0) {
+		/* The same name from another state folder: only if the one we know is gone. */
+		c->step = MEETING_PROBING;
+		session_pause(c->session, true);
+		session_probe(old->session, LINK_PROBE_MS, probed, c);
+		return;
+	}
+	if (!l->decides || c->peer.start_count > old->peer.start_count) {
+		record(c);
+		return;
+	}
+	if (c->dialled == old->dialled) {
+		if (c->nonce > old->nonce)
+			record(c);
+		else
+			end(c, WIRE_CLOSE_DUPLICATE, "a newer connection is kept");
+		return;
+	}
+	/* Crossed dials: both ends hold the old session, and this end, with the smaller name, dialled it? It stays. */
+	if (c->peer_holds && c->held_nonce == old->nonce && c->held_dialled_by_peer == !old->dialled && old->dialled) {
+		end(c, WIRE_CLOSE_DUPLICATE, "the connection dialled from the smaller name is kept");
+		return;
+	}
+	record(c);
+}
+
+/* ----------------------------------------------------------------- frames -- */
+
+static void
+say_known(struct candidate *c)
+{
+	struct link *l = c->link;
+	const struct state_peer *met = state_met(l->core->state, l->peer->name);
+	struct wire_frame f = { .kind = WIRE_KNOWN };
+
+	if (met && memcmp(met->store_id, c->peer.store_id, STATE_ID) == 0) {
+		f.u.known.start_count = met->start_count;
+		f.u.known.boot_id = met->boot_id;
+	}
+	session_send(c->session, &f);
+}
+
+/* The other end's Hello: does it fit what is known of the node of that name? False: ended. */
+static bool
+hello_ok(struct candidate *c, const struct wire_hello *h)
+{
+	struct link *l = c->link;
+	const struct state_peer *met = state_met(l->core->state, l->peer->name);
+	const char *other;
+	char reason[WIRE_REASON_MAX];
+
+	if (h->role != WIRE_ROLE_PEER || h->store_id.len != STATE_ID || h->start_count == 0 ||
+	    h->start_count > STATE_START_MAX) {
+		end(c, WIRE_CLOSE_PROTOCOL, "a Hello without role, store id or start count");
+		return false;
+	}
+	if (!wire_bytes_equal(h->name, wire_string(l->peer->name))) {
+		snprintf(reason, sizeof(reason), "dialled %s, and %.*s answered", l->peer->name,
+		    (int)(h->name.len < NAMES_NODE_MAX ? h->name.len : NAMES_NODE_MAX), (const char *)h->name.data);
+		end(c, WIRE_CLOSE_WRONG_NAME, reason);
+		return false;
+	}
+	memcpy(c->peer.store_id, h->store_id.data, STATE_ID);
+	c->peer.start_count = h->start_count;
+	c->peer.boot_id = h->boot_id;
+	c->peer_holds = h->held_nonce != 0;
+	c->held_nonce = h->held_nonce;
+	c->held_dialled_by_peer = h->held_dialled_by_me;
+	other = state_name_of(l->core->state, c->peer.store_id);
+	if (memcmp(c->peer.store_id, state_store_id(l->core->state), STATE_ID) == 0) {
+		end(c, WIRE_CLOSE_STATE_CONFLICT, "its state folder is a copy of this node's own");
+		return false;
+	}
+	if (other && strcmp(other, l->peer->name) != 0) {
+		snprintf(reason, sizeof(reason), "the state folder of %s is known here as that of %s", l->peer->name, other);
+		end(c, WIRE_CLOSE_STATE_CONFLICT, reason);
+		return false;
+	}
+	if (met && memcmp(met->store_id, c->peer.store_id, STATE_ID) != 0 && !l->live &&
+	    (intake_book_has_marks(&l->book) || router_peer_waiting(l->core->router, l->peer->name) > 0)) {
+		end(c, WIRE_CLOSE_STATE_CONFLICT, "it has a new state folder, and messages for or from the old one are open here");
+		return false;
+	}
+	if (met && memcmp(met->store_id, c->peer.store_id, STATE_ID) == 0 &&
+	    (met->start_count > c->peer.start_count ||
+		(met->start_count == c->peer.start_count && met->boot_id != c->peer.boot_id))) {
+		end(c, WIRE_CLOSE_STATE_CONFLICT, "it was met at a later start before: its state folder was restored or cloned");
+		return false;
+	}
+	return true;
+}
+
+static void
+greeting(void *arg, struct wire_hello *h)
+{
+	struct candidate *c = arg;
+	struct link *l = c->link;
+
+	link_fill_hello(l, h);
+	if (c->dialled) {
+		h->dialled = wire_string(l->peer->name);
+		h->nonce = c->nonce;
+	}
+	if (l->live) {
+		h->held_nonce = l->live->nonce;
+		h->held_dialled_by_me = l->live->dialled;
+	}
+}
+
+static void
+hello(void *arg, const struct wire_hello *h)
+{
+	struct candidate *c = arg;
+
+	if (!hello_ok(c, h))
+		return;
+	c->step = MEETING_KNOWN;
+	if (!c->dialled) {
+		c->nonce = h->nonce;
+		session_greet(c->session);
+	}
+	if (c->link->decides)
+		say_known(c);
+}
+
+static void
+known(struct candidate *c, const struct wire_known *k)
+{
+	struct link *l = c->link;
+
+	if (!state_had_start(l->core->state, k->start_count, k->boot_id)) {
+		end(c, WIRE_CLOSE_STATE_CONFLICT,
+		    "it knows a start of this node that this state folder does not: one was restored or cloned");
+		return;
+	}
+	if (l->decides) {
+		decide(c);
+		return;
+	}
+	say_known(c);
+	c->step = MEETING_ACCEPT;
+}
+
+static void
+frame(void *arg, const struct wire_frame *f)
+{
+	struct candidate *c = arg;
+	struct link *l = c->link;
+
+	if (f->kind == WIRE_KNOWN && c->step == MEETING_KNOWN) {
+		known(c, &f->u.known);
+	} else if (f->kind == WIRE_ACCEPT && c->step == MEETING_ACCEPT) {
+		c->decision = f->u.accept.decision;
+		if (l->decision_boot == c->peer.boot_id && c->decision <= l->decision)
+			end(c, WIRE_CLOSE_DUPLICATE, "a later decision was for another connection");
+		else
+			decide(c);
+	} else {
+		end(c, WIRE_CLOSE_PROTOCOL, "a frame out of place while meeting");
+	}
+}
+
+static void
+writable(void *arg)
+{
+	(void)arg;
+}
+
+static const struct session_events events = { greeting, hello, frame, writable, down };
+
+/* ------------------------------------------------------------------ doors -- */
+
+int
+meet_dial(struct link *l, const struct names_url *url)
+{
+	struct candidate *c = candidate_new(l, true);
+	int error = -ENOMEM;
+
+	if (!c)
+		return error;
+	c->nonce = ++l->core->next_nonce;
+	c->session = session_new_dialling(&l->core->sessions, transport_for(url->scheme), url, &events, c, &error);
+	if (!c->session) {
+		release(c);
+		return error;
+	}
+	l->dialling = c;
+	return 0;
+}
+
+void
+meet_accept(struct link *l, struct session *s, const struct wire_hello *h)
+{
+	struct candidate *c;
+
+	if (l->n_candidates >= LINK_CANDIDATES_MAX) {
+		meet_dismiss(s, WIRE_CLOSE_LIMIT, "too many connections of this peer are still meeting");
+		return;
+	}
+	c = candidate_new(l, false);
+	if (!c) {
+		meet_dismiss(s, WIRE_CLOSE_INTERNAL, "out of memory");
+		return;
+	}
+	c->session = s;
+	session_set_owner(s, &events, c);
+	hello(c, h);
+}
+
+void
+meet_end_all(struct link *l)
+{
+	LIST_FOREACH_SAFE (n, &l->candidates) {
+		struct candidate *c = list_entry(n, struct candidate, node);
+
+		session_free(c->session);
+		c->session = NULL;
+		release(c);
+	}
+}
+
+void
+meet_settle(struct link *l)
+{
+	struct candidate *c = l->dialling;
+
+	if (!c || c->step == MEETING_RECORDING)
+		return;
+	/* What the deciding end has not accepted it may drop; the other only what the decider cannot have seen. */
+	if (!l->decides && session_state(c->session) != SESSION_CONNECTING)
+		return;
+	session_free(c->session);
+	c->session = NULL;
+	release(c);
+}

@@ -1,0 +1,483 @@
+#include "listen.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hmap.h"
+#include "list.h"
+#include "names.h"
+#include "transport.h"
+
+#define RETRY_MS 500       /* when descriptors or memory ran out */
+#define LOGGED_MAX 20      /* strangers named in the log a minute; the others are only counted */
+#define LOG_WINDOW_MS 60000
+
+/* One socket. */
+struct port {
+	struct list node;
+	struct listen *listen;
+	const struct conf_listen *conf; /* NULL: the Unix socket */
+	struct transport_listener *tl;
+};
+
+struct listen {
+	struct listen_env env;
+	struct list ports;
+	struct list strangers;
+	struct hmap by_address; /* struct stranger */
+	size_t n_strangers;
+	uint64_t seed;
+	struct loop_timer retry;
+	bool starved; /* accepting failed since the last success */
+	uint64_t log_since_ms, logged, unlogged;
+};
+
+/* A connection that has not said who it is. */
+struct stranger {
+	struct list node;
+	struct hmap_node by_address;
+	struct listen *listen;
+	const struct conf_listen *conf;
+	struct session *session;
+	bool v6;
+	uint8_t ip[16];
+};
+
+/* --------------------------------------------------------------- counting -- */
+
+/* Anyone can make us write these lines: not more than the log can bear. */
+static void
+log_refused(struct listen *ls, const char *address, const char *text)
+{
+	struct core *core = ls->env.core;
+	uint64_t now = loop_now_ms(core->loop);
+
+	if (ls->logged == 0 || now - ls->log_since_ms >= LOG_WINDOW_MS) {
+		if (ls->unlogged > 0)
+			log_warning(core->log, NULL, "%llu more connections were refused", (unsigned long long)ls->unlogged);
+		ls->log_since_ms = now;
+		ls->logged = ls->unlogged = 0;
+	}
+	if (ls->logged == LOGGED_MAX) {
+		ls->unlogged++;
+		return;
+	}
+	ls->logged++;
+	log_warning(core->log, address, "refused: %s", text);
+}
+
+static void
+count(struct listen *ls, enum wire_close_code code)
+{
+	ls->env.core->closed[CORE_CLOSED_STRANGER][code]++;
+}
+
+static uint64_t
+address_hash(const struct listen *ls, bool v6, const uint8_t ip[static 16])
+{
+	return hmap_hash(ip, v6 ? 16 : 4, ls->seed + v6);
+}
+
+/* Strangers from one address: bounded by max_pending_per_address. */
+static uint64_t
+count_address(const struct listen *ls, bool v6, const uint8_t ip[static 16])
+{
+	uint64_t n = 0;
+
+	for (struct hmap_node *h = hmap_find(&ls->by_address, address_hash(ls, v6, ip)); h; h = hmap_find_next(h)) {
+		const struct stranger *st = hmap_entry(h, struct stranger, by_address);
+
+		n += st->v6 == v6 && memcmp(st->ip, ip, v6 ? 16 : 4) == 0;
+	}
+	return n;
+}
+
+void
+listen_pending(const struct listen *ls, uint64_t *ret_all, uint64_t *ret_per_address)
+{
+	*ret_all = ls->n_strangers;
+	*ret_per_address = 0;
+	LIST_FOREACH (n, &ls->strangers) {
+		const struct stranger *st = list_entry(n, struct stranger, node);
+		uint64_t same = count_address(ls, st->v6, st->ip);
+
+		if (same > *ret_per_address)
+			*ret_per_address = same;
+	}
+}
+
+/* -------------------------------------------------------------- strangers -- */
+
+/* The session is somebody else's, or gone. */
+static void
+stranger_free(struct stranger *st)
+{
+	struct listen *ls = st->listen;
+
+	list_remove(&st->node);
+	hmap_remove(&ls->by_address, &st->by_address);
+	ls->n_strangers--;
+	free(st);
+}
+
+static bool
+from_matches(const struct conf_peer *peer, const struct stranger *st)
+{
+	for (size_t i = 0; i < peer->from_text.n; i++)
+		if (names_cidr_match(&peer->from[i], st->v6, st->ip))
+			return true;
+	return false;
+}
+
+/* Which peer is it, and may it come this way? NORMAL and *ret, or the code and reason to refuse it with. */
+static enum wire_close_code
+judge(const struct stranger *st, const struct wire_hello *h, const struct conf_peer **ret, const char **ret_reason)
+{
+	const struct core *core = st->listen->env.core;
+	const struct conf_peer *peer;
+	char name[NAMES_NODE_MAX + 1];
+
+	if (h->role != WIRE_ROLE_PEER) {
+		*ret_reason = "this listener is for other nodes";
+		return WIRE_CLOSE_PROTOCOL;
+	}
+	if (!wire_bytes_equal(h->dialled, wire_string(core->node->name))) {
+		*ret_reason = "this is another node than the one dialled";
+		return WIRE_CLOSE_WRONG_NAME;
+	}
+	peer = NULL;
+	if (names_node_ok((const char *)h->name.data, h->name.len)) {
+		memcpy(name, h->name.data, h->name.len);
+		name[h->name.len] = '\0';
+		peer = conf_peer_find(core->conf, name);
+	}
+	if (!peer) {
+		*ret_reason = "not known here";
+		return WIRE_CLOSE_WRONG_NAME;
+	}
+	if (!st->conf->plaintext || !peer->plaintext) {
+		*ret_reason = "plaintext is not allowed here for this peer";
+		return WIRE_CLOSE_DENIED;
+	}
+	if (!from_matches(peer, st)) {
+		*ret_reason = "this peer may not come from this address";
+		return WIRE_CLOSE_DENIED;
+	}
+	*ret = peer;
+	return WIRE_CLOSE_NORMAL;
+}
+
+static void
+refuse(struct stranger *st, const struct wire_hello *h, enum wire_close_code code, const char *reason)
+{
+	struct listen *ls = st->listen;
+	struct core *core = ls->env.core;
+	const char *address = session_identity(st->session)->address;
+	char name[NAMES_NODE_MAX + 1] = "", text[300];
+
+	if (names_node_ok((const char *)h->name.data, h->name.len))
+		memcpy(name, h->name.data, h->name.len);
+	snprintf(text, sizeof(text), "%s (as %s): %s", wire_close_name(code), name[0] ? name : "nobody", reason);
+	log_refused(ls, address, text);
+	if (core->event) {
+		snprintf(text, sizeof(text), "%s: %s", address, reason);
+		core->event(core->event_arg, "peer", name, "refused", text);
+	}
+	session_close(st->session, code, reason);
+}
+
+static void
+hello(void *arg, const struct wire_hello *h)
+{
+	struct stranger *st = arg;
+	struct listen *ls = st->listen;
+	struct session *s = st->session;
+	const struct conf_peer *peer;
+	const char *reason;
+	enum wire_close_code code = judge(st, h, &peer, &reason);
+	struct link *l;
+
+	if (code != WIRE_CLOSE_NORMAL) {
+		refuse(st, h, code, reason);
+		return;
+	}
+	l = ls->env.find(ls->env.arg, peer->name);
+	assert(l); /* there is one for each [peer] */
+	stranger_free(st);
+	link_accept(l, s, h);
+}
+
+static void
+frame(void *arg, const struct wire_frame *f)
+{
+	struct stranger *st = arg;
+
+	(void)f;
+	session_close(st->session, WIRE_CLOSE_PROTOCOL, "a frame before the greeting was over");
+}
+
+static void
+down(void *arg, enum wire_close_code code, bool by_peer, int error, const char *reason)
+{
+	struct stranger *st = arg;
+	struct listen *ls = st->listen;
+
+	(void)error;
+	if (!by_peer && code != WIRE_CLOSE_NORMAL && code != WIRE_CLOSE_SHUTDOWN)
+		count(ls, code);
+	log_debug(ls->env.core->log, session_identity(st->session)->address, "closed (%s): %s", wire_close_name(code), reason);
+	session_free(st->session);
+	stranger_free(st);
+}
+
+/* Our Hello is the link's to send, and nothing is sent for which there could be too little room. */
+static const struct session_events events = { .hello = hello, .frame = frame, .down = down };
+
+/* ----------------------------------------------------------------- ports -- */
+
+static void
+accept_peer(struct port *p, struct transport *t)
+{
+	struct listen *ls = p->listen;
+	struct core *core = ls->env.core;
+	struct transport_identity id;
+	struct stranger *st;
+	const char *limit = NULL;
+
+	t->ops->identity(t, &id);
+	if (ls->n_strangers >= core->node->max_pending)
+		limit = "max_pending is reached";
+	else if (ls->n_strangers + ls->env.connected(ls->env.arg) >= core->node->max_connections)
+		limit = "max_connections is reached";
+	else if (count_address(ls, id.v6, id.ip) >= core->node->max_pending_per_address)
+		limit = "max_pending_per_address is reached";
+	if (limit) {
+		/* Not a byte is spent on it. */
+		count(ls, WIRE_CLOSE_LIMIT);
+		log_refused(ls, id.address, limit);
+		t->ops->close(t, false);
+		return;
+	}
+	st = calloc(1, sizeof(*st));
+	if (!st) {
+		t->ops->close(t, false);
+		return;
+	}
+	st->listen = ls;
+	st->conf = p->conf;
+	st->v6 = id.v6;
+	memcpy(st->ip, id.ip, sizeof(st->ip));
+	st->session = session_new(&core->sessions, t, false, &events, st);
+	if (!st->session) {
+		free(st);
+		return;
+	}
+	if (hmap_add(&ls->by_address, &st->by_address, address_hash(ls, st->v6, st->ip)) < 0) {
+		session_free(st->session);
+		free(st);
+		return;
+	}
+	list_append(&ls->strangers, &st->node);
+	ls->n_strangers++;
+}
+
+static void
+accepted(void *arg, struct transport *t)
+{
+	struct port *p = arg;
+
+	p->listen->starved = false;
+	if (p->conf)
+		accept_peer(p, t);
+	else
+		clients_accept(p->listen->env.clients, t);
+}
+
+static void
+pause_all(struct listen *ls, bool paused)
+{
+	LIST_FOREACH (n, &ls->ports) {
+		struct port *p = list_entry(n, struct port, node);
+
+		p->tl->ops->listen_pause(p->tl, paused);
+	}
+}
+
+/* Those that wait are not lost: the kernel keeps them. */
+static void
+failed(void *arg, int error, const char *text)
+{
+	struct listen *ls = ((struct port *)arg)->listen;
+
+	(void)error;
+	if (!ls->starved)
+		log_warning(ls->env.core->log, NULL, "cannot accept: %s; no new connections until there is room", text);
+	ls->starved = true;
+	pause_all(ls, true);
+	loop_timer_start(&ls->retry, RETRY_MS);
+}
+
+static void
+resume(void *arg)
+{
+	pause_all(arg, false);
+}
+
+static int
+open_port(struct listen *ls, const struct conf_listen *conf, const struct names_url *url, int fd)
+{
+	const struct transport_ops *ops = transport_for(url->scheme);
+	struct port *p;
+	int r;
+
+	if (!ops)
+		return -EPROTONOSUPPORT;
+	p = calloc(1, sizeof(*p));
+	if (!p)
+		return -ENOMEM;
+	p->listen = ls;
+	p->conf = conf;
+	r = ops->listen(ls->env.core->loop, url, fd, accepted, failed, p, &p->tl);
+	if (r < 0) {
+		free(p);
+		return r;
+	}
+	p->tl->ops->listen_pause(p->tl, true);
+	list_append(&ls->ports, &p->node);
+	return 0;
+}
+
+static int
+passed(const struct listen *ls, const char *name, size_t i)
+{
+	return ls->env.passed ? ls->env.passed(ls->env.passed_arg, name, i) : -1;
+}
+
+static int
+open_client(struct listen *ls, char why[static 200])
+{
+	const struct conf_node *node = ls->env.core->node;
+	struct names_url url = { .scheme = NAMES_UNIX, .path = node->socket };
+	int fd = passed(ls, "client", 0), r;
+
+	r = open_port(ls, NULL, &url, fd);
+	if (r == 0 && fd < 0 && ls->env.socket_rights)
+		r = ls->env.socket_rights(ls->env.passed_arg, node->socket, (uint32_t)node->socket_mode,
+		    node->socket_group != NULL, node->socket_group_id);
+	if (r < 0)
+		snprintf(why, 200, "socket %.107s: %.60s", node->socket, strerror(-r));
+	return r;
+}
+
+static int
+open_address(struct listen *ls, const struct conf_listen *conf, const char *address, int fd, char why[static 200])
+{
+	struct names_url url;
+	int r = names_url_parse(address, &url, NULL);
+
+	if (r == 0)
+		r = open_port(ls, conf, &url, fd);
+	if (r < 0)
+		snprintf(why, 200, "listener %.40s, %.80s: %.60s", conf->name, fd >= 0 ? "the socket passed in" : address, strerror(-r));
+	return r;
+}
+
+static int
+open_listener(struct listen *ls, const struct conf_listen *conf, char why[static 200])
+{
+	size_t n = 0;
+	int fd, r = 0;
+
+	for (; r == 0 && (fd = passed(ls, conf->name, n)) >= 0; n++)
+		r = open_address(ls, conf, conf->address.items[0], fd, why);
+	for (size_t i = 0; r == 0 && n == 0 && i < conf->address.n; i++)
+		r = open_address(ls, conf, conf->address.items[i], -1, why);
+	return r;
+}
+
+/* ----------------------------------------------------------------- whole -- */
+
+int
+listen_new(const struct listen_env *env, struct listen **ret, char why[static 200])
+{
+	struct listen *ls = calloc(1, sizeof(*ls));
+	int r;
+
+	if (!ls) {
+		snprintf(why, 200, "out of memory");
+		return -ENOMEM;
+	}
+	ls->env = *env;
+	list_init(&ls->ports);
+	list_init(&ls->strangers);
+	hmap_init(&ls->by_address);
+	loop_random(env->core->loop, &ls->seed, sizeof(ls->seed));
+	loop_timer_init(&ls->retry, env->core->loop, resume, ls);
+	r = open_client(ls, why);
+	for (size_t i = 0; r == 0 && i < conf_n_listens(env->core->conf); i++)
+		r = open_listener(ls, conf_listen(env->core->conf, i), why);
+	if (r < 0) {
+		listen_free(ls);
+		return r;
+	}
+	*ret = ls;
+	return 0;
+}
+
+void
+listen_start(struct listen *ls)
+{
+	pause_all(ls, false);
+}
+
+static void
+close_ports(struct listen *ls)
+{
+	loop_timer_stop(&ls->retry);
+	LIST_FOREACH_SAFE (n, &ls->ports) {
+		struct port *p = list_entry(n, struct port, node);
+
+		list_remove(&p->node);
+		p->tl->ops->listen_close(p->tl);
+		free(p);
+	}
+}
+
+void
+listen_stop(struct listen *ls)
+{
+	close_ports(ls);
+	LIST_FOREACH (n, &ls->strangers)
+		session_close(list_entry(n, struct stranger, node)->session, WIRE_CLOSE_SHUTDOWN, "the daemon is stopping");
+}
+
+void
+listen_free(struct listen *ls)
+{
+	if (!ls)
+		return;
+	close_ports(ls);
+	LIST_FOREACH_SAFE (n, &ls->strangers) {
+		struct stranger *st = list_entry(n, struct stranger, node);
+
+		session_free(st->session);
+		stranger_free(st);
+	}
+	hmap_done(&ls->by_address);
+	free(ls);
+}
+
+void
+listen_each(struct listen *ls, void (*fn)(void *arg, const char *name, const char *url), void *arg)
+{
+	LIST_FOREACH (n, &ls->ports) {
+		struct port *p = list_entry(n, struct port, node);
+		char url[TRANSPORT_TEXT_MAX];
+
+		p->tl->ops->listen_url(p->tl, url);
+		fn(arg, p->conf ? p->conf->name : "client", url);
+	}
+}

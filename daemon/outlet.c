@@ -1,0 +1,370 @@
+#include "outlet.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "flow.h"
+
+#define TURN 64            /* messages of one subscription before others get their turn */
+#define FULL_RETRY_MS 1000 /* a dead-letter queue that is full is tried again */
+
+struct subscription {
+	struct consumer consumer;
+	struct hmap_node node;
+	struct outlet *outlet;
+	uint32_t id;
+	struct credit credit;
+	struct list ready;     /* in the outlet's ready or blocked list */
+	struct entry *partial; /* a large body being delivered */
+	uint64_t partial_sent;
+};
+
+static struct subscription *
+subscription_find(const struct outlet *o, uint32_t id)
+{
+	struct hmap_node *n = hmap_find(&o->subscriptions, hmap_hash_number(id));
+
+	for (; n; n = hmap_find_next(n))
+		if (hmap_entry(n, struct subscription, node)->id == id)
+			return hmap_entry(n, struct subscription, node);
+	return NULL;
+}
+
+static struct entry *
+entry_by_tag(const struct outlet *o, uint64_t tag)
+{
+	struct hmap_node *n = hmap_find(&o->unacked, hmap_hash_number(tag));
+
+	for (; n; n = hmap_find_next(n))
+		if (hmap_entry(n, struct entry, by_tag)->tag == tag)
+			return hmap_entry(n, struct entry, by_tag);
+	return NULL;
+}
+
+/* ------------------------------------------------------------ delivering -- */
+
+/* Deliver (a chunk of) an entry. True when its body is through. */
+static bool
+deliver(struct subscription *sub, struct entry *e, uint64_t offset)
+{
+	struct outlet *o = sub->outlet;
+	struct wire_item item;
+
+	message_item(e->msg, loop_now_ms(o->loop), offset, session_chunk(o->session), &item);
+	item.attempt = e->attempt;
+	if (e->redelivered || e->msg->maybe_duplicate)
+		item.flags |= WIRE_ITEM_REDELIVERED;
+	session_send_item(o->session, WIRE_DELIVER, sub->id, e->tag, &item, e->msg->type, e->msg->origin, e->msg);
+	if (offset + item.body.len < e->msg->body_len) {
+		sub->partial = e;
+		sub->partial_sent = offset + item.body.len;
+		return false;
+	}
+	sub->partial = NULL;
+	o->delivered++;
+	return true;
+}
+
+/* Up to TURN messages. True if there may be more to do for it now. */
+static bool
+turn(struct subscription *sub)
+{
+	struct outlet *o = sub->outlet;
+
+	for (int i = 0; i < TURN; i++) {
+		struct entry *e = sub->partial;
+
+		if (session_room(o->session) == 0)
+			return true;
+		if (e) {
+			deliver(sub, e, sub->partial_sent);
+			continue;
+		}
+		if (!credit_left(&sub->credit)) {
+			queue_pause(&sub->consumer);
+			return false;
+		}
+		e = queue_take(&sub->consumer, -1);
+		if (!e)
+			return false;
+		e->tag = ++o->last_tag;
+		if (hmap_add(&o->unacked, &e->by_tag, hmap_hash_number(e->tag)) != 0) {
+			o->last_tag--;
+			queue_return(e, FULL_RETRY_MS, NULL);
+			return false;
+		}
+		credit_use(&sub->credit, 1, e->msg->body_len);
+		deliver(sub, e, 0);
+	}
+	return true;
+}
+
+static void
+pump(void *arg)
+{
+	struct outlet *o = arg;
+	struct list *n;
+
+	while ((n = list_first(&o->ready)) != NULL) {
+		struct subscription *sub = list_entry(n, struct subscription, ready);
+
+		list_remove(n);
+		if (!turn(sub))
+			continue;
+		if (session_room(o->session) > 0) {
+			list_append(&o->ready, n);
+			continue;
+		}
+		/* Slower than the queue: others may have it meanwhile. */
+		list_append(&o->blocked, n);
+		queue_pause(&sub->consumer);
+	}
+}
+
+void
+outlet_writable(struct outlet *o)
+{
+	struct list *n;
+
+	while ((n = list_first(&o->blocked)) != NULL) {
+		struct subscription *sub = list_entry(n, struct subscription, ready);
+
+		list_remove(n);
+		if (sub->partial) {
+			list_append(&o->ready, n);
+			loop_defer(o->loop, &o->pump);
+		}
+		queue_ready(&sub->consumer);
+	}
+}
+
+/* --------------------------------------------------- what the queue says -- */
+
+static void
+wake(struct consumer *c)
+{
+	struct subscription *sub = list_entry(c, struct subscription, consumer);
+
+	if (list_empty(&sub->ready))
+		list_append(&sub->outlet->ready, &sub->ready);
+	loop_defer(sub->outlet->loop, &sub->outlet->pump);
+}
+
+static void
+standby(struct consumer *c, bool is_standby)
+{
+	struct subscription *sub = list_entry(c, struct subscription, consumer);
+	struct wire_frame f = { .kind = WIRE_SUBSCRIBED };
+
+	f.u.subscribed.subscription = sub->id;
+	f.u.subscribed.standby = is_standby;
+	session_send(sub->outlet->session, &f);
+}
+
+static void
+forget(struct subscription *sub, struct entry *e)
+{
+	hmap_remove(&sub->outlet->unacked, &e->by_tag);
+	if (sub->partial == e)
+		sub->partial = NULL;
+}
+
+static void
+lost(struct consumer *c, struct entry *e)
+{
+	struct subscription *sub = list_entry(c, struct subscription, consumer);
+
+	forget(sub, e);
+	sub->outlet->lost++;
+}
+
+static void
+subscription_free(struct subscription *sub)
+{
+	for (int p = 0; p < WIRE_PRIORITIES && sub->consumer.queue; p++)
+		LIST_FOREACH (n, &sub->consumer.held[p])
+			lost(&sub->consumer, list_entry(n, struct entry, node));
+	queue_detach(&sub->consumer);
+	list_remove(&sub->ready);
+	hmap_remove(&sub->outlet->subscriptions, &sub->node);
+	free(sub);
+}
+
+static void
+cancelled(struct consumer *c, enum wire_verdict verdict, const char *reason)
+{
+	struct subscription *sub = list_entry(c, struct subscription, consumer);
+	struct wire_frame f = { .kind = WIRE_UNSUBSCRIBE };
+
+	f.u.unsubscribe.subscription = sub->id;
+	f.u.unsubscribe.verdict = verdict;
+	f.u.unsubscribe.reason = wire_string(reason);
+	session_send(sub->outlet->session, &f);
+	subscription_free(sub);
+}
+
+static const struct consumer_ops ops = { wake, standby, cancelled, lost };
+
+/* ---------------------------------------------------------------- frames -- */
+
+static enum wire_close_code
+subscribe(struct outlet *o, const struct wire_subscribe *w, const char **ret_reason)
+{
+	struct wire_frame f = { .kind = WIRE_SUBSCRIBED };
+	struct subscription *sub;
+	struct queue *q;
+	const char *reason = "";
+	enum wire_verdict verdict;
+
+	if (w->subscription == 0 || subscription_find(o, w->subscription)) {
+		*ret_reason = "a subscription id of 0 or in use";
+		return WIRE_CLOSE_PROTOCOL;
+	}
+	f.u.subscribed.subscription = w->subscription;
+	if (o->subscriptions.n >= OUTLET_SUBSCRIPTIONS_MAX) {
+		verdict = WIRE_VERDICT_LIMIT;
+		reason = "too many subscriptions on this session";
+	} else {
+		verdict = router_receive(o->router, o->who, w->queue, &q, &reason);
+	}
+	sub = verdict == WIRE_VERDICT_OK ? calloc(1, sizeof(*sub)) : NULL;
+	if (!sub || hmap_add(&o->subscriptions, &sub->node, hmap_hash_number(w->subscription)) != 0) {
+		free(sub);
+		f.u.subscribed.verdict = verdict == WIRE_VERDICT_OK ? WIRE_VERDICT_LIMIT : verdict;
+		f.u.subscribed.reason = wire_string(reason);
+		session_send(o->session, &f);
+		return WIRE_CLOSE_NORMAL;
+	}
+	sub->outlet = o;
+	sub->id = w->subscription;
+	list_init(&sub->ready);
+	sub->consumer.ops = &ops;
+	sub->consumer.exclusive = w->exclusive;
+	credit_grant(&sub->credit, w->credit_messages, w->credit_bytes);
+	queue_attach(q, &sub->consumer);
+	f.u.subscribed.standby = sub->consumer.standby;
+	session_send(o->session, &f);
+	return WIRE_CLOSE_NORMAL;
+}
+
+/*
+ * Call fn for each unacked entry in the ranges. What was taken away may still
+ * be named, once; anything else never delivered ends the session, which also
+ * bounds the work by what is unacked.
+ */
+static enum wire_close_code
+each_acked(struct outlet *o, struct wire_numbers ranges, const struct wire_nack *nack,
+    void (*fn)(struct entry *e, const struct wire_nack *nack), const char **ret_reason)
+{
+	uint64_t first, last;
+	int r;
+
+	*ret_reason = "an ack of something not delivered, or acked before";
+	while ((r = wire_range_next(&ranges, &first, &last)) > 0) {
+		if (first == 0 || last > o->last_tag)
+			return WIRE_CLOSE_PROTOCOL;
+		for (uint64_t tag = first; tag <= last; tag++) {
+			struct entry *e = entry_by_tag(o, tag);
+
+			if (e) {
+				struct subscription *sub = list_entry(e->holder, struct subscription, consumer);
+
+				if (sub->partial == e)
+					return WIRE_CLOSE_PROTOCOL;
+				forget(sub, e);
+				fn(e, nack);
+			} else if (o->lost > 0) {
+				o->lost--;
+			} else {
+				return WIRE_CLOSE_PROTOCOL;
+			}
+		}
+	}
+	return r == 0 ? WIRE_CLOSE_NORMAL : WIRE_CLOSE_PROTOCOL;
+}
+
+static void
+ack(struct entry *e, const struct wire_nack *nack)
+{
+	(void)nack;
+	queue_done(e, WIRE_LEVEL_CONSUMED);
+}
+
+static void
+nacked(struct entry *e, const struct wire_nack *nack)
+{
+	char reason[WIRE_REASON_MAX + 1];
+	size_t len = nack->reason.len < WIRE_REASON_MAX ? nack->reason.len : WIRE_REASON_MAX;
+
+	for (size_t i = 0; i < len; i++)
+		reason[i] = (char)nack->reason.data[i];
+	reason[len] = '\0';
+	if (nack->action == WIRE_NACK_DEAD) {
+		if (queue_bury(e, WIRE_LEVEL_DEAD, WIRE_REJECT_UNKNOWN, reason) != 0)
+			queue_return(e, FULL_RETRY_MS, reason);
+	} else {
+		queue_return(e, nack->action == WIRE_NACK_DELAY ? nack->delay_ms : 0, reason);
+	}
+}
+
+enum wire_close_code
+outlet_frame(struct outlet *o, const struct wire_frame *f, const char **ret_reason)
+{
+	struct subscription *sub;
+
+	switch (f->kind) {
+	case WIRE_SUBSCRIBE:
+		return subscribe(o, &f->u.subscribe, ret_reason);
+	case WIRE_CREDIT:
+		/* Of a subscription cancelled meanwhile: nothing to do. */
+		sub = subscription_find(o, f->u.credit.subscription);
+		if (!sub)
+			return WIRE_CLOSE_NORMAL;
+		if (!credit_grant(&sub->credit, f->u.credit.messages, f->u.credit.bytes)) {
+			*ret_reason = "credit that falls";
+			return WIRE_CLOSE_PROTOCOL;
+		}
+		if (sub->consumer.queue && list_empty(&sub->ready))
+			queue_ready(&sub->consumer);
+		return WIRE_CLOSE_NORMAL;
+	case WIRE_ACK:
+		return each_acked(o, f->u.ack.ranges, NULL, ack, ret_reason);
+	case WIRE_NACK:
+		if (f->u.nack.action > WIRE_NACK_DEAD) {
+			*ret_reason = "an unknown kind of nack";
+			return WIRE_CLOSE_PROTOCOL;
+		}
+		return each_acked(o, f->u.nack.ranges, &f->u.nack, nacked, ret_reason);
+	case WIRE_UNSUBSCRIBE:
+		sub = subscription_find(o, f->u.unsubscribe.subscription);
+		if (sub)
+			subscription_free(sub);
+		return WIRE_CLOSE_NORMAL;
+	default:
+		*ret_reason = "a frame out of place";
+		return WIRE_CLOSE_PROTOCOL;
+	}
+}
+
+void
+outlet_init(struct outlet *o, struct loop *l, struct router *r, struct session *s, const struct subject *who)
+{
+	*o = (struct outlet){ .loop = l, .router = r, .session = s, .who = who };
+	hmap_init(&o->subscriptions);
+	hmap_init(&o->unacked);
+	list_init(&o->ready);
+	list_init(&o->blocked);
+	loop_call_init(&o->pump, pump, o);
+}
+
+void
+outlet_done(struct outlet *o)
+{
+	struct hmap_node *n;
+
+	while ((n = hmap_walk(&o->subscriptions, NULL)) != NULL)
+		subscription_free(hmap_entry(n, struct subscription, node));
+	hmap_done(&o->subscriptions);
+	hmap_done(&o->unacked);
+	loop_call_cancel(&o->pump);
+}

@@ -1,0 +1,302 @@
+/*
+ * queue: one queue in memory: waiting, in flight, room, redelivery, dead
+ * letter. Filled through inlets (the receiving ends of flows), emptied by
+ * consumers (a client's subscription, or a link). Knows no sessions.
+ *
+ * Call-backs (consumer and inlet operations) run only from deferred calls,
+ * never from inside a function called here, except: `told` of a sender and
+ * `lost` of a consumer, which must not call back into any queue; `cancelled`
+ * and `gone`, which only queue_free calls.
+ *
+ * Every queue keeps messages in memory in this version.
+ */
+#ifndef QUEUE_H
+#define QUEUE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "conf.h"
+#include "hmap.h"
+#include "list.h"
+#include "loop.h"
+#include "message.h"
+#include "names.h"
+#include "wheel.h"
+#include "wire.h"
+
+#define QUEUE_OVERHEAD 256 /* memory counted per message beside its bytes */
+#define QUEUE_WINDOW_MESSAGES 16384 /* most credit a flow holds */
+#define QUEUE_WINDOW_BYTES (4u << 20)
+
+struct queue;
+struct queues;
+
+/* Whoever waits to hear what became of a message: the receiving end of a client's flow. */
+struct sender {
+	/*
+	 * The message `number` reached `level`, and has left its queue; code and
+	 * reason (NULL: none) say why. `open` is counted down already: a sender is
+	 * kept by its owner as long as it is not 0, and may go from here.
+	 */
+	void (*told)(struct sender *s, uint64_t number, enum wire_level level, enum wire_reject_code code, const char *reason);
+	uint64_t open; /* entries that point here */
+};
+
+enum entry_state {
+	ENTRY_WAITING,
+	ENTRY_DELAYED,
+	ENTRY_HELD,
+	ENTRY_PARKED /* dead, and the dead-letter queue has no room: tried again each second */
+};
+
+/* The place of a message in a queue. */
+struct entry {
+	struct list node; /* in the queue's list for its state, or in its holder's; in none: it came back, see heap */
+	struct {
+		struct entry *child, *next, *prev;
+	} heap; /* among those that came back */
+	struct queue *queue;
+	struct message *msg; /* NULL: doomed */
+	uint64_t seq; /* (start count: 24, counter: 40); the number it has on a link */
+	struct consumer *holder;
+	uint64_t tag;              /* the holder's, as is by_tag */
+	struct hmap_node by_tag;
+	struct sender *sender;     /* NULL: nobody asked */
+	uint64_t number;           /* the sender's */
+	struct wheel_node timer;
+	uint64_t expires_ms;       /* by the message's or the queue's time to live; 0: never */
+	uint64_t delayed_until_ms; /* of ENTRY_DELAYED */
+	uint64_t entered_ms;
+	uint64_t held_since_ms;
+	uint32_t attempt;          /* deliveries begun */
+	uint8_t state;             /* enum entry_state */
+	uint8_t doomed;            /* enum wire_level, EXPIRED or PURGED while a link holds it: told when the link knows */
+	bool redelivered;          /* may have been offered before, or maybe_duplicate */
+	bool sent;                 /* a link has put bytes of it on a session */
+	uint64_t sent_boot;        /* boot id of the peer it was last sent to; 0: none */
+	char *reason;              /* of a dead letter; NULL: none */
+};
+
+/* ----------------------------------------------------------- consumers */
+
+struct consumer;
+
+struct consumer_ops {
+	/*
+	 * There is, or may be, something to take: call queue_take until it
+	 * returns NULL, or queue_pause if it cannot take now.
+	 */
+	void (*wake)(struct consumer *c);
+	/* The consumer now stands by, or no more. May be NULL. */
+	void (*standby)(struct consumer *c, bool standby);
+	/*
+	 * The queue goes away: the consumer is detached already, and what it held
+	 * was `lost`. Not for links, which hear it from the router. May be NULL.
+	 */
+	void (*cancelled)(struct consumer *c, enum wire_verdict verdict, const char *reason);
+	/*
+	 * A held entry is taken away (ack_timeout, purge, the queue goes away):
+	 * forget it. From a link also what has expired; but of what a link has
+	 * `sent`, expiry and purge only doom it: msg is NULL and doomed set, and
+	 * nothing is told until queue_done, queue_bury or queue_doomed.
+	 */
+	void (*lost)(struct consumer *c, struct entry *e);
+};
+
+struct consumer {
+	const struct consumer_ops *ops;
+	struct queue *queue; /* NULL: detached */
+	struct list node;    /* in the queue's list of idle consumers */
+	struct list all;     /* in the queue's list of all, in the order they attached */
+	struct list held[WIRE_PRIORITIES]; /* entries in the order taken; a link's: of seq */
+	uint64_t n_held;
+	bool exclusive;
+	bool standby;
+	bool standby_told;
+	bool idle;   /* waits for wake */
+	bool paused; /* waits for its own reasons, until queue_ready */
+	bool woken;  /* wake is on its way */
+	bool link;   /* the only consumer of an outbound queue: never returns or delays; woken by every message */
+	struct loop_call call;
+};
+
+/*
+ * Consumers share a queue by pull: the idle ones are woken in turn, one for
+ * each message that comes. While an exclusive consumer is the active one, all
+ * others, of either kind, stand by: queue_take gives them nothing. The first
+ * exclusive consumer (in the order they attached) becomes active when no other
+ * consumer holds messages at the time it attaches or any other detaches; until
+ * then it stands by, and the others go on. When the active one detaches and
+ * there is no other exclusive one, all take part again.
+ *
+ * Attach: fill ops, exclusive, link; everything else is zeroed here. May call
+ * wake soon. c->standby says at once whether it stands by.
+ */
+void queue_attach(struct queue *q, struct consumer *c);
+/*
+ * Detach: what is held goes back to its place, flagged redelivered if it may
+ * have been seen (or to the dead-letter queue, as by queue_return). `lost` is
+ * not called: forget the tags before. NULL queue is fine.
+ */
+void queue_detach(struct consumer *c);
+
+/*
+ * Take the next waiting message for this consumer, by weights 16:4:1 between
+ * priorities, or (prio >= 0) of one priority. NULL: none now; the consumer is
+ * idle and will be woken. The entry moves to c->held[] and its attempt is
+ * counted. The caller sets tag and by_tag.
+ */
+struct entry *queue_take(struct consumer *c, int prio);
+/* Messages waiting at a priority (-1: all), for a consumer that looks before it takes. */
+uint64_t queue_waiting(const struct queue *q, int prio);
+/* The consumer cannot take now though there may be something; another one is woken. Call queue_ready later. */
+void queue_pause(struct consumer *c);
+/* The consumer can take again: woken if there is something. */
+void queue_ready(struct consumer *c);
+
+/*
+ * A held entry is done: acked by a client (CONSUMED) or confirmed by a peer
+ * (ARRIVED), doomed or not. Tells the sender, frees the entry.
+ */
+void queue_done(struct entry *e, enum wire_level level);
+/*
+ * Back to its place (delay_ms 0), or after a delay; with max_attempts behind
+ * it it goes to the dead-letter queue instead, and is parked while that is
+ * full. Not for links. reason may be NULL. The holder has forgotten it.
+ */
+void queue_return(struct entry *e, uint64_t delay_ms, const char *reason);
+/*
+ * A held entry goes to the dead-letter queue; or, of a dead-letter queue, is
+ * dropped; a doomed one meets its doom. level is REJECTED or DEAD (what the
+ * sender is told). -ENOSPC, to links only: there is no dead-letter queue or it
+ * is full; the entry stays held, and the caller tries again. What a client
+ * held is parked in the queue instead, and tried again here.
+ */
+int queue_bury(struct entry *e, enum wire_level level, enum wire_reject_code code, const char *reason);
+/* A held entry of a link was doomed and the link now knows it did not get through: tell and free. */
+void queue_doomed(struct entry *e);
+
+/* -------------------------------------------------------------- inlets */
+
+/* The receiving end of one flow: its claim on room. */
+struct inlet {
+	struct queue *queue;
+	bool peer;                  /* full means no credit, whatever overflow says */
+	uint64_t reserved_messages; /* granted as credit, not used yet */
+	uint64_t reserved_bytes;
+	uint64_t window_messages;   /* grows while the flow is busy */
+	uint64_t window_bytes;
+	uint64_t last_grant_ms;
+	uint64_t started_messages;  /* started, neither put nor abandoned */
+	uint64_t started_bytes;     /* what is counted for them */
+	uint64_t debt_bytes;        /* used beyond what was granted: the next grant begins with it */
+	uint64_t partial_wanted;    /* queue_reserve_partial had no room for that much */
+	bool regardless;            /* by the queue's overflow: no claim on its room, only on memory */
+	struct list starved;        /* in the queue's or the memory's list of those that want room */
+	struct list all;
+	/* There is room again after queue_grant or queue_reserve_partial had none: try again. */
+	void (*room)(struct inlet *in);
+	/* The queue goes away; the inlet is detached already. */
+	void (*gone)(struct inlet *in);
+};
+
+void queue_inlet_open(struct queue *q, struct inlet *in, bool peer, void (*room)(struct inlet *), void (*gone)(struct inlet *));
+/* Gives back what is reserved or started (queue_reserve_partial is the caller's to release). NULL queue is fine. */
+void queue_inlet_close(struct inlet *in);
+/*
+ * How much credit may be granted in addition now: tops the reservation up to
+ * the window once less than half of it is left, by what queue and memory have
+ * room for; reserves it. 0,0: nothing now (and if less than one message is
+ * left, `room` follows).
+ */
+void queue_grant(struct inlet *in, uint64_t *ret_messages, uint64_t *ret_bytes);
+/* A message of `bytes` starts: uses one message and its bytes of the reservation (overdrawing it if need be). */
+void queue_started(struct inlet *in, uint64_t bytes);
+/*
+ * A started message will not be put after all: what it used is reserved again
+ * for this inlet, so that the caller can grant the same credit at once.
+ */
+void queue_abandoned(struct inlet *in, uint64_t bytes);
+/*
+ * Put a started, complete message in. Takes over the caller's reference.
+ * sender may be NULL. 0; else nothing is taken over, and the message is still
+ * started: -EXFULL: overflow = reject and there is no room; -ENOTSUP: it
+ * demands durable and the queue is not; -ESHUTDOWN: the queue is gone;
+ * -EOVERFLOW: all sequence numbers of this start are used; -ENOMEM.
+ * With drop-oldest and nothing older to drop, the message itself is DROPPED.
+ */
+int queue_put(struct inlet *in, struct message *m, struct sender *sender, uint64_t number);
+
+/*
+ * Memory for large bodies and for unfinished ones without a session, bounded
+ * by max_partial. false: not now; if `in` is not NULL its `room` follows.
+ */
+bool queue_reserve_partial(struct queues *qs, struct inlet *in, uint64_t bytes);
+void queue_release_partial(struct queues *qs, uint64_t bytes);
+
+/* ------------------------------------------------------- whole queues */
+
+struct queue_counters {
+	uint64_t accepted, moved_in, consumed, forwarded, expired, dead, dropped, purged, moved_out;
+	uint64_t rejected, duplicates, redelivered;
+};
+
+struct queue_stats {
+	uint64_t messages, in_flight, delayed, parked, bytes, consumers;
+	uint64_t reserved_messages, reserved_bytes; /* granted or started, not put yet */
+	uint64_t oldest_ms;                         /* age of the oldest that waits; 0: none waits */
+	struct queue_counters counters;
+};
+
+const char *queue_name(const struct queue *q); /* "orders", "berlin/orders" */
+const char *queue_node(const struct queue *q); /* NULL: a queue of this node */
+const char *queue_remote_name(const struct queue *q); /* of an outbound queue: "orders" */
+const struct conf_queue *queue_conf(const struct queue *q);
+void queue_stats(const struct queue *q, uint64_t now_ms, struct queue_stats *ret);
+bool queue_is_dead_letter(const struct queue *q);
+struct queue_counters *queue_counters(struct queue *q); /* rejected and duplicates are counted by the flow's end */
+/* Highest sequence given so far: (start count: 24 bits, counter: 40 bits); the counter is 0 before the first. */
+uint64_t queue_last_seq(const struct queue *q);
+/* Drop what waits and what clients hold; what a link has sent is doomed. Counts. */
+void queue_purge(struct queue *q, uint64_t *ret_messages, uint64_t *ret_bytes);
+/* Call fn for each entry (waiting by priority in order, then held, delayed, parked) until it returns false. */
+void queue_each(struct queue *q, bool (*fn)(void *arg, const struct entry *e), void *arg);
+/* Numbers (first, last) of this sender that still are in the queue, rising, at most max pairs; returns pairs. O(queue). */
+size_t queue_ranges_of(struct queue *q, const struct sender *s, uint64_t (*ret)[2], size_t max);
+
+/* The sender goes away: entries forget it. O(queue); for the end of a daemon. */
+void queue_forget(struct queue *q, struct sender *s);
+
+/* What all queues of a daemon share: loop, memory, the wheel of deadlines, the list of queues. */
+struct queues_config {
+	uint32_t start_count;
+	uint64_t max_memory;  /* bytes of bodies, packed parts and overhead, reservations included */
+	uint64_t max_messages;
+	uint64_t max_partial;
+	/* The dead-letter queue for q, made if need be; NULL: none can be had. */
+	struct queue *(*dead_letter)(void *arg, struct queue *q);
+	/* q is empty and has neither consumers (but links) nor inlets (told from a deferred call), or is in use again. */
+	void (*unused)(void *arg, struct queue *q, bool unused);
+	void *arg;
+};
+struct queues *queues_new(struct loop *l, struct message_store *ms, const struct queues_config *cfg);
+void queues_free(struct queues *qs); /* every queue must be freed, every partial released before */
+void queues_memory(const struct queues *qs, uint64_t *ret_used, uint64_t *ret_messages, uint64_t *ret_partial);
+
+/* node NULL: a queue here. conf is copied; the lists it points to must outlive the queue. NULL: out of memory. */
+struct queue *queue_new(struct queues *qs, const char *node, const char *name, const struct conf_queue *conf, bool dead_letter);
+/* Cancels consumers, detaches inlets (gone), drops what is in it (senders are told nothing). NULL is fine. */
+void queue_free(struct queue *q);
+/* Empty, and has neither consumers (but links) nor inlets, now. */
+bool queue_is_unused(const struct queue *q);
+/* From now on a dead-letter queue: nothing that enters expires, is delayed, or dies again. */
+void queue_make_dead_letter(struct queue *q);
+/* The owner's node in its table, keyed by queue_name. */
+struct hmap_node *queue_map_node(struct queue *q);
+struct queue *queue_from_map(struct hmap_node *n);
+#define QUEUE_OWNER_DATA 64
+void *queue_owner_data(struct queue *q); /* QUEUE_OWNER_DATA zeroed bytes for the router */
+struct queue *queue_of_owner_data(void *data);
+
+#endif

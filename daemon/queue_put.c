@@ -1,0 +1,175 @@
+/* Into a queue: numbers, times to live, and what a full one does. */
+#include "queue_internal.h"
+
+#include <assert.h>
+#include <errno.h>
+
+static uint64_t
+now_ms(const struct queue *q)
+{
+	return loop_now_ms(q->qs->loop);
+}
+
+static void
+count_in(struct queue *q, struct entry *e)
+{
+	e->queue = q;
+	q->n++;
+	q->bytes += message_bytes(e->msg);
+	q->qs->n++;
+	q->qs->used += message_bytes(e->msg) + QUEUE_OVERHEAD;
+	queue_check_unused(q);
+}
+
+static uint64_t
+next_seq(struct queue *q)
+{
+	uint64_t seq = ++q->counter;
+
+#ifndef PLANT_NUMBER_REUSED
+	seq |= (uint64_t)q->qs->cfg.start_count << QUEUE_COUNTER_BITS;
+#endif
+	return seq;
+}
+
+uint64_t
+queue_last_seq(const struct queue *q)
+{
+	uint64_t seq = q->counter;
+
+#ifndef PLANT_NUMBER_REUSED
+	seq |= (uint64_t)q->qs->cfg.start_count << QUEUE_COUNTER_BITS;
+#endif
+	return seq;
+}
+
+static uint64_t
+expiry(const struct queue *q, const struct message *m)
+{
+	uint64_t at = m->deadline_ms;
+
+	if (q->dead_letter)
+		return 0;
+	if (q->conf.ttl != 0 && (at == 0 || now_ms(q) + q->conf.ttl < at))
+		at = now_ms(q) + q->conf.ttl;
+	return at;
+}
+
+/* Count it in and let it wait. */
+void
+entry_enter(struct entry *e, struct queue *q)
+{
+	uint64_t not_before = e->msg->not_before_ms;
+
+	count_in(q, e);
+	e->seq = next_seq(q);
+	e->entered_ms = now_ms(q);
+	e->expires_ms = expiry(q, e->msg);
+	/* A delay is waited out at the destination, never on a link. */
+	if (not_before > now_ms(q) && q->node_name[0] == '\0' && !q->dead_letter) {
+		entry_delay(e, not_before);
+		return;
+	}
+	entry_wait(e, false);
+	queue_wake(q, 1);
+}
+
+/* The one that came first, of those that may be dropped. */
+static struct entry *
+oldest(const struct queue *q)
+{
+	struct entry *found = NULL;
+
+	for (unsigned p = 0; p < WIRE_PRIORITIES; p++) {
+		struct list *first = list_first(&q->waiting[p]);
+
+		if (first && (!found || list_entry(first, struct entry, node)->seq < found->seq))
+			found = list_entry(first, struct entry, node);
+		if (q->returned[p] && (!found || q->returned[p]->seq < found->seq))
+			found = q->returned[p];
+	}
+	if (!found && !list_empty(&q->delayed))
+		found = list_entry(q->delayed.next, struct entry, node);
+	return found;
+}
+
+static bool
+fits(const struct queue *q, uint64_t bytes)
+{
+	return q->n + q->claimed_messages < q->conf.max_messages && q->bytes + q->claimed_bytes + bytes <= q->conf.max_bytes;
+}
+
+/* By the queue's overflow: 0; 1: the newcomer is to be dropped; -EXFULL. */
+static int
+make_room(struct queue *q, uint64_t bytes)
+{
+	if (q->conf.overflow == CONF_OVERFLOW_REJECT)
+		return fits(q, bytes) ? 0 : -EXFULL;
+	if (bytes > q->conf.max_bytes)
+		return 1;
+	while (!fits(q, bytes)) {
+		struct entry *e = oldest(q);
+
+		if (!e)
+			return 1;
+		entry_finish(e, WIRE_LEVEL_DROPPED, WIRE_REJECT_FULL, "the queue is full");
+	}
+	return 0;
+}
+
+/* What queue_started counted for the message that is put now. */
+static void
+settle_started(struct inlet *in, uint64_t body_len)
+{
+	struct queue *q = in->queue;
+	uint64_t bytes = body_len < in->started_bytes ? body_len : in->started_bytes;
+
+	if (in->started_messages == 0)
+		return;
+	if (--in->started_messages == 0)
+		bytes = in->started_bytes;
+	in->started_bytes -= bytes;
+	q->qs->claimed_messages--;
+	q->qs->used -= bytes + QUEUE_OVERHEAD;
+	if (!in->regardless) {
+		q->claimed_messages--;
+		q->claimed_bytes -= bytes;
+	}
+	queue_room_back(q);
+}
+
+int
+queue_put(struct inlet *in, struct message *m, struct sender *sender, uint64_t number)
+{
+	struct queue *q = in->queue;
+	struct entry *e;
+	int room = 0;
+
+	assert(m->body_have == m->body_len && m->priority < WIRE_PRIORITIES);
+	if (!q)
+		return -ESHUTDOWN;
+	if (m->durability == MESSAGE_DURABLE && !q->conf.durable)
+		return -ENOTSUP;
+	if (q->counter == QUEUE_COUNTER_MAX)
+		return -EOVERFLOW;
+	e = slab_alloc(&q->qs->messages->slab, sizeof(*e));
+	if (!e)
+		return -ENOMEM;
+	if (in->regardless)
+		room = make_room(q, message_bytes(m));
+	if (room < 0) {
+		slab_free(&q->qs->messages->slab, e, sizeof(*e));
+		return room;
+	}
+	*e = (struct entry){ .msg = m, .sender = sender, .number = number, .redelivered = m->maybe_duplicate };
+	list_init(&e->node);
+	wheel_node_init(&e->timer);
+	if (sender)
+		sender->open++;
+	settle_started(in, m->body_len);
+	q->counters.accepted++;
+	entry_enter(e, q);
+	if (room > 0)
+		entry_finish(e, WIRE_LEVEL_DROPPED, WIRE_REJECT_FULL, "the queue is full");
+	return 0;
+}

@@ -1,0 +1,368 @@
+/*
+ * Room: what inlets may still send is reserved beforehand, in the queue and in
+ * the memory of all, so that nothing granted can ever be refused. Inlets that
+ * get nothing wait in a list, first come, first served.
+ */
+#include "queue_internal.h"
+
+#include <assert.h>
+
+#define WINDOW_MESSAGES_START 32
+#define WINDOW_BYTES_START (64u << 10)
+/* Where room in the queue does not count there is nothing to feel one's way to. */
+#define WINDOW_MESSAGES_FIXED 1024
+#define WINDOW_BYTES_FIXED (1u << 20)
+#define WINDOW_GROWS_MS 200
+#define WINDOW_IDLE_MS 10000 /* after that a window starts over */
+
+#define OVERDRAFT_MAX WIRE_LARGE /* larger bodies are reserved with queue_reserve_partial before they come */
+
+static uint64_t
+below(uint64_t limit, uint64_t used)
+{
+	return limit > used ? limit - used : 0;
+}
+
+static uint64_t
+smaller(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* ------------------------------------------------------------------- claims -- */
+
+static void
+claim(struct inlet *in, uint64_t messages, uint64_t bytes)
+{
+	struct queue *q = in->queue;
+
+	q->qs->claimed_messages += messages;
+	q->qs->used += bytes + messages * QUEUE_OVERHEAD;
+	if (!in->regardless) {
+		q->claimed_messages += messages;
+		q->claimed_bytes += bytes;
+	}
+}
+
+static void
+unclaim(struct inlet *in, uint64_t messages, uint64_t bytes)
+{
+	struct queue *q = in->queue;
+
+	q->qs->claimed_messages -= messages;
+	q->qs->used -= bytes + messages * QUEUE_OVERHEAD;
+	if (!in->regardless) {
+		q->claimed_messages -= messages;
+		q->claimed_bytes -= bytes;
+	}
+	queue_room_back(q);
+}
+
+/* --------------------------------------------------------------------- room -- */
+
+static uint64_t
+free_memory(const struct queues *qs)
+{
+	/* A message without a body still takes its overhead. */
+	return below(qs->cfg.max_messages, qs->n + qs->claimed_messages) > 0 ? below(qs->cfg.max_memory, qs->used) : 0;
+}
+
+static bool
+memory_has_room(const struct queues *qs)
+{
+	return free_memory(qs) > QUEUE_OVERHEAD;
+}
+
+static bool
+queue_has_room(const struct queue *q)
+{
+	return below(q->conf.max_messages, q->n + q->claimed_messages) > 0 &&
+	       below(q->conf.max_bytes, q->bytes + q->claimed_bytes) > 0;
+}
+
+static bool
+partial_has_room(const struct queues *qs, uint64_t bytes)
+{
+	return below(qs->cfg.max_partial, qs->partial) >= bytes && below(qs->cfg.max_memory, qs->used) >= bytes;
+}
+
+/* ------------------------------------------------------------------- grants -- */
+
+/* The window for this grant: it doubles while one follows soon on the other. */
+static void
+grow(struct inlet *in, uint64_t now, uint64_t *ret_messages, uint64_t *ret_bytes)
+{
+	*ret_messages = in->window_messages;
+	*ret_bytes = in->window_bytes;
+	if (in->regardless || in->last_grant_ms == 0)
+		return;
+	if (now - in->last_grant_ms <= WINDOW_GROWS_MS) {
+		*ret_messages = smaller(2 * in->window_messages, QUEUE_WINDOW_MESSAGES);
+		*ret_bytes = smaller(2 * in->window_bytes, QUEUE_WINDOW_BYTES);
+	} else if (now - in->last_grant_ms > WINDOW_IDLE_MS) {
+		*ret_messages = WINDOW_MESSAGES_START;
+		*ret_bytes = WINDOW_BYTES_START;
+	}
+}
+
+static void
+starve(struct inlet *in, struct list *among)
+{
+	if (list_empty(&in->starved))
+		list_append(among, &in->starved);
+}
+
+void
+queue_grant(struct inlet *in, uint64_t *ret_messages, uint64_t *ret_bytes)
+{
+	struct queue *q = in->queue;
+	uint64_t now, memory, most_messages, most_bytes, window_messages, window_bytes, messages, bytes;
+	struct queues *qs;
+
+	*ret_messages = *ret_bytes = 0;
+	if (!q)
+		return;
+	if (2 * in->reserved_messages >= in->window_messages && 2 * in->reserved_bytes >= in->window_bytes)
+		return;
+	qs = q->qs;
+	now = loop_now_ms(qs->loop);
+	grow(in, now, &window_messages, &window_bytes);
+	memory = free_memory(qs);
+	/* When it gets tight everybody gets one message at a time. */
+	messages = below(memory < qs->cfg.max_memory / 8 ? 1 : window_messages, in->reserved_messages);
+	bytes = below(smaller(window_bytes, memory < qs->cfg.max_memory / 8 ? WINDOW_BYTES_START : UINT64_MAX), in->reserved_bytes);
+	most_messages = smaller(memory / 8 / QUEUE_OVERHEAD, below(qs->cfg.max_messages, qs->n + qs->claimed_messages) / 8);
+	most_bytes = memory / 8;
+	if (!in->regardless) {
+		most_messages = smaller(most_messages, below(q->conf.max_messages, q->n + q->claimed_messages) / 4);
+		most_bytes = smaller(most_bytes, below(q->conf.max_bytes, q->bytes + q->claimed_bytes) / 4);
+	}
+	messages = smaller(messages, most_messages);
+	bytes = smaller(bytes, most_bytes);
+	/* But never less than one message while there is any room at all. */
+	if (memory_has_room(qs) && (in->regardless || queue_has_room(q))) {
+		if (in->reserved_messages + messages == 0)
+			messages = 1;
+		if (in->reserved_bytes + bytes == 0)
+			bytes = 1;
+	}
+	if (messages > 0 || bytes > 0) {
+		claim(in, messages, bytes);
+		in->reserved_messages += messages;
+		in->reserved_bytes += bytes;
+		in->window_messages = window_messages;
+		in->window_bytes = window_bytes;
+		in->last_grant_ms = now;
+		*ret_messages = messages;
+		if (bytes > 0) {
+			*ret_bytes = bytes + in->debt_bytes;
+			in->debt_bytes = 0;
+		}
+	}
+	if (in->reserved_messages == 0 || in->reserved_bytes == 0)
+		starve(in, in->regardless || queue_has_room(q) ? &qs->starved : &q->starved);
+	else if (in->partial_wanted == 0)
+		list_remove(&in->starved);
+}
+
+void
+queue_started(struct inlet *in, uint64_t bytes)
+{
+	uint64_t reserved, over;
+
+	if (!in->queue)
+		return;
+	if (in->reserved_messages > 0)
+		in->reserved_messages--;
+	else
+		claim(in, 1, 0);
+	reserved = smaller(in->reserved_bytes, bytes);
+	over = smaller(bytes - reserved, OVERDRAFT_MAX);
+	in->reserved_bytes -= reserved;
+	in->debt_bytes += bytes - reserved;
+	claim(in, 0, over);
+	in->started_messages++;
+	in->started_bytes += reserved + over;
+}
+
+void
+queue_abandoned(struct inlet *in, uint64_t bytes)
+{
+	uint64_t counted, debt, back;
+
+	if (!in->queue)
+		return;
+#ifdef PLANT_CREDIT_LEAK
+	return;
+#endif
+	assert(in->started_messages > 0);
+	counted = --in->started_messages > 0 ? smaller(bytes, in->started_bytes) : in->started_bytes;
+	in->started_bytes -= counted;
+	debt = smaller(in->debt_bytes, bytes);
+	back = bytes - debt;
+	in->debt_bytes -= debt;
+	in->reserved_messages++;
+	in->reserved_bytes += back;
+	if (back > counted)
+		claim(in, 0, back - counted);
+	else
+		unclaim(in, 0, counted - back);
+}
+
+bool
+queue_reserve_partial(struct queues *qs, struct inlet *in, uint64_t bytes)
+{
+	if (partial_has_room(qs, bytes)) {
+		qs->partial += bytes;
+		qs->used += bytes;
+		if (in && in->partial_wanted > 0) {
+			in->partial_wanted = 0;
+			list_remove(&in->starved);
+		}
+		return true;
+	}
+	if (in && in->queue) {
+		/* A flow with a body under way starts no other: this is the only room it waits for. */
+		list_remove(&in->starved);
+		in->partial_wanted = bytes;
+		starve(in, &qs->starved_partial);
+	}
+	return false;
+}
+
+static void
+memory_back(struct queues *qs)
+{
+	if (!list_empty(&qs->starved) || !list_empty(&qs->starved_partial))
+		loop_defer(qs->loop, &qs->serve);
+}
+
+void
+queue_release_partial(struct queues *qs, uint64_t bytes)
+{
+	assert(qs->partial >= bytes);
+	qs->partial -= bytes;
+	qs->used -= bytes;
+	memory_back(qs);
+}
+
+/* ------------------------------------------------------------------- inlets -- */
+
+void
+queue_inlet_open(struct queue *q, struct inlet *in, bool peer, void (*room)(struct inlet *), void (*gone)(struct inlet *))
+{
+	enum conf_overflow overflow = q->conf.overflow;
+	bool regardless = overflow == CONF_OVERFLOW_DROP_OLDEST || (overflow == CONF_OVERFLOW_REJECT && !peer);
+
+	*in = (struct inlet){
+		.queue = q,
+		.peer = peer,
+		.regardless = regardless,
+		.window_messages = regardless ? WINDOW_MESSAGES_FIXED : WINDOW_MESSAGES_START,
+		.window_bytes = regardless ? WINDOW_BYTES_FIXED : WINDOW_BYTES_START,
+		.room = room,
+		.gone = gone,
+	};
+	list_init(&in->starved);
+	list_append(&q->inlets, &in->all);
+	queue_check_unused(q);
+}
+
+void
+queue_inlet_close(struct inlet *in)
+{
+	struct queue *q = in->queue;
+
+	if (!q)
+		return;
+	unclaim(in, in->reserved_messages + in->started_messages, in->reserved_bytes + in->started_bytes);
+	in->reserved_messages = in->started_messages = 0;
+	in->reserved_bytes = in->started_bytes = in->debt_bytes = in->partial_wanted = 0;
+	list_remove(&in->starved);
+	list_remove(&in->all);
+	in->queue = NULL;
+	queue_check_unused(q);
+}
+
+void
+queue_room_close(struct queue *q)
+{
+	struct list *node;
+
+	while ((node = list_first(&q->inlets))) {
+		struct inlet *in = list_entry(node, struct inlet, all);
+
+		queue_inlet_close(in);
+		if (in->gone)
+			in->gone(in);
+	}
+}
+
+/* ----------------------------------------------------------------- starving -- */
+
+void
+queue_room_back(struct queue *q)
+{
+	struct queues *qs = q->qs;
+
+	if (!list_empty(&q->starved)) {
+		if (list_empty(&q->roomy_node))
+			list_append(&qs->roomy, &q->roomy_node);
+		loop_defer(qs->loop, &qs->serve);
+	}
+	memory_back(qs);
+}
+
+static size_t
+length(const struct list *head)
+{
+	size_t n = 0;
+
+	LIST_FOREACH (node, head)
+		n++;
+	return n;
+}
+
+/* The one that has waited longest looks again; if it gets nothing it is the last now. */
+static void
+serve_first(struct list *starved)
+{
+	struct inlet *in = list_entry(starved->next, struct inlet, starved);
+
+	list_remove(&in->starved);
+	in->partial_wanted = 0;
+	in->room(in);
+}
+
+void
+queue_room_serve(void *arg)
+{
+	struct queues *qs = arg;
+	struct list *node;
+	size_t n;
+
+	while ((node = list_first(&qs->roomy))) {
+		struct queue *q = list_entry(node, struct queue, roomy_node);
+
+		list_remove(node);
+		for (n = length(&q->starved); n > 0 && !list_empty(&q->starved) && queue_has_room(q); n--) {
+			struct list *first = q->starved.next;
+
+			if (memory_has_room(qs)) {
+				serve_first(&q->starved);
+				continue;
+			}
+			list_remove(first);
+			list_append(&qs->starved, first);
+		}
+	}
+	for (n = length(&qs->starved); n > 0 && !list_empty(&qs->starved) && memory_has_room(qs); n--)
+		serve_first(&qs->starved);
+	for (n = length(&qs->starved_partial); n > 0 && !list_empty(&qs->starved_partial); n--) {
+		struct inlet *in = list_entry(qs->starved_partial.next, struct inlet, starved);
+
+		if (!partial_has_room(qs, in->partial_wanted))
+			break;
+		serve_first(&qs->starved_partial);
+	}
+}

@@ -1,0 +1,53 @@
+/* router_internal: what router.c and router_access.c share. */
+#ifndef ROUTER_INTERNAL_H
+#define ROUTER_INTERNAL_H
+
+#include "list.h"
+#include "router.h"
+
+/* Who made queues on demand, and how many of them there still are. */
+struct maker {
+	struct hmap_node node;
+	uint32_t uid;                    /* of a local program */
+	char peer[NAMES_NODE_MAX + 1];   /* "": a local program */
+	uint64_t n;
+};
+
+/* The router's part of a queue. */
+struct owned {
+	struct list unused; /* in the router's list, while it is unused and may go */
+	uint64_t unused_since_ms;
+	struct maker *maker; /* NULL: the daemon itself */
+	const struct conf_access *receive, *browse; /* a dead-letter queue's: those of the queue whose letters they are */
+	bool stays;          /* named in the configuration */
+};
+
+static inline struct owned *
+owned_of(struct queue *q)
+{
+	return queue_owner_data(q);
+}
+
+/* ---- router_access.c */
+
+/* May they? Judged by the lists of the queue, or without lists by the default rule. */
+bool router_allowed(const struct subject *who, enum router_right right, const struct conf_access *list);
+/* The list of an existing queue for this right. */
+const struct conf_access *router_list(struct queue *q, enum router_right right);
+/*
+ * `dead` keeps the letters of `from`, and is read by whom `from` lets. With a
+ * name of its own (named) and lists for that it goes by those. Shared by queues
+ * whose lists differ it is for administrators alone.
+ */
+void router_share_letters(struct queue *dead, struct queue *from, bool named, bool first);
+/* Is it a name that only the daemon makes queues with? */
+bool router_is_reserved(const char *name);
+
+#define ROUTER_DEAD_SUFFIX ".dead"
+
+/* The default name of the queue for q's dead letters. */
+void router_dead_name(const struct queue *q, char ret[static NAMES_QUEUE_MAX + 1]);
+
+_Static_assert(sizeof(struct owned) <= QUEUE_OWNER_DATA, "the router's part fits");
+
+#endif

@@ -1,0 +1,20 @@
+/*
+ * transport: which table serves which kind of URL. The kinds this build lacks
+ * have none.
+ */
+#include "transport.h"
+
+#include "socket.h"
+
+const struct transport_ops *
+transport_for(enum names_scheme scheme)
+{
+	switch (scheme) {
+	case NAMES_UNIX:
+		return &transport_unix;
+	case NAMES_TCP:
+		return &transport_tcp;
+	default:
+		return NULL;
+	}
+}

@@ -1,0 +1,23 @@
+/* clock: time that only moves forward, for deadlines and measurements of the tool. */
+#ifndef CLOCK_H
+#define CLOCK_H
+
+#include <stdint.h>
+#include <time.h>
+
+static inline uint64_t
+clock_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static inline uint64_t
+clock_ms(void)
+{
+	return clock_ns() / 1000000;
+}
+
+#endif
