@@ -4,11 +4,13 @@
  *
  * Handles are opaque. Functions return 0 (or a count) or a negative errno, and
  * leave a sentence in connectd_last_error. Nothing here starts threads, prints,
- * touches signals, or exits; one handle belongs to one thread; after fork the
- * child may only close it. Times are milliseconds; a timeout of -1 waits for
- * ever, 0 does not wait. Call-backs run only inside connectd_process,
- * connectd_wait, connectd_flush, connectd_send_wait, connectd_recv and
- * connectd_close.
+ * touches signals, or exits; one handle, with its messages, belongs to one
+ * thread at a time; after fork the child may only close it. Times are
+ * milliseconds; a timeout of -1 waits for ever, 0 does not wait. Call-backs run
+ * only inside connectd_process, connectd_wait, connectd_flush,
+ * connectd_send_wait, connectd_recv and connectd_close; inside one, those that
+ * wait or process return -EDEADLK, and connectd_close takes effect when it has
+ * returned. Those that wait return -EINTR when a signal handler ran.
  */
 #ifndef CONNECTD_H
 #define CONNECTD_H
@@ -59,7 +61,7 @@ enum connectd_proof { CONNECTD_PROOF_NONE = 0, CONNECTD_PROOF_LOCAL = 1, CONNECT
 struct connectd_options {
 	size_t size;             /* sizeof(struct connectd_options) */
 	const char *socket;      /* NULL: $CONNECTD_SOCKET, else CONNECTD_DEFAULT_SOCKET */
-	const char *application; /* name shown to operators; a claim; NULL: none */
+	const char *application; /* name shown to operators, at most 64 bytes; a claim; NULL: none */
 	int timeout_ms;          /* to connect and greet; 0: 5000 */
 	int keep_trying;         /* do not wait for the daemon, nor fail without it: go on trying in the background */
 	int no_reconnect;        /* end with -ENOTCONN when the daemon goes, instead of coming back */
@@ -89,7 +91,8 @@ int connectd_get_fd(const struct connectd *c);
 /*
  * Do what is ready, without blocking: read, run call-backs, write, reconnect.
  * Returns 1 if something was done, 0 if not; -ENOTCONN if the daemon is gone
- * and no_reconnect was asked; another negative errno if the handle cannot go on.
+ * and no_reconnect was asked, or connectd_open failed; -ECANCELED if a call-back
+ * closed the handle, which is gone then.
  */
 int connectd_process(struct connectd *c);
 
@@ -113,7 +116,8 @@ void connectd_msg_unref(struct connectd_msg *m);
 /*
  * Content. Once given to connectd_send a message may not be changed: -EBUSY.
  * pack: serialize into the Any, type URL "type.googleapis.com/" + full name.
- * set_type_body: bytes as they are; copies. A type without '/' gets the prefix.
+ * set_type_body: bytes as they are; copies. A type without '/' gets the prefix
+ * "type.googleapis.com/", an empty one stays empty. -EMSGSIZE: type above 512 bytes.
  */
 int connectd_msg_pack(struct connectd_msg *m, const ProtobufCMessage *content);
 int connectd_msg_set_type_body(struct connectd_msg *m, const char *type, const void *body, size_t len);
@@ -137,7 +141,8 @@ int connectd_msg_add_header(struct connectd_msg *m, const char *name, const void
 enum connectd_durability connectd_msg_get_durability(const struct connectd_msg *m);
 uint64_t connectd_msg_get_ttl(const struct connectd_msg *m);
 enum connectd_priority connectd_msg_get_priority(const struct connectd_msg *m);
-const char *connectd_msg_get_reply_to(const struct connectd_msg *m); /* NULL: none */
+/* NULL: none. Of a received message with the node in front, so that it can be sent to as it is. */
+const char *connectd_msg_get_reply_to(const struct connectd_msg *m);
 const void *connectd_msg_get_correlation_id(const struct connectd_msg *m, size_t *ret_len);
 size_t connectd_msg_n_headers(const struct connectd_msg *m);
 /* The i-th header; -ENOENT. */
@@ -145,7 +150,7 @@ int connectd_msg_get_header(const struct connectd_msg *m, size_t i, const char *
 
 /* Of a received message. */
 const char *connectd_msg_get_origin_node(const struct connectd_msg *m); /* "" if unknown */
-uint32_t connectd_msg_get_origin_uid(const struct connectd_msg *m);
+uint32_t connectd_msg_get_origin_uid(const struct connectd_msg *m); /* UINT32_MAX if unknown */
 const char *connectd_msg_get_origin_unit(const struct connectd_msg *m);
 const char *connectd_msg_get_origin_application(const struct connectd_msg *m); /* a claim */
 enum connectd_proof connectd_msg_get_origin_proof(const struct connectd_msg *m);
@@ -184,21 +189,25 @@ typedef void (*connectd_outcome_fn)(struct connectd *c, struct connectd_msg *m, 
  * ACCEPTED); fn may be NULL. The bytes are written before it returns, except
  * inside a call-back or while corked. -EAGAIN: the window is full, the
  * descriptor wakes when there is room; -EMSGSIZE: above the daemon's
- * max_message; -ENOTSUP: STORED or CONSUMED asked for; -ENOTCONN.
+ * max_message, or reply-to, correlation id and headers above 4096 bytes;
+ * -ENOTSUP: STORED or CONSUMED asked for; -EINVAL: a received message; -ENOTCONN;
+ * -ENOMEM. After a failure the message is not taken, and no call-back comes.
  */
 int connectd_send(struct connectd *c, struct connectd_msg *m, unsigned levels, connectd_outcome_fn fn, void *userdata);
 
 /*
- * Send and wait for one level. 0 when reached; -ETIMEDOUT: the message stays
- * on its way; -EBADMSG: rejected, expired...; the sentence says which.
+ * Send and wait for one level, ACCEPTED or ARRIVED. 0 when reached; -ETIMEDOUT:
+ * the message stays on its way; -EBADMSG: rejected, expired...; the sentence
+ * says which; -EAGAIN: the window stayed full all the time, it was not sent; or
+ * as an outcome's result, or as connectd_send.
  */
 int connectd_send_wait(struct connectd *c, struct connectd_msg *m, enum connectd_level level, int timeout_ms);
 
-/* Gather what is sent until uncork; nests. For bulk. */
+/* Gather what is sent and acked until uncork; nests. For bulk: much of it is written earlier. */
 void connectd_cork(struct connectd *c);
-int connectd_uncork(struct connectd *c); /* 0, or as connectd_process */
+int connectd_uncork(struct connectd *c); /* 0 or -ENOTCONN */
 
-/* Messages and body bytes sent and not yet at the level asked for. */
+/* Messages sent and not yet at the level asked for. */
 size_t connectd_unconfirmed(const struct connectd *c);
 
 /* -------------------------------------------------------------- consuming */
@@ -216,25 +225,28 @@ typedef void (*connectd_message_fn)(struct connectd *c, struct connectd_consumer
 /*
  * Consume from a queue of this node. opt may be NULL. With fn NULL messages
  * are taken by connectd_recv. Does not block; a refusal comes as a last call
- * with m NULL (connectd_last_error says why), or from connectd_recv.
+ * with m NULL (connectd_last_error says why), or from connectd_recv: such a
+ * consumer does not come back, and is still to be closed.
  */
 int connectd_consume(struct connectd *c, const char *queue, const struct connectd_consume_options *opt,
     connectd_message_fn fn, void *userdata, struct connectd_consumer **ret);
 
-/* Stop: what was not acked goes back to the queue. NULL is fine. connectd_close does it for all. */
+/* Stop: what was not acked goes back to the queue. NULL is fine. connectd_close does it for all, also those refused. */
 void connectd_consumer_close(struct connectd_consumer *k);
 
 /*
  * The next message of any consumer without call-back; the caller owns the
- * reference. 0; -ETIMEDOUT; -EACCES or -ENOENT: a consumer was refused or
- * cancelled; or as connectd_process. Survives a restart of the daemon.
+ * reference. 0; -ETIMEDOUT; -EACCES, -ENOENT, -EUSERS or another: a consumer
+ * was refused or cancelled (told once); or as connectd_process. Survives a
+ * restart of the daemon.
  */
 int connectd_recv(struct connectd *c, struct connectd_msg **ret, int timeout_ms);
 
 /*
  * Done with a received message; or not: back to its place for anyone, back
  * after delay_ms, or to the dead-letter queue. Never blocks. -ESTALE: it was
- * delivered in an earlier session, and comes again; -EALREADY: twice.
+ * delivered in an earlier session, or its consumer closed, and comes again;
+ * -EALREADY: twice; -EINVAL: not received by this handle.
  */
 enum connectd_nack_action { CONNECTD_RETURN = 0, CONNECTD_DELAY = 1, CONNECTD_TO_DEAD = 2 };
 int connectd_ack(struct connectd *c, struct connectd_msg *m);

@@ -3,12 +3,9 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "frame.h"
-
-#define APPLICATION_MAX 128
 
 /* ---------------------------------------------------------------- helpers */
 
@@ -63,9 +60,8 @@ earliest(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-/* Set the timer for what comes next. */
-static void
-arm(struct connectd *c)
+void
+conn_arm(struct connectd *c)
 {
 	uint64_t next = earliest(earliest(c->retry_at, c->greet_by), c->producers.expire_at);
 
@@ -93,12 +89,8 @@ conn_put(struct connectd *c, const struct wire_frame *f)
 
 /* ---------------------------------------------------------------- session */
 
-/*
- * The session, or the attempt at one, is over: the sentence for why is
- * recorded already. Come back later, or not at all.
- */
-static void
-lost(struct connectd *c, int code)
+void
+conn_lost(struct connectd *c, int code)
 {
 	bool was_up = c->state == CONN_UP;
 	uint64_t now = conn_now(c), jitter, delay;
@@ -141,11 +133,11 @@ broken(struct connectd *c, int code)
 	    .u.close = { code == -EMSGSIZE ? WIRE_CLOSE_TOO_LARGE : code == -EOPNOTSUPP ? WIRE_CLOSE_UNSUPPORTED : WIRE_CLOSE_PROTOCOL,
 	        wire_bytes(c->error, strnlen(c->error, WIRE_REASON_MAX)) } });
 	out_flush(&c->out, c->io, &written);
-	lost(c, code == -ENOMEM ? code : -EPROTO);
+	conn_lost(c, code == -ENOMEM ? code : -EPROTO);
 }
 
-static void
-dial(struct connectd *c)
+void
+conn_dial(struct connectd *c)
 {
 	int r = io_connect(c->io, c->path);
 	size_t written;
@@ -153,7 +145,7 @@ dial(struct connectd *c)
 	c->retry_at = UINT64_MAX;
 	if (r < 0) {
 		conn_fail(c, r, "%s: %s", c->path, strerrordesc_np(-r));
-		lost(c, r);
+		conn_lost(c, r);
 		return;
 	}
 	c->state = CONN_GREETING;
@@ -246,7 +238,7 @@ dispatch(struct connectd *c, const struct wire_frame *f)
 	case WIRE_CLOSE:
 		conn_fail(c, 0, "the daemon closed the session: %s",
 		    conn_text(text, f->u.close.reason, wire_close_name(f->u.close.code)));
-		lost(c, close_errno(f->u.close.code));
+		conn_lost(c, close_errno(f->u.close.code));
 		return 0;
 	case WIRE_PING:
 		conn_put(c, &(struct wire_frame){ .kind = WIRE_PONG, .u.ping = f->u.ping });
@@ -332,7 +324,7 @@ read_some(struct connectd *c)
 			int r = n < 0 ? (int)n : -ECONNRESET;
 
 			conn_fail(c, r, "the daemon closed the connection%s%s", n < 0 ? ": " : "", n < 0 ? strerrordesc_np(-r) : "");
-			lost(c, r);
+			conn_lost(c, r);
 			break;
 		}
 		c->in_len += (size_t)n;
@@ -348,13 +340,13 @@ timers(struct connectd *c)
 {
 	uint64_t now = conn_now(c);
 
-	c->timer_at = 0; /* so that arm() sets it again, which also clears it */
+	c->timer_at = 0; /* so that conn_arm() sets it again, which also clears it */
 	if (c->state == CONN_GREETING && c->greet_by <= now) {
 		conn_fail(c, 0, "%s: the daemon did not greet in time", c->path);
-		lost(c, -ETIMEDOUT);
+		conn_lost(c, -ETIMEDOUT);
 	}
 	if (c->state == CONN_DOWN && c->retry_at <= now)
-		dial(c);
+		conn_dial(c);
 	if (!c->closing)
 		producers_expire(c, now);
 }
@@ -389,245 +381,23 @@ conn_output(struct connectd *c)
 	return total > 0;
 }
 
-void
-connectd_cork(struct connectd *c)
-{
-	c->corked++;
-}
+/* ------------------------------------------------------------------- step */
 
-int
-connectd_uncork(struct connectd *c)
-{
-	if (c->corked > 0)
-		c->corked--;
-	if (c->state == CONN_DEAD)
-		return -ENOTCONN;
-	if (c->corked == 0 && !c->entered)
-		conn_output(c);
-	return 0;
-}
-
-/* ------------------------------------------------------------------ steps */
-
-int
-connectd_process(struct connectd *c)
+bool
+conn_step(struct connectd *c)
 {
 	bool any = false;
 
-	if (c->entered)
-		return conn_fail(c, -EDEADLK, "called from a call-back");
-	if (c->state == CONN_DEAD)
-		return -ENOTCONN;
-	c->entered = true;
 	if (c->state == CONN_UP || c->state == CONN_GREETING)
 		any = read_some(c);
 	if (c->failing != 0) {
 		conn_fail(c, c->failing, "writing to the daemon: %s", strerrordesc_np(-c->failing));
-		lost(c, c->failing);
+		conn_lost(c, c->failing);
 		any = true;
 	}
 	if (c->timer_at != UINT64_MAX && c->timer_at <= conn_now(c)) {
 		timers(c);
 		any = true;
 	}
-	c->entered = false;
-	if (c->closing) {
-		c->closing = false;
-		connectd_close(c);
-		return -ECANCELED;
-	}
-	any |= conn_output(c) > 0;
-	arm(c);
-	if (c->state == CONN_DEAD)
-		return -ENOTCONN;
 	return any;
-}
-
-static int
-time_left(const struct connectd *c, int timeout_ms, uint64_t until)
-{
-	uint64_t now;
-
-	if (timeout_ms < 0)
-		return -1;
-	now = conn_now(c);
-	return now < until ? (int)(until - now) : 0;
-}
-
-int
-connectd_wait(struct connectd *c, int timeout_ms)
-{
-	uint64_t until = timeout_ms > 0 ? conn_now(c) + (uint64_t)timeout_ms : 0;
-
-	for (;;) {
-		int r = connectd_process(c);
-
-		if (r != 0)
-			return r;
-		r = io_wait(c->io, time_left(c, timeout_ms, until));
-		if (r <= 0)
-			return r < 0 ? conn_fail(c, r, "interrupted by a signal") : 0;
-	}
-}
-
-int
-conn_until(struct connectd *c, int timeout_ms, bool (*done)(void *arg), void *arg)
-{
-	uint64_t until = timeout_ms > 0 ? conn_now(c) + (uint64_t)timeout_ms : 0;
-
-	if (c->entered)
-		return conn_fail(c, -EDEADLK, "a call-back cannot wait");
-	while (!done(arg)) {
-		int left, r = connectd_process(c);
-
-		if (r < 0)
-			return r;
-		if (done(arg))
-			break;
-		left = time_left(c, timeout_ms, until);
-		if (left == 0)
-			return conn_fail(c, -ETIMEDOUT, "timed out");
-		if (r > 0)
-			continue;
-		r = io_wait(c->io, left);
-		if (r < 0)
-			return conn_fail(c, r, "interrupted by a signal");
-	}
-	return 0;
-}
-
-/* ---------------------------------------------------------- open and close */
-
-static struct connectd *
-make(const struct connectd_options *o)
-{
-	const char *path = o->socket != NULL ? o->socket : getenv("CONNECTD_SOCKET");
-	struct connectd *c = calloc(1, sizeof(*c));
-
-	if (c == NULL)
-		return NULL;
-	if (path == NULL || path[0] == '\0')
-		path = CONNECTD_DEFAULT_SOCKET;
-	c->io = io_new();
-	c->path = strdup(path);
-	c->application = strdup(o->application != NULL ? o->application : "");
-	c->in = malloc(CONN_IN);
-	if (c->io == NULL || c->path == NULL || c->application == NULL || c->in == NULL) {
-		io_free(c->io);
-		free(c->path);
-		free(c->application);
-		free(c->in);
-		free(c);
-		return NULL;
-	}
-	c->timeout_ms = o->timeout_ms > 0 ? (unsigned)o->timeout_ms : CONN_TIMEOUT;
-	c->no_reconnect = o->no_reconnect != 0;
-	c->backoff_ms = CONN_BACKOFF_MIN;
-	c->retry_at = c->greet_by = c->timer_at = UINT64_MAX;
-	out_init(&c->out);
-	dict_in_init(&c->dict_in);
-	producers_init(c);
-	consumers_init(c);
-	c->producers.window_messages = o->window_messages > 0 ? o->window_messages : PRODUCER_WINDOW;
-	c->producers.window_bytes = o->window_bytes > 0 ? o->window_bytes : PRODUCER_WINDOW_BYTES;
-	return c;
-}
-
-static bool
-attempt_over(void *arg)
-{
-	return ((struct connectd *)arg)->state != CONN_GREETING;
-}
-
-int
-connectd_open(const struct connectd_options *opt, struct connectd **ret)
-{
-	struct connectd_options o = { 0 };
-	struct connectd *c;
-	int r;
-
-	*ret = NULL;
-	if (opt != NULL)
-		memcpy(&o, opt, opt->size < sizeof(o) ? opt->size : sizeof(o));
-	c = make(&o);
-	if (c == NULL)
-		return -ENOMEM;
-	*ret = c;
-	if (strlen(c->application) > APPLICATION_MAX) {
-		c->state = CONN_DEAD;
-		return conn_fail(c, -ENAMETOOLONG, "the application's name is longer than %d bytes", APPLICATION_MAX);
-	}
-	dial(c);
-	arm(c);
-	if (o.keep_trying)
-		return 0;
-	r = conn_until(c, -1, attempt_over, c);
-	if (c->state == CONN_UP)
-		return 0;
-	if (c->state == CONN_GREETING)
-		lost(c, r); /* interrupted */
-	c->state = CONN_DEAD;
-	return r < 0 ? r : c->failure;
-}
-
-void
-connectd_close(struct connectd *c)
-{
-	bool forked;
-	size_t written;
-
-	if (c == NULL)
-		return;
-	if (c->entered) {
-		c->closing = true; /* when the call-back has returned */
-		return;
-	}
-	forked = io_forked(c->io);
-	c->entered = c->closing = true;
-	if (c->state == CONN_UP && !forked) {
-		consumers_flush(c);
-		conn_put(c, &(struct wire_frame){ .kind = WIRE_CLOSE, .u.close = { .code = WIRE_CLOSE_NORMAL } });
-		out_flush(&c->out, c->io, &written);
-	}
-	c->state = CONN_DEAD;
-	producers_cancel(c, forked);
-	consumers_done(c);
-	producers_done(c);
-	out_done(&c->out);
-	dict_in_reset(&c->dict_in);
-	io_free(c->io);
-	free(c->path);
-	free(c->application);
-	free(c->in);
-	free(c);
-}
-
-const char *
-connectd_last_error(const struct connectd *c)
-{
-	return c != NULL ? c->error : "out of memory";
-}
-
-int
-connectd_get_fd(const struct connectd *c)
-{
-	return io_fd(c->io);
-}
-
-int
-connectd_is_up(const struct connectd *c)
-{
-	return c->state == CONN_UP;
-}
-
-const char *
-connectd_node(const struct connectd *c)
-{
-	return c->node;
-}
-
-const char *
-connectd_version(void)
-{
-	return CONNECTD_VERSION;
 }

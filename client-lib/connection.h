@@ -92,6 +92,21 @@ const char *conn_text(char buf[static CONN_TEXT], struct wire_bytes in, const ch
 /* Write what is due. 1 if something was written. */
 int conn_output(struct connectd *c);
 
+/* Try to connect and greet. */
+void conn_dial(struct connectd *c);
+
+/*
+ * The session, or the attempt at one, is over: the sentence for why is
+ * recorded already. Come back later, or not at all.
+ */
+void conn_lost(struct connectd *c, int code);
+
+/* Read, and do what is due by now; call-backs run. True if there was something. */
+bool conn_step(struct connectd *c);
+
+/* Set the timer for what comes next. */
+void conn_arm(struct connectd *c);
+
 /* Have connectd_process run at `when` at the latest. */
 void conn_wake(struct connectd *c, uint64_t when);
 

@@ -66,6 +66,9 @@ struct connectd_msg {
 struct connectd_msg *msg_received(const struct wire_item *item, size_t total, struct dict_type *type,
     struct dict_origin *origin);
 
+/* Memory that lives as long as the message: inside it if it fits, else of its own. NULL: out of memory. */
+void *msg_alloc(struct connectd_msg *m, size_t len);
+
 /* Before it is sent: pack what the other program reads, forbid changes. 0, -ENOMEM, -EMSGSIZE, -EINVAL (received). */
 int msg_freeze(struct connectd_msg *m);
 

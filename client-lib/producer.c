@@ -40,8 +40,9 @@ flow_find(struct producers *p, const struct connectd_msg *m)
 }
 
 static struct producer_flow *
-flow_new(struct producers *p, const struct connectd_msg *m)
+flow_new(struct connectd *c, const struct connectd_msg *m)
 {
+	struct producers *p = &c->producers;
 	struct producer_flow *f = calloc(1, sizeof(*f));
 
 	if (f == NULL || hmap_add(&p->by_name, &f->by_name, flow_hash(m->dest, m->dest_len, m->priority)) < 0) {
@@ -51,8 +52,13 @@ flow_new(struct producers *p, const struct connectd_msg *m)
 	memcpy(f->dest, m->dest, m->dest_len);
 	f->dest_len = m->dest_len;
 	f->priority = m->priority;
-	memcpy(f->producer, p->id, sizeof(f->producer));
-	sendq_init(&f->queue, p->first);
+	/*
+	 * A producer of its own: two names of one queue (`orders`, and `paris/orders`
+	 * on paris) must not number into each other, nor into what an earlier flow
+	 * to the same place left behind.
+	 */
+	io_random(c->io, f->producer, sizeof(f->producer));
+	sendq_init(&f->queue, 1);
 	list_init(&f->turn);
 	list_append(&p->flows, &f->all);
 	p->n_flows++;
@@ -75,12 +81,6 @@ flow_free(struct connectd *c, struct producer_flow *f)
 
 	producer_drop_id(c, f);
 	producer_move(c, f, PRODUCER_ALONE);
-	/*
-	 * Its mark may still be at the daemon: if the same destination is used
-	 * again, the numbers must go on above.
-	 */
-	if (f->queue.next > p->first)
-		p->first = f->queue.next;
 	if (p->last == f)
 		p->last = NULL;
 	list_remove(&f->all);
@@ -253,7 +253,7 @@ connectd_send(struct connectd *c, struct connectd_msg *m, unsigned levels, conne
 		return conn_fail(c, r, r == -EMSGSIZE ? "reply-to, correlation id and headers above %d bytes" : "out of memory",
 		    WIRE_PACKED_MAX);
 	if (f == NULL)
-		f = flow_new(p, m);
+		f = flow_new(c, m);
 	if (f == NULL)
 		return conn_fail(c, -ENOMEM, "out of memory");
 
@@ -398,9 +398,7 @@ producers_init(struct connectd *c)
 	list_init(&p->blocked);
 	list_init(&p->unopened);
 	list_init(&p->idle);
-	io_random(c->io, p->id, sizeof(p->id));
 	io_random(c->io, &p->instance, sizeof(p->instance));
-	p->first = 1;
 	p->expire_at = UINT64_MAX;
 	dict_out_init(&p->types);
 }

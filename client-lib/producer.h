@@ -67,9 +67,7 @@ struct producers {
 	struct list ready[WIRE_PRIORITIES];
 	struct list blocked, unopened;
 	struct list idle;     /* longest idle first */
-	uint8_t id[PRODUCER_ID];
 	uint64_t instance;
-	uint64_t first;       /* numbers of a new flow start here: above all that were used */
 	struct dict_out types;
 	struct credit window; /* of the session: bytes only */
 	uint32_t chunk;

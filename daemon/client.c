@@ -1,6 +1,5 @@
 #include "client.h"
 
-#include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,8 +23,6 @@ struct clients {
 	struct hmap users;
 	struct list all;
 	size_t n;
-	bool has_admin_group;
-	uint32_t admin_gid;
 };
 
 struct client {
@@ -77,12 +74,6 @@ clients_new(struct core *core, const struct clients_hooks *hooks)
 	cs->hooks = *hooks;
 	hmap_init(&cs->users);
 	list_init(&cs->all);
-	if (core->node->admin_group) {
-		const struct group *g = getgrnam(core->node->admin_group);
-
-		cs->has_admin_group = g != NULL;
-		cs->admin_gid = g ? g->gr_gid : 0;
-	}
 	return cs;
 }
 
@@ -255,14 +246,16 @@ refuse(struct clients *cs, struct transport *t, const char *reason)
 }
 
 static bool
-is_admin(const struct clients *cs, const struct transport_identity *id)
+is_admin(const struct conf_node *node, const struct transport_identity *id)
 {
 	if (id->uid == 0 || id->uid == geteuid())
 		return true;
-	for (size_t i = 0; cs->has_admin_group && i < id->n_groups; i++)
-		if (id->groups[i] == cs->admin_gid)
+	if (!node->admin_group)
+		return false;
+	for (size_t i = 0; i < id->n_groups; i++)
+		if (id->groups[i] == node->admin_group_id)
 			return true;
-	return cs->has_admin_group && id->gid == cs->admin_gid;
+	return id->gid == node->admin_group_id;
 }
 
 void
@@ -293,7 +286,7 @@ clients_accept(struct clients *cs, struct transport *t)
 	c->user = u;
 	c->id = id;
 	c->who = (struct subject){ .uid = id.uid, .gid = id.gid, .groups = c->id.groups, .n_groups = id.n_groups, .unit = "" };
-	c->who.is_admin = is_admin(cs, &id);
+	c->who.is_admin = is_admin(limits, &id);
 	c->since_ms = loop_now_ms(cs->core->loop);
 	snprintf(c->context, sizeof(c->context), "client %u/%u", id.uid, id.pid);
 	c->session = session_new(&cs->core->sessions, t, false, &events, c);

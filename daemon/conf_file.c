@@ -99,12 +99,9 @@ read_includes(struct conf *c, const char *from, unsigned line, const char *inclu
 static int
 finish(struct conf *c, const char *name, int err, struct conf_faults *faults, struct conf **ret)
 {
-	if (err == 0)
-		err = conf_sort_queues(c);
 	if (err == 0) {
 		conf_check(c, name, faults);
-		if (faults->n)
-			err = -EINVAL;
+		err = faults->n ? -EINVAL : conf_sort_queues(c);
 	}
 	if (err == 0) {
 		*ret = c;

@@ -85,19 +85,6 @@ print_comment(const char *text, FILE *out)
 	fputc('\n', out);
 }
 
-static const char *
-reload_text(enum conf_reload reload)
-{
-	switch (reload) {
-	case CONF_RELOAD_NOW:
-		return "takes effect at a reload";
-	case CONF_RELOAD_SESSIONS:
-		return "takes effect at a reload for new sessions";
-	default:
-		return "takes effect at a restart";
-	}
-}
-
 static void
 print_example_key(const struct conf_key *k, FILE *out)
 {
@@ -107,7 +94,7 @@ print_example_key(const struct conf_key *k, FILE *out)
 	fputc('\n', out);
 	print_comment(k->help, out);
 	conf_value_range(k, range, sizeof(range));
-	snprintf(line, sizeof(line), "(%s; %s)", range, reload_text(k->reload));
+	snprintf(line, sizeof(line), "(%s)", range);
 	print_comment(line, out);
 	if (k->def && k->sample)
 		fprintf(out, "# For example: %s\n", k->sample);

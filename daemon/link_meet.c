@@ -34,6 +34,8 @@ meet_dismiss(struct session *s, enum wire_close_code code, const char *reason)
 	session_close(s, code, reason);
 }
 
+static void probed_again(void *arg);
+
 static struct candidate *
 candidate_new(struct link *l, bool dialled)
 {
@@ -43,6 +45,7 @@ candidate_new(struct link *l, bool dialled)
 		return NULL;
 	c->link = l;
 	c->dialled = dialled;
+	loop_call_init(&c->again, probed_again, c);
 	list_append(&l->candidates, &c->node);
 	l->n_candidates++;
 	return c;
@@ -161,7 +164,6 @@ probed(void *arg, bool alive)
 		return;
 	}
 	/* Not from inside the old session, which record may end. */
-	loop_call_init(&c->again, probed_again, c);
 	loop_defer(c->link->core->loop, &c->again);
 }
 

@@ -28,6 +28,45 @@ owned_of(struct queue *q)
 	return queue_owner_data(q);
 }
 
+struct router {
+	struct loop *loop;
+	const struct conf *conf;
+	const struct conf_node *node;
+	struct queues *queues;
+	struct router_events events;
+	uint64_t seed;
+	struct hmap map;    /* queues by name */
+	size_t n_dead;      /* of them for dead letters */
+	struct hmap peers;  /* struct router_peer by name */
+	struct hmap makers; /* those with queues */
+	struct list unused; /* queues that go after a while, the first to go in front */
+	struct loop_timer linger;
+	char reason[WIRE_REASON_MAX + 1];
+};
+
+/* An address as it was understood. */
+struct place {
+	char node[NAMES_NODE_MAX + 1]; /* "": here */
+	char name[NAMES_QUEUE_MAX + 1];
+	char full[NAMES_DEST_MAX + 1];
+};
+
+/* ---- router.c */
+uint64_t router_hash(const struct router *r, const char *s);
+/* By full name, or NULL. */
+struct queue *router_lookup(const struct router *r, const char *full);
+struct router_peer *router_find_peer(const struct router *r, const char *name);
+/* node NULL: here. stays: named in the configuration. NULL: out of memory. */
+struct queue *router_make(struct router *r, const char *node, const char *name, bool dead_letter, bool stays);
+/* Of struct queues_config: the queue for q's dead letters; arg is the router. */
+struct queue *router_dead_letter(void *arg, struct queue *q);
+
+/* ---- router_request.c */
+/* Split an address; VERDICT_OK or the verdict. */
+enum wire_verdict router_parse(struct router *r, struct wire_bytes address, struct place *ret, const char **ret_reason);
+/* Forget a maker without queues. */
+void router_drop_maker(struct router *r, struct maker *m);
+
 /* ---- router_access.c */
 
 /* May they? Judged by the lists of the queue, or without lists by the default rule. */

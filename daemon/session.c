@@ -349,6 +349,14 @@ on_bury(void *arg)
 
 /* -------------------------------------------------------------- to the owner */
 
+static void
+unlist(struct session *s)
+{
+	*s->link = s->next;
+	if (s->next)
+		s->next->link = s->link;
+}
+
 static struct session *
 make(struct session_env *env, bool dialled, const struct session_events *ev, void *arg)
 {
@@ -357,6 +365,11 @@ make(struct session_env *env, bool dialled, const struct session_events *ev, voi
 	if (!s)
 		return NULL;
 	s->env = env;
+	s->next = env->first;
+	s->link = &env->first;
+	if (s->next)
+		s->next->link = &s->next;
+	env->first = s;
 	s->dialled = dialled;
 	s->ev = ev;
 	s->arg = arg;
@@ -393,6 +406,8 @@ session_new_dialling(struct session_env *env, const struct transport_ops *ops, c
 	if (s)
 		r = ops->connect(env->loop, url, env->handshake_ms, &transport_events, s, &s->t);
 	if (r < 0) {
+		if (s)
+			unlist(s);
 		free(s);
 		*ret_error = r;
 		return NULL;
@@ -407,10 +422,18 @@ session_free(struct session *s)
 	if (!s || s->is_freed)
 		return;
 	s->is_freed = true;
+	unlist(s);
 	close_transport(s, false);
 	set_state(s, SESSION_DEAD);
 	loop_call_cancel(&s->over);
 	loop_defer(s->env->loop, &s->bury);
+}
+
+void
+session_env_end(struct session_env *env)
+{
+	while (env->first)
+		session_free(env->first);
 }
 
 void

@@ -42,6 +42,7 @@ struct session_env {
 	struct message_store *messages;
 	uint8_t *read_buffer; /* SESSION_READ_BUFFER bytes, one for all: nothing stays in it between calls */
 	uint64_t handshake_ms, keepalive_ms;
+	struct session *first; /* of all sessions that are not freed */
 };
 #define SESSION_READ_BUFFER (256 * 1024)
 #define SESSION_PASS_FRAMES 4096 /* items and frames handled before others get their turn */
@@ -76,6 +77,8 @@ struct session *session_new_dialling(struct session_env *env, const struct trans
     const struct session_events *ev, void *arg, int *ret_error);
 /* Cut without a word, now; no call-backs after. Safe inside any call-back: memory goes later. NULL is fine. */
 void session_free(struct session *s);
+/* Cut all that are left: those whose owner only waits for their end. */
+void session_env_end(struct session_env *env);
 /* Hand to another owner (a pending connection becomes a link's or a client's). The origin filter is unset. */
 void session_set_owner(struct session *s, const struct session_events *ev, void *arg);
 

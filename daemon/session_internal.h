@@ -98,6 +98,7 @@ bool session_in_pending(const struct session *s);
 
 struct session {
 	struct session_env *env;
+	struct session *next, **link; /* in env->first; link: what points here */
 	struct transport *t; /* NULL once closed */
 	const struct session_events *ev;
 	void *arg;

@@ -2,19 +2,7 @@
 #include "slab.h"
 
 #include <assert.h>
-#include <stdbool.h>
 #include <stdlib.h>
-
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define WATCHED true
-#endif
-#elif defined(__SANITIZE_ADDRESS__)
-#define WATCHED true
-#endif
-#ifndef WATCHED
-#define WATCHED false
-#endif
 
 struct place {
 	struct place *next;
@@ -80,7 +68,7 @@ slab_alloc(struct slab *s, size_t size)
 			s->cached -= bytes;
 		} else {
 			/* Watched: exactly what was asked for, so that the byte behind it is seen, too. */
-			p = malloc(WATCHED && size > 0 ? size : bytes);
+			p = malloc(SLAB_WATCHED && size > 0 ? size : bytes);
 		}
 	}
 	if (p)
@@ -100,7 +88,7 @@ slab_free(struct slab *s, void *p, size_t size)
 		free(p);
 	} else {
 		i = class_of(size, &bytes);
-		if (WATCHED || s->cached + bytes > SLAB_CACHED_MAX) {
+		if (SLAB_WATCHED || s->cached + bytes > SLAB_CACHED_MAX) {
 			free(p);
 		} else {
 			place->next = s->free[i];

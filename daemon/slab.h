@@ -10,9 +10,21 @@
 
 #include <stddef.h>
 
-#define SLAB_CLASSES 13                /* 64, 96, 128, 192, 256, ... 4096 */
-#define SLAB_LARGEST 4096              /* above: malloc */
-#define SLAB_CACHED_MAX (1024 * 1024)  /* bytes kept for later */
+#define SLAB_CLASSES 13               /* 64, 96, 128, 192, 256, ... 4096 */
+#define SLAB_LARGEST 4096             /* above: malloc */
+#define SLAB_CACHED_MAX (1024 * 1024) /* bytes kept for later */
+
+/* AddressSanitizer is there. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SLAB_WATCHED 1
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define SLAB_WATCHED 1
+#endif
+#ifndef SLAB_WATCHED
+#define SLAB_WATCHED 0
+#endif
 
 struct slab {
 	void *free[SLAB_CLASSES]; /* each begins with a pointer to the next */

@@ -41,7 +41,7 @@ static const struct verb verbs[] = {
 	    verb_recv },
 	{ "peek", "QUEUE [--limit N]",
 	    "Show what waits in a queue, without taking it.\n"
-	    "  --limit N        at most so many messages (default 20; 0: all)\n",
+	    "  --limit N        at most so many messages (default 20; 0: as many as the daemon shows)\n",
 	    verb_peek },
 	{ "status", "", "Show the daemon: who it is, how long it runs, how much of each limit is used.\n", verb_status },
 	{ "peers", "", "Show the other nodes: link state, traffic, last error.\n", verb_peers },
@@ -98,6 +98,8 @@ help_verb(FILE *f, const struct verb *v)
 }
 
 /* -------------------------------------------------------------- for verbs */
+
+static void vtell(const struct ctl *ctl, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
 
 static void
 vtell(const struct ctl *ctl, const char *fmt, va_list ap)

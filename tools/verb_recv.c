@@ -13,6 +13,7 @@
 #include "clock.h"
 #include "connectd.h"
 #include "ctl.h"
+#include "names.h"
 #include "progress.h"
 #include "text.h"
 #include "wire.h"
@@ -25,6 +26,7 @@ enum format { FORMAT_TEXT, FORMAT_RAW, FORMAT_JSON };
 struct receive {
 	struct ctl *ctl;
 	struct connectd *c;
+	struct connectd_consumer *k;
 	const char *queue;
 	uint64_t count, timeout; /* UINT64_MAX: none */
 	enum format format;
@@ -58,6 +60,7 @@ parse_format(struct ctl *ctl, const char *arg)
 static void
 parse_options(struct receive *r, int argc, char **argv)
 {
+	struct names_dest dest;
 	bool chosen = false;
 	int c;
 
@@ -82,6 +85,8 @@ parse_options(struct receive *r, int argc, char **argv)
 	}
 	ctl_arguments(r->ctl, argc, 1, 1);
 	r->queue = argv[optind];
+	if (names_dest_parse(r->queue, strlen(r->queue), &dest) < 0)
+		ctl_usage(r->ctl, "%s: no name of a queue", r->queue);
 	if (r->ctl->json && !chosen)
 		r->format = FORMAT_JSON;
 	if (r->format == FORMAT_RAW && r->count != 1)
@@ -203,8 +208,12 @@ print_json(struct out *o, const struct connectd_msg *m)
 static int
 finish_batch(struct receive *r, struct connectd_msg **batch, size_t n)
 {
-	bool written = fflush(stdout) == 0 && !ferror(stdout);
-	int saved = errno, u;
+	bool written;
+	int saved, u;
+
+	errno = EPIPE; /* should the failure have been earlier */
+	written = fflush(stdout) == 0 && !ferror(stdout);
+	saved = errno;
 
 	connectd_cork(r->c);
 	for (size_t i = 0; i < n; i++) {
@@ -214,6 +223,11 @@ finish_batch(struct receive *r, struct connectd_msg **batch, size_t n)
 		else
 			connectd_nack(r->c, batch[i], CONNECTD_RETURN, 0, NULL);
 		connectd_msg_unref(batch[i]);
+	}
+	/* Done: leave the queue together with the acks, so that they make no room for what we would only give back. */
+	if (!written || r->received + n == r->count) {
+		connectd_consumer_close(r->k);
+		r->k = NULL;
 	}
 	u = connectd_uncork(r->c);
 	if (!written)
@@ -313,7 +327,6 @@ verb_recv(struct ctl *ctl, int argc, char **argv)
 	struct receive r = { .ctl = ctl, .count = UINT64_MAX, .timeout = UINT64_MAX };
 	struct connectd_options opt = { .size = sizeof(opt), .application = "connectctl" };
 	struct connectd_consume_options consume = { .size = sizeof(consume) };
-	struct connectd_consumer *k = NULL;
 	int e;
 
 	parse_options(&r, argc, argv);
@@ -333,11 +346,11 @@ verb_recv(struct ctl *ctl, int argc, char **argv)
 	/* No more than we shall take: the rest stays where others can have it. */
 	consume.credit_messages = (uint32_t)(r.count < CREDIT_MAX ? r.count : CREDIT_MAX);
 	consume.exclusive = r.exclusive;
-	e = connectd_consume(r.c, r.queue, &consume, NULL, NULL, &k);
+	e = connectd_consume(r.c, r.queue, &consume, NULL, NULL, &r.k);
 	if (e == 0)
 		e = receive_all(&r);
 	e = result(&r, e);
-	connectd_consumer_close(k);
+	connectd_consumer_close(r.k);
 	connectd_close(r.c);
 	out_free(r.json);
 	return e;

@@ -15,6 +15,7 @@
 #include "connectd.h"
 #include "ctl.h"
 #include "input.h"
+#include "names.h"
 #include "progress.h"
 #include "text.h"
 
@@ -88,6 +89,7 @@ parse_level(struct ctl *ctl, const char *arg)
 static void
 parse_options(struct send *s, int argc, char **argv)
 {
+	struct names_dest dest;
 	int c;
 
 	while ((c = ctl_option(s->ctl, argc, argv, own)) != -1) {
@@ -123,6 +125,8 @@ parse_options(struct send *s, int argc, char **argv)
 	/* With --text there is no input to name. */
 	ctl_arguments(s->ctl, argc, 1, s->content == CONTENT_TEXT ? 1 : 2);
 	s->dest = argv[optind];
+	if (names_dest_parse(s->dest, strlen(s->dest), &dest) < 0)
+		ctl_usage(s->ctl, "%s: no name of a queue; `queue' or `node/queue'", s->dest);
 	if (s->text != NULL && !text_utf8_ok(s->text, strlen(s->text)))
 		ctl_usage(s->ctl, "--text: not UTF-8");
 	if (s->type != NULL && *s->type == '\0')

@@ -17,7 +17,7 @@ DEPS_test_admin = tools/admin common/frame $(WIRE) common/names gen/admin.pb-c
 LIBS_test_admin = -lprotobuf-c
 DEPS_test_state = daemon/state daemon/disk daemon/task daemon/loop common/hmap common/names
 LIBS_test_state = -levent_core -lpthread
-LIBCONNECTD = $(addprefix client-lib/,connection consumer dict io msg out outcome producer pump sendq) $(WIRE) \
+LIBCONNECTD = $(addprefix client-lib/,connection connection_handle consumer dict io msg msg_packed out outcome producer pump sendq) $(WIRE) \
 	$(addprefix common/,flow frame hmap names)
 DEPS_test_lib_sendq = client-lib/sendq
 DEPS_test_lib_message = $(LIBCONNECTD) gen/orders.pb-c
@@ -47,9 +47,13 @@ DEPS_test_backoff = daemon/backoff
 DEPS_test_slab = daemon/slab
 CONF = daemon/conf daemon/conf_access daemon/conf_check daemon/conf_file daemon/conf_keys daemon/conf_print daemon/conf_read \
 	daemon/conf_value daemon/disk common/hmap common/names common/units
-DEPS_test_conf = $(CONF)
+DEPS_test_conf = $(CONF) tests/unit/conf_told
 LIBS_test_conf = -linih
+DEPS_test_conf_read = $(CONF) tests/unit/conf_told
+LIBS_test_conf_read = -linih
 DEPS_test_conf_file = $(CONF)
 LIBS_test_conf_file = -linih
 DEPS_test_conf_print = $(CONF)
 LIBS_test_conf_print = -linih
+QUEUE = daemon/queue $(addprefix daemon/queue_,consumers dead entry heap put room timer) common/wheel $(MESSAGE)
+DEPS_test_queue = $(QUEUE) tests/unit/queue_box tests/unit/fake_loop

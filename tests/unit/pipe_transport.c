@@ -101,8 +101,10 @@ op_writev(struct transport *t, const struct iovec *iov, int n)
 
 	e->writes++;
 	e->direct = 0;
-	if (e->other->is_closed)
+	if (e->other->is_closed) {
+		pipe_break(e, -EPIPE);
 		return -EPIPE;
+	}
 	for (int i = 0; i < n; i++) {
 		const uint8_t *data = iov[i].iov_base;
 		size_t len = iov[i].iov_len;

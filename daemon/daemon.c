@@ -1,0 +1,405 @@
+#include "daemon.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control.h"
+#include "listen.h"
+#include "task.h"
+
+#define STOP_LOOK_MS 10    /* how often a stop looks whether it can go on */
+#define STOP_CLOSE_MS 2000 /* for the last words of sessions */
+#define LOST_LOGGED_MAX 100
+#define WINDOW_MIN (2 * (uint64_t)WIRE_LARGE)
+#define WINDOW_MAX (4ull << 20)
+
+enum phase { RUNNING, DRAINING, CLOSING, STOPPED };
+
+struct daemon {
+	struct core core;
+	struct conf *conf; /* owned; NULL until daemon_new has succeeded */
+	struct daemon_options opt;
+	struct message_store messages;
+	struct task_runner *runner;
+	struct control_sources sources;
+	struct control *control;
+	struct clients *clients;
+	struct link **links;
+	size_t n_links;
+	struct listen *listen;
+	struct loop_call status, bury;
+
+	enum phase phase;
+	struct loop_timer stop_timer;
+	uint64_t stop_deadline_ms;
+	void (*stopped)(void *arg);
+	void *stopped_arg;
+};
+
+/* ------------------------------------------------------- parts about others -- */
+
+/* For systemctl status. */
+static void
+tell_status(void *arg)
+{
+	struct daemon *d = arg;
+	size_t up = 0;
+	char text[80];
+
+	if (!d->opt.status)
+		return;
+	for (size_t i = 0; i < d->n_links; i++) {
+		struct link_stats st;
+
+		link_stats(d->links[i], &st);
+		up += st.state == LINK_UP;
+	}
+	snprintf(text, sizeof(text), "%s: %zu of %zu peers up", d->core.node->name, up, d->n_links);
+	d->opt.status(d->opt.arg, text);
+}
+
+static void
+on_event(void *arg, const char *kind, const char *name, const char *change, const char *text)
+{
+	struct daemon *d = arg;
+
+	control_event(d->control, kind, name, change, text);
+	if (strcmp(kind, "peer") == 0)
+		loop_defer(d->core.loop, &d->status);
+}
+
+static void
+on_queue(void *arg, const char *name, bool created)
+{
+	struct daemon *d = arg;
+
+	/* Not while everything is torn down. */
+	if (d->core.event)
+		on_event(d, "queue", name, created ? "created" : "removed", "");
+}
+
+static struct link *
+find_link(void *arg, const char *name)
+{
+	struct daemon *d = arg;
+
+	for (size_t i = 0; i < d->n_links; i++)
+		if (strcmp(link_name(d->links[i]), name) == 0)
+			return d->links[i];
+	return NULL;
+}
+
+/* Links that have a connection or try to. */
+static size_t
+count_connected(void *arg)
+{
+	struct daemon *d = arg;
+	size_t n = 0;
+
+	for (size_t i = 0; i < d->n_links; i++) {
+		struct link_stats st;
+
+		link_stats(d->links[i], &st);
+		n += st.state == LINK_UP || st.state == LINK_DIALLING;
+	}
+	return n;
+}
+
+static void
+each_listener(void *arg, void (*fn)(void *arg, const char *name, const char *url), void *fn_arg)
+{
+	daemon_listeners(arg, fn, fn_arg);
+}
+
+static void
+count_connections(void *arg, uint64_t *ret_all, uint64_t *ret_pending, uint64_t *ret_per_address)
+{
+	struct daemon *d = arg;
+
+	listen_pending(d->listen, ret_pending, ret_per_address);
+	*ret_all = *ret_pending + count_connected(d);
+}
+
+/* ------------------------------------------------------------------ building -- */
+
+static int
+make_links(struct daemon *d)
+{
+	size_t n = conf_n_peers(d->core.conf);
+
+	d->links = calloc(n + 1, sizeof(struct link *));
+	if (!d->links)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		d->links[i] = link_new(&d->core, conf_peer(d->core.conf, i));
+		if (!d->links[i])
+			return -ENOMEM;
+		d->n_links++;
+	}
+	return 0;
+}
+
+/* Everything that can only fail for lack of memory. */
+static int
+make_parts(struct daemon *d)
+{
+	struct core *core = &d->core;
+	const struct router_events events = { on_queue, d };
+	uint64_t window = core->node->max_memory / 8;
+
+	core->sessions = (struct session_env){ .loop = core->loop, .messages = &d->messages,
+		.handshake_ms = core->node->handshake_timeout, .keepalive_ms = core->node->keepalive };
+	core->sessions.read_buffer = malloc(SESSION_READ_BUFFER);
+	core->session_window = window < WINDOW_MIN ? WINDOW_MIN : window > WINDOW_MAX ? WINDOW_MAX : window;
+	d->sources = (struct control_sources){ .core = core, .started_ms = loop_now_ms(core->loop),
+		.started_unix_ms = loop_wall_ms(core->loop), .listeners = each_listener, .connections = count_connections, .arg = d };
+	d->control = control_new(&d->sources);
+	if (!core->sessions.read_buffer || !d->control)
+		return -ENOMEM;
+	core->event = on_event;
+	core->event_arg = d;
+	core->router = router_new(core->loop, core->conf, &d->messages, state_start_count(core->state), &events);
+	if (!core->router)
+		return -ENOMEM;
+	intake_env_init(&core->intake, core->loop, &d->messages, core->router);
+	core->intake.max_message = core->node->max_message;
+	core->intake.linger_ms = core->node->producer_linger;
+	core->intake.next_counter = &core->next_counter;
+	d->clients = clients_new(core, &(struct clients_hooks){ control_request, control_client_ended, d->control });
+	if (!d->clients)
+		return -ENOMEM;
+	d->sources.clients = d->clients;
+	return make_links(d);
+}
+
+static void look(void *arg);
+
+int
+daemon_new(struct loop *l, struct conf *conf, const struct daemon_options *opt, struct daemon **ret, char why[static 200])
+{
+	struct daemon *d = calloc(1, sizeof(*d));
+	struct core *core;
+	uint64_t seed;
+	int r;
+
+	if (!d) {
+		snprintf(why, 200, "out of memory");
+		return -ENOMEM;
+	}
+	core = &d->core;
+	d->opt = *opt;
+	core->loop = l;
+	core->log = opt->log;
+	core->conf = conf;
+	core->node = conf_node(conf);
+	loop_random(l, &seed, sizeof(seed));
+	message_store_init(&d->messages, seed);
+	core->messages = &d->messages;
+	loop_timer_init(&d->stop_timer, l, look, d);
+	loop_call_init(&d->status, tell_status, d);
+
+	d->runner = task_runner_new(l);
+	r = d->runner ? state_open(l, d->runner, core->node->state, core->node->name, &core->state, why) : -ENOMEM;
+	if (r < 0)
+		goto fail;
+	r = make_parts(d);
+	if (r < 0)
+		goto fail;
+	d->sources.links = d->links;
+	d->sources.n_links = d->n_links;
+	r = listen_new(&(struct listen_env){ .core = core, .clients = d->clients, .find = find_link, .connected = count_connected,
+	    .arg = d, .passed = opt->passed, .socket_rights = opt->socket_rights, .passed_arg = opt->arg }, &d->listen, why);
+	if (r < 0)
+		goto fail;
+	d->conf = conf;
+	*ret = d;
+	return 0;
+fail:
+	if (r == -ENOMEM)
+		snprintf(why, 200, "out of memory");
+	daemon_free(d);
+	return r;
+}
+
+void
+daemon_start(struct daemon *d)
+{
+	struct core *core = &d->core;
+
+	log_info(core->log, NULL, "node %s, start %u, state in %s", core->node->name, state_start_count(core->state),
+	    core->node->state);
+	listen_start(d->listen);
+	for (size_t i = 0; i < d->n_links; i++)
+		link_start(d->links[i]);
+	tell_status(d);
+}
+
+/* ------------------------------------------------------------------ stopping -- */
+
+struct loss {
+	struct daemon *d;
+	uint64_t queues, messages;
+};
+
+static bool
+log_loss(void *arg, struct queue *q)
+{
+	struct loss *loss = arg;
+	struct core *core = &loss->d->core;
+	struct queue_stats st;
+
+	queue_stats(q, loop_now_ms(core->loop), &st);
+	if (st.messages == 0)
+		return true;
+	if (loss->queues++ < LOST_LOGGED_MAX)
+		log_warning(core->log, NULL, "queue %s: %llu memory messages are lost", queue_name(q), (unsigned long long)st.messages);
+	loss->messages += st.messages;
+	return true;
+}
+
+static void
+finish_stop(struct daemon *d)
+{
+	struct loss loss = { d, 0, 0 };
+
+	d->phase = STOPPED;
+	router_each(d->core.router, log_loss, &loss);
+	if (loss.messages > 0)
+		log_warning(d->core.log, NULL, "%llu memory messages in %llu queues are lost", (unsigned long long)loss.messages,
+		    (unsigned long long)loss.queues);
+	log_info(d->core.log, NULL, "stopped");
+	d->stopped(d->stopped_arg);
+}
+
+static bool
+is_drained(const struct daemon *d)
+{
+	for (size_t i = 0; i < d->n_links; i++)
+		if (!link_is_drained(d->links[i]))
+			return false;
+	return true;
+}
+
+static bool
+is_closed(const struct daemon *d)
+{
+	for (size_t i = 0; i < d->n_links; i++) {
+		struct link_stats st;
+
+		link_stats(d->links[i], &st);
+		if (st.state == LINK_UP)
+			return false;
+	}
+	return clients_count(d->clients) == 0;
+}
+
+static void
+look(void *arg)
+{
+	struct daemon *d = arg;
+	static const char reason[] = "the daemon is stopping";
+	uint64_t now = loop_now_ms(d->core.loop);
+	bool late = now >= d->stop_deadline_ms;
+
+	if (d->phase == DRAINING && (is_drained(d) || late)) {
+		if (!is_drained(d))
+			log_warning(d->core.log, NULL, "drain_timeout has passed, and messages still wait for other nodes");
+		d->phase = CLOSING;
+		d->stop_deadline_ms = now + STOP_CLOSE_MS;
+		for (size_t i = 0; i < d->n_links; i++)
+			link_close(d->links[i], WIRE_CLOSE_SHUTDOWN, reason);
+		clients_close(d->clients, WIRE_CLOSE_SHUTDOWN, reason);
+	} else if (d->phase == CLOSING && (is_closed(d) || late)) {
+		finish_stop(d); /* may free d */
+		return;
+	}
+	loop_timer_start(&d->stop_timer, STOP_LOOK_MS);
+}
+
+void
+daemon_stop(struct daemon *d, void (*done)(void *arg), void *arg)
+{
+	struct core *core = &d->core;
+
+	if (d->phase != RUNNING)
+		return;
+	d->phase = DRAINING;
+	d->stopped = done;
+	d->stopped_arg = arg;
+	d->stop_deadline_ms = loop_now_ms(core->loop) + core->node->drain_timeout;
+	core->stopping = core->intake.stopping = true;
+	log_info(core->log, NULL, "stopping");
+	on_event(d, "daemon", core->node->name, "stopping", "");
+	listen_stop(d->listen);
+	for (size_t i = 0; i < d->n_links; i++)
+		link_drain(d->links[i]);
+	loop_timer_start(&d->stop_timer, 0);
+}
+
+/* Sessions that were cut have by now given back what they held. */
+static void
+bury(void *arg)
+{
+	struct daemon *d = arg;
+
+	message_store_done(&d->messages);
+	conf_free(d->conf);
+	free(d->core.sessions.read_buffer);
+	free(d);
+}
+
+void
+daemon_free(struct daemon *d)
+{
+	if (!d)
+		return;
+	loop_timer_stop(&d->stop_timer);
+	loop_call_cancel(&d->status);
+	d->core.event = NULL;
+	listen_free(d->listen);
+	clients_free(d->clients);
+	control_free(d->control);
+	for (size_t i = 0; i < d->n_links; i++)
+		link_free(d->links[i]);
+	free(d->links);
+	router_free(d->core.router);
+	session_env_end(&d->core.sessions);
+	task_runner_free(d->runner);
+	state_close(d->core.state);
+	loop_call_init(&d->bury, bury, d);
+	loop_defer(d->core.loop, &d->bury);
+}
+
+/* ----------------------------------------------------------------- for tests -- */
+
+struct core *
+daemon_core(struct daemon *d)
+{
+	return &d->core;
+}
+
+struct clients *
+daemon_clients(struct daemon *d)
+{
+	return d->clients;
+}
+
+size_t
+daemon_n_links(const struct daemon *d)
+{
+	return d->n_links;
+}
+
+struct link *
+daemon_link(struct daemon *d, size_t i)
+{
+	return d->links[i];
+}
+
+void
+daemon_listeners(struct daemon *d, void (*fn)(void *arg, const char *name, const char *url), void *arg)
+{
+	listen_each(d->listen, fn, arg);
+}

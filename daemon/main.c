@@ -1,0 +1,236 @@
+/* main: the options of connectd, and its exit codes. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "conf.h"
+#include "daemon.h"
+#include "log.h"
+#include "loop.h"
+#include "service.h"
+
+#define DEFAULT_FILE CONNECTD_SYSCONFDIR "/connectd/connectd.conf"
+
+enum { EXIT_STOPPED = 0, EXIT_RUNNING = 1, EXIT_USAGE = 2, EXIT_CONFIG = 78 };
+
+struct process {
+	struct loop *loop;
+	struct log log;
+	struct service *service;
+	struct daemon *daemon;
+	bool stopping;
+	int code;
+};
+
+static void
+help(FILE *out)
+{
+	fputs("connectd: pass messages between the programs of several hosts\n"
+	      "usage: connectd [-c FILE] [-n | -nv | -k]\n"
+	      "  -c FILE  the configuration (" DEFAULT_FILE ")\n"
+	      "  -n       check it, name every fault on standard error, exit 0 or 1\n"
+	      "  -nv      check it, print every setting in force\n"
+	      "  -k       print the fingerprint of this node's key (there are none in this version)\n"
+	      "  -V       print the version\n"
+	      "  -h       print this\n"
+	      "exit: 0 stopped in order, 1 failed, 2 usage, 78 configuration or state folder refuse the start\n", out);
+}
+
+static void
+fault(void *arg, const char *file, unsigned line, const char *text)
+{
+	(void)arg;
+	if (line > 0)
+		fprintf(stderr, "%s:%u: %s\n", file, line, text);
+	else
+		fprintf(stderr, "%s: %s\n", file, text);
+}
+
+static int
+check(const char *file, bool print)
+{
+	struct conf *conf;
+
+	if (conf_read(file, fault, NULL, &conf) < 0)
+		return EXIT_RUNNING;
+	if (print)
+		conf_print(conf, stdout);
+	conf_free(conf);
+	return fflush(stdout) == 0 ? EXIT_STOPPED : EXIT_RUNNING;
+}
+
+/* ------------------------------------------------------------------- running -- */
+
+static void
+stopped(void *arg)
+{
+	struct process *p = arg;
+
+	loop_stop(p->loop);
+}
+
+static void
+on_stop(void *arg)
+{
+	struct process *p = arg;
+
+	if (p->stopping) {
+		log_warning(&p->log, NULL, "told to stop again: ending at once");
+		p->code = EXIT_RUNNING;
+		loop_stop(p->loop);
+		return;
+	}
+	p->stopping = true;
+	service_notify(p->service, "STOPPING=1\nSTATUS=stopping");
+	daemon_stop(p->daemon, stopped, p);
+}
+
+static void
+on_reload(void *arg)
+{
+	struct process *p = arg;
+
+	log_warning(&p->log, NULL, "SIGHUP is ignored: reloading the configuration comes with a later version");
+}
+
+static const struct service_events service_events = { on_stop, on_reload };
+
+static int
+passed(void *arg, const char *name, size_t i)
+{
+	struct process *p = arg;
+
+	return service_take_passed(p->service, name, i);
+}
+
+static int
+socket_rights(void *arg, const char *path, uint32_t mode, bool has_group, uint32_t group)
+{
+	(void)arg;
+	return service_socket_rights(path, mode, has_group, group);
+}
+
+static void
+status(void *arg, const char *text)
+{
+	struct process *p = arg;
+	char line[200];
+
+	snprintf(line, sizeof(line), "STATUS=%s", text);
+	service_notify(p->service, line);
+}
+
+/* Would another try without a change be of any use? */
+static int
+start_code(int error)
+{
+	switch (error) {
+	case -EADDRINUSE:
+	case -EADDRNOTAVAIL:
+	case -ENOMEM:
+	case -EMFILE:
+	case -ENFILE:
+	case -EIO:
+		return EXIT_RUNNING;
+	default:
+		return EXIT_CONFIG;
+	}
+}
+
+static int
+start(struct process *p, const char *file)
+{
+	const struct daemon_options opt = { .log = &p->log, .passed = passed, .socket_rights = socket_rights, .status = status,
+		.arg = p };
+	struct conf *conf;
+	char why[200];
+	int r = conf_read(file, fault, NULL, &conf);
+
+	if (r < 0)
+		return EXIT_CONFIG;
+	p->log.level = (enum log_level)conf_node(conf)->log_level;
+	p->log.node = conf_node(conf)->name;
+	r = daemon_new(p->loop, conf, &opt, &p->daemon, why);
+	if (r < 0) {
+		log_error(&p->log, NULL, "cannot start: %s", why);
+		p->log.node = NULL;
+		conf_free(conf);
+		return start_code(r);
+	}
+	if (service_left_passed(p->service))
+		log_warning(&p->log, NULL, "nothing listens on the socket passed in as %s", service_left_passed(p->service));
+	daemon_start(p->daemon);
+	service_notify(p->service, "READY=1");
+	return EXIT_STOPPED;
+}
+
+static int
+run(const char *file)
+{
+	struct process p = { .loop = loop_new() };
+	int r;
+
+	log_init(&p.log);
+	service_raise_limits();
+	r = p.loop ? service_new(p.loop, &service_events, &p, &p.service) : -ENOMEM;
+	if (r < 0) {
+		log_error(&p.log, NULL, "cannot start: %s", strerror(-r));
+		p.code = EXIT_RUNNING;
+		goto out;
+	}
+	p.code = start(&p, file);
+	if (p.code == EXIT_STOPPED && loop_run(p.loop) < 0) {
+		log_error(&p.log, NULL, "the event loop failed");
+		p.code = EXIT_RUNNING;
+	}
+out:
+	daemon_free(p.daemon);
+	service_free(p.service);
+	loop_free(p.loop);
+	return p.code;
+}
+
+int
+main(int argc, char **argv)
+{
+	const char *file = DEFAULT_FILE;
+	bool only_check = false, print = false, key = false;
+	int c;
+
+	while ((c = getopt(argc, argv, "c:nvkVh")) != -1) {
+		switch (c) {
+		case 'c':
+			file = optarg;
+			break;
+		case 'n':
+			only_check = true;
+			break;
+		case 'v':
+			print = true;
+			break;
+		case 'k':
+			key = true;
+			break;
+		case 'V':
+			puts("connectd " CONNECTD_VERSION);
+			return EXIT_STOPPED;
+		case 'h':
+			help(stdout);
+			return EXIT_STOPPED;
+		default:
+			help(stderr);
+			return EXIT_USAGE;
+		}
+	}
+	if (optind < argc || (print && !only_check) || (key && only_check)) {
+		help(stderr);
+		return EXIT_USAGE;
+	}
+	if (key) {
+		fputs("connectd: keys come with TLS, in a later version\n", stderr);
+		return EXIT_RUNNING;
+	}
+	return only_check ? check(file, print) : run(file);
+}

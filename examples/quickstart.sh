@@ -1,0 +1,121 @@
+#!/bin/bash
+# quickstart [COUNT]: two nodes on this machine, paris and berlin, pass orders.
+# Everything lives in a folder of its own, which is removed at the end, also
+# after a failure. B names the build folder. Exits 1 if anything goes wrong.
+set -u
+count=${1:-3000}
+cd "$(dirname "$0")/.." || exit 1
+build=$(cd "${B:-build}" && pwd) || exit 1
+dir=$(mktemp -d /tmp/cXXXX) || exit 1
+pids=()
+
+say() { printf '\n\033[1m# %s\033[0m\n' "$*"; }
+[ -t 1 ] || say() { printf '\n# %s\n' "$*"; }
+show() {
+	printf '$ %s\n' "$*"
+	"$@"
+}
+
+cleanup() {
+	status=$?
+	trap - EXIT INT TERM
+	[ ${#pids[@]} -gt 0 ] && kill "${pids[@]}" 2>/dev/null
+	for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null; done
+	rm -rf "$dir"
+	exit "$status"
+}
+trap cleanup EXIT
+trap 'exit 1' INT TERM
+
+fail() {
+	echo "quickstart: $*" >&2
+	for log in "$dir"/*.log; do
+		[ -f "$log" ] || continue
+		echo "--- $(basename "$log")" >&2
+		cat "$log" >&2
+	done
+	exit 1
+}
+
+# Start the daemon of a node and wait until it answers.
+start() {
+	"$build/connectd" -c "$dir/$1.conf" 2>"$dir/$1.log" &
+	pids+=($!)
+	for _ in {1..100}; do
+		"$build/connectctl" -s "$dir/$1.sock" status >/dev/null 2>&1 && return
+		kill -0 $! 2>/dev/null || fail "the daemon of $1 did not start"
+		sleep 0.05
+	done
+	fail "the daemon of $1 does not answer"
+}
+
+# Ask a daemon until its answer matches.
+await() {
+	for _ in {1..200}; do
+		"$build/connectctl" -s "$dir/$1.sock" "$2" 2>/dev/null | grep -Eq "$3" && return
+		sleep 0.05
+	done
+	fail "waited in vain for '$3' in the $2 of $1"
+}
+
+say "Two nodes on this machine. berlin waits for connections from paris; each names the other."
+echo "# In this version links are plain TCP and queues live in memory, so both ends say plaintext = yes."
+cat >"$dir/berlin.conf" <<END
+[node]
+name = berlin
+state = $dir/berlin
+socket = $dir/berlin.sock
+
+[listen "lan"]
+address = tcp://127.0.0.1:0
+plaintext = yes
+
+[peer "paris"]
+plaintext = yes
+from = 127.0.0.1/32
+END
+show cat "$dir/berlin.conf"
+start berlin
+# Port 0 means any free one; the daemon knows which.
+url=$("$build/connectctl" -s "$dir/berlin.sock" --json status | grep -o 'tcp://127\.0\.0\.1:[0-9]*')
+[ -n "$url" ] || fail "berlin does not say where it listens"
+
+cat >"$dir/paris.conf" <<END
+[node]
+name = paris
+state = $dir/paris
+socket = $dir/paris.sock
+
+[peer "berlin"]
+address = $url
+plaintext = yes
+END
+echo
+show cat "$dir/paris.conf"
+start paris
+await paris peers '^berlin +up'
+
+say "A program at berlin takes orders from the queue 'orders'; one at paris sends $count of three types to 'berlin/orders'."
+"$build/examples/order_recv" -s "$dir/berlin.sock" -q orders --count "$count" --timeout 30 >"$dir/received" 2>"$dir/order_recv.log" &
+receiver=$!
+pids+=($receiver)
+await berlin queues '^orders '
+"$build/examples/order_send" -m -s "$dir/paris.sock" -t 30 berlin/orders "$count" 2>"$dir/order_send.log" || fail "sending failed"
+wait "$receiver" || fail "receiving failed: $(cat "$dir/received")"
+cat "$dir/received"
+
+say "What the daemons say about it"
+for node in paris berlin; do
+	show "$build/connectctl" -s "$dir/$node.sock" peers || fail "connectctl failed"
+	show "$build/connectctl" -s "$dir/$node.sock" queues || fail "connectctl failed"
+done
+show "$build/connectctl" -s "$dir/paris.sock" status || fail "connectctl failed"
+
+say "An orderly stop"
+for i in 1 0; do
+	kill "${pids[$i]}"
+	wait "${pids[$i]}" || fail "a daemon did not stop in order (exit $?)"
+done
+pids=()
+grep -E 'lost|error' "$dir"/*.log && fail "messages were lost"
+echo "done: $count of $count orders arrived, once and in order"
