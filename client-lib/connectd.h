@@ -79,7 +79,11 @@ struct connectd_options {
  */
 int connectd_open(const struct connectd_options *opt, struct connectd **ret);
 
-/* End in order. Every message still open gets its final call with -ECANCELED. NULL is fine. */
+/*
+ * End in order. Every message still open gets its final call with -ECANCELED.
+ * A handle with consumers waits up to a second until the daemon has read what
+ * was acked. NULL is fine.
+ */
 void connectd_close(struct connectd *c);
 
 /* The sentence for the last failure on this handle; "" if none. Valid until the next call. */

@@ -25,6 +25,7 @@
 #define CONN_TIMEOUT 5000          /* ms to connect and greet */
 #define CONN_BACKOFF_MIN 20        /* ms between attempts, doubling */
 #define CONN_BACKOFF_MAX 1000
+#define CONN_GOODBYE 1000          /* ms to wait at the end for the daemon to know what was acked */
 #define CONN_READS 16              /* reads of one process call, before it gives way */
 #define CONN_CORK 64               /* messages gathered while corked before some are written */
 #define CONN_MAX_MESSAGE (1u << 30) /* body bytes taken */

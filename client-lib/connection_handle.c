@@ -181,11 +181,41 @@ connectd_open(const struct connectd_options *opt, struct connectd **ret)
 	return r < 0 ? r : c->failure;
 }
 
+/*
+ * Close the session in order. What was acked must be known to the daemon, else
+ * it comes again: so wait, but not for long, until everything is written and,
+ * if anything was consumed, until the daemon has read it and hung up.
+ */
+static void
+say_goodbye(struct connectd *c)
+{
+	uint64_t until = conn_now(c) + CONN_GOODBYE;
+	bool consumed = !list_empty(&c->consumers.all);
+
+	consumers_flush(c);
+	conn_put(c, &(struct wire_frame){ .kind = WIRE_CLOSE, .u.close = { .code = WIRE_CLOSE_NORMAL } });
+	io_timer(c->io, UINT64_MAX);
+	for (;;) {
+		size_t written;
+		int left, r = out_flush(&c->out, c->io, &written);
+		ssize_t n;
+
+		if (r < 0 || (r == 0 && !consumed))
+			return;
+		io_want_write(c->io, r == 1);
+		left = time_left(c, 0, until);
+		n = io_read(c->io, c->in, CONN_IN); /* of no interest any more */
+		if (left == 0 || n == 0 || (n < 0 && n != -EAGAIN))
+			return;
+		if (n < 0 && io_wait(c->io, left) <= 0)
+			return;
+	}
+}
+
 void
 connectd_close(struct connectd *c)
 {
 	bool forked;
-	size_t written;
 
 	if (c == NULL)
 		return;
@@ -195,11 +225,8 @@ connectd_close(struct connectd *c)
 	}
 	forked = io_forked(c->io);
 	c->entered = c->closing = true;
-	if (c->state == CONN_UP && !forked) {
-		consumers_flush(c);
-		conn_put(c, &(struct wire_frame){ .kind = WIRE_CLOSE, .u.close = { .code = WIRE_CLOSE_NORMAL } });
-		out_flush(&c->out, c->io, &written);
-	}
+	if (c->state == CONN_UP && !forked)
+		say_goodbye(c);
 	c->state = CONN_DEAD;
 	producers_cancel(c, forked);
 	consumers_done(c);

@@ -33,7 +33,8 @@ backoff_down(struct backoff *b, uint64_t now_ms)
 uint64_t
 backoff_next(struct backoff *b, uint64_t random)
 {
-	uint64_t floor = b->min_ms / 2, delay = floor + random % (b->ceiling_ms - floor + 1);
+	uint64_t floor = b->min_ms / 2, span = b->ceiling_ms - floor;
+	uint64_t delay = floor + (span < UINT64_MAX ? random % (span + 1) : random);
 
 	b->ceiling_ms = b->ceiling_ms > b->max_ms / 2 ? b->max_ms : b->ceiling_ms * 2;
 	return delay;

@@ -77,10 +77,16 @@ link_retry(struct link *l, enum wire_close_code code, bool by_peer, const char *
 
 	told = strncmp(l->last_error, why, sizeof(l->last_error) - 1) == 0 && l->state != LINK_UP;
 	snprintf(l->last_error, sizeof(l->last_error), "%s", why);
-	if (l->live || l->dialling || core->stopping || l->draining)
+	if (l->live || l->dialling)
 		return;
+	if (core->stopping || l->draining) {
+		link_set_state(l, LINK_STOPPED, why);
+		return;
+	}
 	if (l->peer->address.n == 0) {
 		link_set_state(l, conflict ? LINK_CONFLICT : LINK_IDLE, why);
+		log_write(core->log, told ? LOG_DEBUG : LOG_WARNING, l->context, "%s%s (%s), waiting to be dialled",
+		    by_peer ? "closed by the peer: " : "", why, wire_close_name(code));
 		return;
 	}
 	if (l->dial_timer.armed)
@@ -238,6 +244,8 @@ link_adopt(struct link *l, struct candidate *c)
 	struct intake_book *book = &l->book;
 
 	c->session = NULL;
+	if (l->dialling == c)
+		l->dialling = NULL;
 	if (!live) {
 		session_free(s);
 		link_retry(l, WIRE_CLOSE_INTERNAL, false, "out of memory");

@@ -404,7 +404,8 @@ meet_settle(struct link *l)
 {
 	struct candidate *c = l->dialling;
 
-	if (!c || c->step == MEETING_RECORDING)
+	/* Without a session: it is the one that was taken over just now. */
+	if (!c || !c->session || c->step == MEETING_RECORDING)
 		return;
 	/* What the deciding end has not accepted it may drop; the other only what the decider cannot have seen. */
 	if (!l->decides && session_state(c->session) != SESSION_CONNECTING)

@@ -140,9 +140,7 @@ log_write(const struct log *lg, enum log_level level, const char *context, const
 	if (level > lg->level)
 		return;
 	if (context)
-		n = snprintf(line, sizeof(line) / 2, "%s: ", context);
-	if (n >= (int)sizeof(line) / 2)
-		n = (int)sizeof(line) / 2 - 1;
+		n = snprintf(line, sizeof(line), "%.500s: ", context);
 	va_start(ap, fmt);
 	m = vsnprintf(line + n, sizeof(line) - (size_t)n, fmt, ap);
 	va_end(ap);

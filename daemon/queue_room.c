@@ -88,21 +88,59 @@ partial_has_room(const struct queues *qs, uint64_t bytes)
 
 /* ------------------------------------------------------------------- grants -- */
 
-/* The window for this grant: it doubles while one follows soon on the other. */
-static void
-grow(struct inlet *in, uint64_t now, uint64_t *ret_messages, uint64_t *ret_bytes)
+/*
+ * Top up one of the two, messages or bytes: the window for it, and what is
+ * wanted. The window doubles while one grant follows soon on the other; what
+ * is not used does not grow, as nothing granted can be taken back.
+ */
+static uint64_t
+wanted(const struct inlet *in, uint64_t now, uint64_t reserved, uint64_t start, uint64_t max, uint64_t *window)
 {
-	*ret_messages = in->window_messages;
-	*ret_bytes = in->window_bytes;
-	if (in->regardless || in->last_grant_ms == 0)
-		return;
-	if (now - in->last_grant_ms <= WINDOW_GROWS_MS) {
-		*ret_messages = smaller(2 * in->window_messages, QUEUE_WINDOW_MESSAGES);
-		*ret_bytes = smaller(2 * in->window_bytes, QUEUE_WINDOW_BYTES);
-	} else if (now - in->last_grant_ms > WINDOW_IDLE_MS) {
-		*ret_messages = WINDOW_MESSAGES_START;
-		*ret_bytes = WINDOW_BYTES_START;
+	if (2 * reserved >= *window)
+		return 0;
+	if (!in->regardless && in->last_grant_ms != 0) {
+		if (now - in->last_grant_ms <= WINDOW_GROWS_MS)
+			*window = smaller(2 * *window, max);
+		else if (now - in->last_grant_ms > WINDOW_IDLE_MS)
+			*window = start;
 	}
+	return below(*window, reserved);
+}
+
+/* A window that there was no room for does not grow; it is felt out anew. */
+static uint64_t
+window_now(uint64_t window, uint64_t reserved, uint64_t start)
+{
+	return smaller(window, reserved > start ? reserved : start);
+}
+
+/* Cut what is wanted to this flow's share of the room there is. */
+static void
+limit(const struct inlet *in, uint64_t *messages, uint64_t *bytes)
+{
+	const struct queue *q = in->queue;
+	const struct queues *qs = q->qs;
+	uint64_t memory = free_memory(qs), most_messages, most_bytes;
+
+	/* When it gets tight everybody gets one message at a time. */
+	if (memory < qs->cfg.max_memory / 8) {
+		*messages = smaller(*messages, below(1, in->reserved_messages));
+		*bytes = smaller(*bytes, below(WINDOW_BYTES_START, in->reserved_bytes));
+	}
+	/* Shares of what would be free without its own reservation, so that asking often gives no more. */
+	memory += in->reserved_bytes + in->reserved_messages * QUEUE_OVERHEAD;
+	most_messages = smaller(memory / 8 / QUEUE_OVERHEAD,
+	    (below(qs->cfg.max_messages, qs->n + qs->claimed_messages) + in->reserved_messages) / 8);
+	most_bytes = memory / 8;
+	if (!in->regardless) {
+		uint64_t queue_messages = below(q->conf.max_messages, q->n + q->claimed_messages) + in->reserved_messages;
+		uint64_t queue_bytes = below(q->conf.max_bytes, q->bytes + q->claimed_bytes) + in->reserved_bytes;
+
+		most_messages = smaller(most_messages, queue_messages / 4);
+		most_bytes = smaller(most_bytes, queue_bytes / 4);
+	}
+	*messages = smaller(*messages, below(most_messages, in->reserved_messages));
+	*bytes = smaller(*bytes, below(most_bytes, in->reserved_bytes));
 }
 
 static void
@@ -116,29 +154,21 @@ void
 queue_grant(struct inlet *in, uint64_t *ret_messages, uint64_t *ret_bytes)
 {
 	struct queue *q = in->queue;
-	uint64_t now, memory, most_messages, most_bytes, window_messages, window_bytes, messages, bytes;
+	uint64_t now, window_messages, window_bytes, messages, bytes;
 	struct queues *qs;
 
 	*ret_messages = *ret_bytes = 0;
 	if (!q)
 		return;
-	if (2 * in->reserved_messages >= in->window_messages && 2 * in->reserved_bytes >= in->window_bytes)
-		return;
 	qs = q->qs;
 	now = loop_now_ms(qs->loop);
-	grow(in, now, &window_messages, &window_bytes);
-	memory = free_memory(qs);
-	/* When it gets tight everybody gets one message at a time. */
-	messages = below(memory < qs->cfg.max_memory / 8 ? 1 : window_messages, in->reserved_messages);
-	bytes = below(smaller(window_bytes, memory < qs->cfg.max_memory / 8 ? WINDOW_BYTES_START : UINT64_MAX), in->reserved_bytes);
-	most_messages = smaller(memory / 8 / QUEUE_OVERHEAD, below(qs->cfg.max_messages, qs->n + qs->claimed_messages) / 8);
-	most_bytes = memory / 8;
-	if (!in->regardless) {
-		most_messages = smaller(most_messages, below(q->conf.max_messages, q->n + q->claimed_messages) / 4);
-		most_bytes = smaller(most_bytes, below(q->conf.max_bytes, q->bytes + q->claimed_bytes) / 4);
-	}
-	messages = smaller(messages, most_messages);
-	bytes = smaller(bytes, most_bytes);
+	window_messages = in->window_messages;
+	window_bytes = in->window_bytes;
+	messages = wanted(in, now, in->reserved_messages, WINDOW_MESSAGES_START, QUEUE_WINDOW_MESSAGES, &window_messages);
+	bytes = wanted(in, now, in->reserved_bytes, WINDOW_BYTES_START, QUEUE_WINDOW_BYTES, &window_bytes);
+	if (messages == 0 && bytes == 0)
+		return;
+	limit(in, &messages, &bytes);
 	/* But never less than one message while there is any room at all. */
 	if (memory_has_room(qs) && (in->regardless || queue_has_room(q))) {
 		if (in->reserved_messages + messages == 0)
@@ -146,12 +176,17 @@ queue_grant(struct inlet *in, uint64_t *ret_messages, uint64_t *ret_bytes)
 		if (in->reserved_bytes + bytes == 0)
 			bytes = 1;
 	}
+	/* One is of no use without the other. */
+	if (in->reserved_messages + messages == 0 || in->reserved_bytes + bytes == 0)
+		messages = bytes = 0;
 	if (messages > 0 || bytes > 0) {
 		claim(in, messages, bytes);
 		in->reserved_messages += messages;
 		in->reserved_bytes += bytes;
-		in->window_messages = window_messages;
-		in->window_bytes = window_bytes;
+		if (!in->regardless && messages > 0)
+			in->window_messages = window_now(window_messages, in->reserved_messages, WINDOW_MESSAGES_START);
+		if (!in->regardless && bytes > 0)
+			in->window_bytes = window_now(window_bytes, in->reserved_bytes, WINDOW_BYTES_START);
 		in->last_grant_ms = now;
 		*ret_messages = messages;
 		if (bytes > 0) {

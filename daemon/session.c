@@ -99,8 +99,8 @@ send_hello(struct session *s)
 static void
 send_close(struct session *s)
 {
-	session_out_frame(s, &(struct wire_frame){
-	    .kind = WIRE_CLOSE, .u.close = { (uint32_t)s->code, wire_string(s->reason) } });
+	session_out_frame(
+	    s, &(struct wire_frame){ .kind = WIRE_CLOSE, .u.close = { (uint32_t)s->code, wire_string(s->reason) } });
 }
 
 static void

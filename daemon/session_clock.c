@@ -15,8 +15,8 @@ now_ms(const struct session *s)
 static bool
 keeps_alive(const struct session *s)
 {
-	return s->state == SESSION_OPEN && s->hello.role == WIRE_ROLE_PEER && s->env->keepalive_ms > 0 && !s->in.paused &&
-	    !s->in.deaf;
+	return s->state == SESSION_OPEN && s->hello.role == WIRE_ROLE_PEER && s->env->keepalive_ms > 0 &&
+	    !s->in.paused && !s->in.deaf;
 }
 
 static uint64_t
@@ -88,7 +88,8 @@ check_keepalive(struct session *s)
 	/* If it was this process that stood still, the answer lies unread. */
 	session_in_ready(s);
 	if (s->pinged && keeps_alive(s))
-		session_refuse(s, WIRE_CLOSE_TIMEOUT, "nothing was heard for %llu ms", (unsigned long long)(now - s->heard_ms));
+		session_refuse(
+		    s, WIRE_CLOSE_TIMEOUT, "nothing was heard for %llu ms", (unsigned long long)(now - s->heard_ms));
 }
 
 static void

@@ -36,10 +36,11 @@ take_hello(struct session *s, const struct wire_hello *h)
 	if (s->has_hello)
 		session_refuse(s, WIRE_CLOSE_PROTOCOL, "a second Hello");
 	else if (h->magic != WIRE_MAGIC)
-		session_refuse(s, WIRE_CLOSE_PROTOCOL, "a Hello with a wrong magic number: this is not connectd's protocol");
+		session_refuse(
+		    s, WIRE_CLOSE_PROTOCOL, "a Hello with a wrong magic number: this is not connectd's protocol");
 	else if (h->version_min > WIRE_VERSION || h->version_max < WIRE_VERSION)
-		session_refuse(s, WIRE_CLOSE_UNSUPPORTED, "protocol versions %u to %u are spoken there, %u here", h->version_min,
-		    h->version_max, WIRE_VERSION);
+		session_refuse(s, WIRE_CLOSE_UNSUPPORTED, "protocol versions %u to %u are spoken there, %u here",
+		    h->version_min, h->version_max, WIRE_VERSION);
 	else if (!keep_hello(s, h))
 		session_lost(s, WIRE_CLOSE_INTERNAL, -ENOMEM, "out of memory");
 	else {
@@ -61,7 +62,8 @@ take_define(struct session *s, const struct wire_define *d)
 		return;
 	}
 	if (d->id == 0 || d->id > WIRE_DICTIONARY) {
-		session_refuse(s, WIRE_CLOSE_PROTOCOL, "dictionary id %u is not within 1 to %u", d->id, WIRE_DICTIONARY);
+		session_refuse(
+		    s, WIRE_CLOSE_PROTOCOL, "dictionary id %u is not within 1 to %u", d->id, WIRE_DICTIONARY);
 		return;
 	}
 	if (is_type && d->value.len > WIRE_TYPE_MAX) {
@@ -81,8 +83,8 @@ take_define(struct session *s, const struct wire_define *d)
 			session_refuse(s, WIRE_CLOSE_PROTOCOL, "an origin that is malformed or not its to tell");
 		return;
 	}
-	r = is_type ? dictionary_set(&s->types_in, &ms->types, d->id, e) :
-		      dictionary_set(&s->origins_in, &ms->origins, d->id, e);
+	r = is_type ? dictionary_set(&s->types_in, &ms->types, d->id, e)
+		    : dictionary_set(&s->origins_in, &ms->origins, d->id, e);
 	if (r < 0)
 		session_lost(s, WIRE_CLOSE_INTERNAL, r, "out of memory");
 }
@@ -108,7 +110,8 @@ static void
 refuse_payload(struct session *s, int error)
 {
 	if (!s->has_hello)
-		session_refuse(s, WIRE_CLOSE_PROTOCOL, "the first frame is not a Hello: this is not connectd's protocol");
+		session_refuse(
+		    s, WIRE_CLOSE_PROTOCOL, "the first frame is not a Hello: this is not connectd's protocol");
 	else if (error == -EMSGSIZE)
 		session_refuse(s, WIRE_CLOSE_TOO_LARGE, "a frame above the bound of its kind");
 	else if (error == -EOPNOTSUPP)

@@ -71,7 +71,7 @@ take_frames(struct session *s, const uint8_t *buf, size_t len, size_t *budget)
 {
 	size_t done = 0;
 
-	while (done < len && *budget > 0 && wants_input(s)) {
+	while (done<len && * budget> 0 && wants_input(s)) {
 		struct frame fr;
 		int r = frame_decode(buf + done, len - done, frame_max(s), &fr);
 		size_t work;

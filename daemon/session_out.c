@@ -313,7 +313,8 @@ define(struct session *s, enum wire_define_kind kind, struct intern_entry *e)
 	if (!e)
 		return 0;
 	if (limit == 0) {
-		session_close(s, WIRE_CLOSE_UNSUPPORTED, "messages cannot be sent without a dictionary, and yours has no room");
+		session_close(
+		    s, WIRE_CLOSE_UNSUPPORTED, "messages cannot be sent without a dictionary, and yours has no room");
 		return 0;
 	}
 	id = e->index % (limit < WIRE_DICTIONARY ? limit : WIRE_DICTIONARY) + 1;

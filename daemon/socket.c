@@ -89,10 +89,9 @@ tell(void *arg)
 		}
 		s->state = SOCKET_DOWN;
 	}
-	if (s->state == SOCKET_DOWN && !s->told) {
-		s->told = true;
+	/* Once: nothing that is down fails again. */
+	if (s->state == SOCKET_DOWN)
 		s->t.ev->down(s->t.arg, s->error, s->text);
-	}
 }
 
 static void

@@ -51,7 +51,6 @@ struct socket {
 	struct loop_timer timer; /* connecting: the deadline; draining: its bound */
 	struct list draining;
 	bool reading, short_write; /* wanted; `writable` is owed */
-	bool told;                 /* down */
 	int error;                 /* why it is down */
 	int left;                  /* broken: input seen before the last `readable` */
 	char text[TRANSPORT_TEXT_MAX];

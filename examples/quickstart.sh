@@ -98,7 +98,7 @@ await paris peers '^berlin +up'
 say "A program at berlin takes orders from the queue 'orders'; one at paris sends $count of three types to 'berlin/orders'."
 "$build/examples/order_recv" -s "$dir/berlin.sock" -q orders --count "$count" --timeout 30 >"$dir/received" 2>"$dir/order_recv.log" &
 receiver=$!
-pids+=($receiver)
+pids+=("$receiver")
 await berlin queues '^orders '
 "$build/examples/order_send" -m -s "$dir/paris.sock" -t 30 berlin/orders "$count" 2>"$dir/order_send.log" || fail "sending failed"
 wait "$receiver" || fail "receiving failed: $(cat "$dir/received")"

@@ -40,8 +40,8 @@ fake_start(struct fake *d)
 	fake_listen(d);
 }
 
-static void
-hang_up(struct fake *d)
+void
+fake_hang_up(struct fake *d)
 {
 	if (d->fd >= 0)
 		close(d->fd);
@@ -52,7 +52,7 @@ hang_up(struct fake *d)
 void
 fake_down(struct fake *d)
 {
-	hang_up(d);
+	fake_hang_up(d);
 	if (d->listener >= 0)
 		close(d->listener);
 	d->listener = -1;
@@ -93,7 +93,7 @@ step(struct fake *d, int fd)
 void
 fake_accept(struct fake *d)
 {
-	hang_up(d);
+	fake_hang_up(d);
 	for (;;) {
 		d->fd = accept4(d->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (d->fd >= 0)
@@ -223,6 +223,15 @@ fake_send(struct fake *d, const struct wire_frame *f)
 	free(buf);
 }
 
+void
+fake_say_hello(struct fake *d)
+{
+	fake_send(d, &(struct wire_frame){ .kind = WIRE_HELLO, .u.hello = {
+	    .magic = WIRE_MAGIC, .version_min = 1, .version_max = 1, .role = WIRE_ROLE_DAEMON,
+	    .name = wire_string("paris"), .store_id = wire_bytes("0123456789abcdef", 16), .start_count = 1,
+	    .boot_id = d->boot, .software = wire_string("fake"), .limits = d->limits } });
+}
+
 struct wire_hello
 fake_greet(struct fake *d)
 {
@@ -230,10 +239,7 @@ fake_greet(struct fake *d)
 
 	fake_accept(d);
 	h = fake_expect(d, WIRE_HELLO).u.hello;
-	fake_send(d, &(struct wire_frame){ .kind = WIRE_HELLO, .u.hello = {
-	    .magic = WIRE_MAGIC, .version_min = 1, .version_max = 1, .role = WIRE_ROLE_DAEMON,
-	    .name = wire_string("paris"), .store_id = wire_bytes("0123456789abcdef", 16), .start_count = 1,
-	    .boot_id = d->boot, .software = wire_string("fake"), .limits = d->limits } });
+	fake_say_hello(d);
 	fake_await_up(d, true);
 	return h;
 }

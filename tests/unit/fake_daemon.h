@@ -28,6 +28,8 @@ struct fake {
 
 void fake_start(struct fake *d);
 void fake_stop(struct fake *d);
+/* Only the session ends. */
+void fake_hang_up(struct fake *d);
 /* The daemon goes: the session ends, nobody listens. */
 void fake_down(struct fake *d);
 void fake_listen(struct fake *d);
@@ -37,6 +39,8 @@ struct connectd *fake_open(struct fake *d, struct connectd_options *opt);
 
 /* Take the next connection and greet it; returns the library's Hello. */
 struct wire_hello fake_greet(struct fake *d);
+/* The daemon's own. */
+void fake_say_hello(struct fake *d);
 /* Take the next connection, say nothing. */
 void fake_accept(struct fake *d);
 

@@ -3,6 +3,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "fake_daemon.h"
 
@@ -21,6 +24,7 @@ setup(void)
 static void
 teardown(void)
 {
+	fake_hang_up(&d); /* else the library waits for that */
 	connectd_close(d.c);
 	fake_stop(&d);
 }
@@ -247,6 +251,7 @@ START_TEST(bad_chunks)
 		fake_deliver(&d, id, 1, &bad[i]);
 		fake_await_up(&d, false);
 		fake_expect(&d, WIRE_CLOSE);
+		fake_hang_up(&d);
 		connectd_close(d.c);
 		fake_open(&d, NULL);
 		fake_greet(&d);
@@ -336,6 +341,7 @@ START_TEST(closed_consumer)
 	deliver(3, "x"); /* was on its way */
 	ck_assert_int_eq(connectd_recv(d.c, &none, 0), -ETIMEDOUT);
 	ck_assert_int_eq(connectd_is_up(d.c), 1);
+	fake_hang_up(&d);
 	connectd_close(d.c);
 	connectd_msg_unref(m); /* outlives them all */
 	d.c = NULL;
@@ -437,6 +443,52 @@ START_TEST(runs)
 }
 END_TEST
 
+/* More acks than the socket takes at once, then the end: a child closes, the daemon reads on. */
+START_TEST(close_leaves_no_ack_behind)
+{
+	enum { N = 3000 };
+	struct connectd_consume_options o = { .size = sizeof(o), .credit_messages = N };
+	uint64_t acked = 0, first, last;
+	pid_t child;
+	int status;
+
+	child = fork();
+	if (child == 0) { /* a program of its own, so that close may block */
+		struct connectd_options open = { .size = sizeof(open), .socket = d.path };
+		struct connectd_msg *m;
+		struct connectd *c;
+		int bad = connectd_open(&open, &c) < 0 || connectd_consume(c, "orders", &o, NULL, NULL, &k) < 0;
+
+		for (int i = 0; !bad && i < N; i++) {
+			bad = connectd_recv(c, &m, 5000) < 0 || connectd_ack(c, m) < 0;
+			connectd_msg_unref(m);
+		}
+		connectd_close(c);
+		_exit(bad);
+	}
+	fake_hang_up(&d);
+	while ((d.fd = accept4(d.listener, NULL, NULL, SOCK_CLOEXEC)) < 0)
+		;
+	fake_expect(&d, WIRE_HELLO);
+	fake_say_hello(&d);
+	id = fake_expect(&d, WIRE_SUBSCRIBE).u.subscribe.subscription;
+	for (uint64_t tag = 1; tag <= N; tag++)
+		deliver(tag, "x");
+	while (acked < N) {
+		struct wire_frame f = fake_next(&d);
+
+		if (f.kind == WIRE_CREDIT)
+			continue;
+		ck_assert_int_eq(f.kind, WIRE_ACK);
+		while (wire_range_next(&f.u.ack.ranges, &first, &last) == 1)
+			acked += last - first + 1;
+	}
+	fake_hang_up(&d);
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert_int_eq(status, 0);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -458,6 +510,7 @@ main(void)
 	tcase_add_test(t, closed_consumer);
 	tcase_add_test(t, call_backs);
 	tcase_add_test(t, runs);
+	tcase_add_test(t, close_leaves_no_ack_behind);
 	suite_add_tcase(s, t);
 	sr = srunner_create(s);
 	srunner_run_all(sr, CK_NORMAL);

@@ -102,7 +102,7 @@ START_TEST(long_lines_are_cut)
 	memset(longer, 'x', sizeof(longer) - 1);
 	longer[sizeof(longer) - 1] = '\0';
 	log_info(&lg, longer, "end");
-	ck_assert_str_eq(last + strlen(last) - 5, ": end" + 0);
+	ck_assert_str_eq(last + strlen(last) - 5, ": end");
 	log_info(&lg, "peer", "%s", longer);
 	ck_assert_uint_lt(strlen(last), 1100);
 	ck_assert_str_eq(last + strlen(last) - 4, "x...");

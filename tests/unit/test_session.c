@@ -136,6 +136,23 @@ START_TEST(until_open_only_known_and_accept_pass)
 }
 END_TEST
 
+START_TEST(before_the_answer_to_hello_nothing_passes)
+{
+	struct wire_frame f = hello_frame(WIRE_ROLE_PEER);
+
+	w->y.greets = w->y.opens = false;
+	world_accept(w);
+	world_put(w, &f);
+	world_put(w, &(struct wire_frame){ .kind = WIRE_PING });
+	fake_loop_run(w->loop);
+	ck_assert_int_eq(session_state(w->y.s), SESSION_GREETING);
+	f = (struct wire_frame){ .kind = WIRE_KNOWN };
+	world_put(w, &f);
+	assert_refused(WIRE_CLOSE_PROTOCOL);
+	ck_assert_uint_eq(w->y.n_kept, 0);
+}
+END_TEST
+
 START_TEST(arrives_byte_by_byte)
 {
 	struct wire_frame f = hello_frame(WIRE_ROLE_CLIENT);
@@ -605,6 +622,7 @@ START_TEST(calls_on_what_is_over_do_nothing)
 	fake_loop_run(w->loop);
 	ck_assert_uint_eq(w->y.probes, 1);
 	ck_assert(!w->y.alive);
+	ck_assert_uint_eq(w->y.downs, 1);
 	ck_assert_str_eq(session_state_name(SESSION_DEAD), "dead");
 }
 END_TEST
@@ -635,6 +653,7 @@ main(void)
 	tcase_add_test(t, the_accepting_end_speaks_when_its_owner_says);
 	tcase_add_test(t, a_dialler_waits_for_the_greeting);
 	tcase_add_test(t, until_open_only_known_and_accept_pass);
+	tcase_add_test(t, before_the_answer_to_hello_nothing_passes);
 	tcase_add_test(t, arrives_byte_by_byte);
 	tcase_add_loop_test(t, the_highest_common_version_rules, 0, 7);
 	tcase_add_loop_test(t, strangers_hear_why_and_learn_nothing, 0, 7);

@@ -1,0 +1,78 @@
+/*
+ * node: real daemons for tests. Each is a process of its own with a folder of
+ * its own below one that the test program makes and removes; they end with the
+ * test. Nothing here sleeps for a fixed time: starts wait for READY, ends for
+ * the process, states for the daemon's events.
+ */
+#ifndef NODE_H
+#define NODE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "admin.pb-c.h"
+
+struct node {
+	char name[41];
+	char dir[40], socket[56], conf[56], log[56], notify[56];
+	pid_t pid; /* 0: not running */
+	int notify_fd;
+	int admin_fd;   /* a session that hears events; -1: none */
+	uint32_t admin_id;
+	char url[64];   /* of the first [listen] address, while it runs */
+};
+
+/* Around srunner_run_all: make the folder; show the logs if `failed`; remove it. */
+void nodes_begin(void);
+void nodes_end(bool failed);
+/* The folder, below /tmp. */
+const char *nodes_folder(void);
+
+/* Write the configuration: name, state and socket, then `rest` (keys of [node], then sections). Not started. */
+void node_init(struct node *n, const char *name, const char *rest, ...) __attribute__((format(printf, 3, 4)));
+/* Another configuration for the next start. */
+void node_configure(struct node *n, const char *rest, ...) __attribute__((format(printf, 2, 3)));
+
+void node_start(struct node *n);
+/* Start one that must refuse: its exit code. */
+int node_refuses(struct node *n);
+/* SIGTERM; returns the exit code. */
+int node_stop(struct node *n);
+void node_kill(struct node *n); /* kill -9 */
+/* Ends it if it runs. */
+void node_done(struct node *n);
+
+/* Is the text in the log? */
+bool node_logged(const struct node *n, const char *text);
+
+/* Run the daemon's program with these arguments (NULL-terminated): exit code; what it wrote is cut to fit. */
+int node_run(const char *const *args, char *out, size_t out_size, char *err, size_t err_size);
+
+/* ------------------------------------------------------------ asking it */
+
+/* Records of an answer, unpacked. */
+struct answer {
+	int error; /* an errno number, of the daemon */
+	char reason[256];
+	ProtobufCMessage **items;
+	size_t n;
+};
+/* verb: enum wire_admin_verb. Free with answer_free. */
+void node_ask(struct node *n, int verb, const char *name, uint64_t limit, const ProtobufCMessageDescriptor *type,
+    struct answer *ret);
+void answer_free(struct answer *a);
+
+/* Wait until the peer's state is this; fails the test after 20 s. */
+void node_await_peer(struct node *n, const char *peer, const char *state);
+/* Wait until ok says so of the queue (absent: NULL). */
+void node_await_queue(struct node *n, const char *queue, bool (*ok)(const Connectd__V1__Queue *q, uint64_t value), uint64_t value);
+/* Conditions for it. */
+bool queue_holds(const Connectd__V1__Queue *q, uint64_t messages);
+bool queue_consumed(const Connectd__V1__Queue *q, uint64_t messages);
+bool queue_has_consumers(const Connectd__V1__Queue *q, uint64_t consumers);
+/* The books balance: fails the test otherwise. */
+void node_check_books(struct node *n);
+
+#endif
