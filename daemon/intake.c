@@ -294,12 +294,9 @@ take_chunk(struct intake_flow *fl, uint64_t number, struct wire_item *item, uint
 	} else {
 		message_grow(fl->partial, item->body);
 	}
-	if (!list_empty(&fl->orphan)) { /* taken up again by this session */
-		list_remove(&fl->orphan);
-		if (!large) {
-			queue_release_partial(router_queues(fl->env->router), fl->partial_reserved);
-			fl->partial_reserved = 0;
-		}
+	if (!large && fl->partial_reserved > 0) { /* kept from an earlier session: counts in the queue again */
+		queue_release_partial(router_queues(fl->env->router), fl->partial_reserved);
+		fl->partial_reserved = 0;
 	}
 	if (!large && !fl->partial_started) {
 		queue_started(&fl->inlet, total);

@@ -252,6 +252,7 @@ link_adopt(struct link *l, struct candidate *c)
 		return;
 	}
 	if (l->live) {
+		meet_end_probes(l);
 		replace(l);
 #ifdef PLANT_TWO_SESSIONS
 		book = &l->second_book;

@@ -64,6 +64,8 @@ release(struct candidate *c)
 		l->n_candidates--;
 	}
 	c->link = NULL;
+	if (c->step == MEETING_PROBING && l->live)
+		session_probe_cancel(l->live->session, c);
 	loop_call_cancel(&c->again);
 	if (c->step != MEETING_RECORDING)
 		free(c);
@@ -182,7 +184,8 @@ decide(struct candidate *c)
 		/* The same name from another state folder: only if the one we know is gone. */
 		c->step = MEETING_PROBING;
 		session_pause(c->session, true);
-		session_probe(old->session, LINK_PROBE_MS, probed, c);
+		if (session_probe(old->session, LINK_PROBE_MS, probed, c) != 0)
+			end(c, WIRE_CLOSE_NAME_IN_USE, "another node of this name is being asked whether it is alive");
 		return;
 	}
 	if (!l->decides || c->peer.start_count > old->peer.start_count) {
@@ -396,6 +399,17 @@ meet_end_all(struct link *l)
 		session_free(c->session);
 		c->session = NULL;
 		release(c);
+	}
+}
+
+void
+meet_end_probes(struct link *l)
+{
+	LIST_FOREACH_SAFE (n, &l->candidates) {
+		struct candidate *c = list_entry(n, struct candidate, node);
+
+		if (c->step == MEETING_PROBING)
+			end(c, WIRE_CLOSE_DUPLICATE, "another connection was decided on meanwhile");
 	}
 }
 

@@ -58,6 +58,18 @@ unclaim(struct inlet *in, uint64_t messages, uint64_t bytes)
 	queue_room_back(q);
 }
 
+/* What an inlet has reserved and not used rises, or (negative) falls. */
+static void
+reserve(struct inlet *in, int64_t messages, int64_t bytes)
+{
+	struct queues *qs = in->queue->qs;
+
+	in->reserved_messages += (uint64_t)messages;
+	in->reserved_bytes += (uint64_t)bytes;
+	qs->idle_messages += (uint64_t)messages;
+	qs->idle += (uint64_t)(bytes + messages * QUEUE_OVERHEAD);
+}
+
 /* --------------------------------------------------------------------- room -- */
 
 static uint64_t
@@ -70,14 +82,14 @@ free_memory(const struct queues *qs)
 static bool
 memory_has_room(const struct queues *qs)
 {
-	return free_memory(qs) > QUEUE_OVERHEAD;
+	return below(qs->cfg.max_messages, qs->n + qs->claimed_messages - qs->idle_messages) > 0 &&
+	       below(qs->cfg.max_memory, qs->used - qs->idle) > QUEUE_OVERHEAD;
 }
 
 static bool
 queue_has_room(const struct queue *q)
 {
-	return below(q->conf.max_messages, q->n + q->claimed_messages) > 0 &&
-	       below(q->conf.max_bytes, q->bytes + q->claimed_bytes) > 0;
+	return q->n < q->conf.max_messages && q->bytes < q->conf.max_bytes;
 }
 
 static bool
@@ -181,8 +193,7 @@ queue_grant(struct inlet *in, uint64_t *ret_messages, uint64_t *ret_bytes)
 		messages = bytes = 0;
 	if (messages > 0 || bytes > 0) {
 		claim(in, messages, bytes);
-		in->reserved_messages += messages;
-		in->reserved_bytes += bytes;
+		reserve(in, (int64_t)messages, (int64_t)bytes);
 		if (!in->regardless && messages > 0)
 			in->window_messages = window_now(window_messages, in->reserved_messages, WINDOW_MESSAGES_START);
 		if (!in->regardless && bytes > 0)
@@ -208,12 +219,12 @@ queue_started(struct inlet *in, uint64_t bytes)
 	if (!in->queue)
 		return;
 	if (in->reserved_messages > 0)
-		in->reserved_messages--;
+		reserve(in, -1, 0);
 	else
 		claim(in, 1, 0);
 	reserved = smaller(in->reserved_bytes, bytes);
 	over = smaller(bytes - reserved, OVERDRAFT_MAX);
-	in->reserved_bytes -= reserved;
+	reserve(in, 0, -(int64_t)reserved);
 	in->debt_bytes += bytes - reserved;
 	claim(in, 0, over);
 	in->started_messages++;
@@ -227,17 +238,13 @@ queue_abandoned(struct inlet *in, uint64_t bytes)
 
 	if (!in->queue)
 		return;
-#ifdef PLANT_CREDIT_LEAK
-	return;
-#endif
 	assert(in->started_messages > 0);
 	counted = --in->started_messages > 0 ? smaller(bytes, in->started_bytes) : in->started_bytes;
 	in->started_bytes -= counted;
 	debt = smaller(in->debt_bytes, bytes);
 	back = bytes - debt;
 	in->debt_bytes -= debt;
-	in->reserved_messages++;
-	in->reserved_bytes += back;
+	reserve(in, 1, (int64_t)back);
 	if (back > counted)
 		claim(in, 0, back - counted);
 	else
@@ -311,8 +318,8 @@ queue_inlet_close(struct inlet *in)
 	if (!q)
 		return;
 	unclaim(in, in->reserved_messages + in->started_messages, in->reserved_bytes + in->started_bytes);
-	in->reserved_messages = in->started_messages = 0;
-	in->reserved_bytes = in->started_bytes = in->debt_bytes = in->partial_wanted = 0;
+	reserve(in, -(int64_t)in->reserved_messages, -(int64_t)in->reserved_bytes);
+	in->started_messages = in->started_bytes = in->debt_bytes = in->partial_wanted = 0;
 	list_remove(&in->starved);
 	list_remove(&in->all);
 	in->queue = NULL;

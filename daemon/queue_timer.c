@@ -41,7 +41,8 @@ queue_timer_set(struct queues *qs, struct wheel_node *n, uint64_t deadline_ms)
 		wheel_advance(&qs->wheel, loop_now_ms(qs->loop), &qs->due);
 	wheel_add(&qs->wheel, n, deadline_ms);
 	/* Of many deadlines within one tick only the first arms. */
-	if (deadline_ms < qs->timer_at_ms && (deadline_ms / WHEEL_TICK_MS + 1) * WHEEL_TICK_MS < qs->timer_at_ms)
+	if (deadline_ms < qs->timer_at_ms &&
+	    (deadline_ms + WHEEL_TICK_MS - 1) / WHEEL_TICK_MS * WHEEL_TICK_MS < qs->timer_at_ms)
 		arm(qs);
 }
 

@@ -62,6 +62,8 @@ program(char *buf, size_t size)
 
 /* ------------------------------------------------------------ configuration */
 
+static void configure(struct node *n, const char *rest, va_list ap) __attribute__((format(printf, 2, 0)));
+
 static void
 configure(struct node *n, const char *rest, va_list ap)
 {
@@ -78,7 +80,7 @@ node_init(struct node *n, const char *name, const char *rest, ...)
 {
 	va_list ap;
 
-	*n = (struct node){ .notify_fd = -1, .admin_fd = -1 };
+	*n = (struct node){ .notify_fd = -1 };
 	snprintf(n->name, sizeof(n->name), "%s", name);
 	snprintf(n->dir, sizeof(n->dir), "%s/XXXXXX", folder);
 	ck_assert_ptr_nonnull(mkdtemp(n->dir));
@@ -137,14 +139,6 @@ spawn(struct node *n)
 	}
 }
 
-static void
-close_fd(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-}
-
 static int
 reap(struct node *n)
 {
@@ -152,8 +146,9 @@ reap(struct node *n)
 
 	ck_assert_int_eq(waitpid(n->pid, &status, 0), n->pid);
 	n->pid = 0;
-	close_fd(&n->notify_fd);
-	close_fd(&n->admin_fd);
+	close(n->notify_fd);
+	n->notify_fd = -1;
+	node_forget_sessions(n);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
@@ -171,7 +166,7 @@ await_ready(struct node *n)
 			text[len > 0 ? len : 0] = '\0';
 			if (strstr(text, "READY=1") != NULL)
 				return true;
-		} else if (waitpid(n->pid, NULL, WNOHANG | WNOWAIT) == 0) {
+		} else {
 			siginfo_t info = { 0 };
 
 			if (waitid(P_PID, (id_t)n->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == n->pid)

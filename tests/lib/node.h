@@ -14,13 +14,14 @@
 
 #include "admin.pb-c.h"
 
+struct admin_session;
+
 struct node {
 	char name[41];
 	char dir[40], socket[56], conf[56], log[56], notify[56];
 	pid_t pid; /* 0: not running */
 	int notify_fd;
-	int admin_fd;   /* a session that hears events; -1: none */
-	uint32_t admin_id;
+	struct admin_session *asking, *hearing; /* for questions, for events; NULL: none yet */
 	char url[64];   /* of the first [listen] address, while it runs */
 };
 
@@ -63,6 +64,8 @@ struct answer {
 void node_ask(struct node *n, int verb, const char *name, uint64_t limit, const ProtobufCMessageDescriptor *type,
     struct answer *ret);
 void answer_free(struct answer *a);
+/* Called when the daemon has ended. */
+void node_forget_sessions(struct node *n);
 
 /* Wait until the peer's state is this; fails the test after 20 s. */
 void node_await_peer(struct node *n, const char *peer, const char *state);

@@ -20,69 +20,88 @@
 #define LOOK_MS 20 /* states without an event are looked at that often */
 #define ITEMS_MAX 4096
 
-struct connection {
+struct admin_session {
 	int fd;
+	uint32_t id; /* of the last request */
 	size_t used, have;
 	uint8_t buf[WIRE_FRAME_MAX + FRAME_HEADER_MAX];
 };
 
-static void
-put(int fd, const struct wire_frame *f)
+static bool
+put(struct admin_session *s, const struct wire_frame *f)
 {
 	uint8_t buf[WIRE_GREETING_MAX];
 	size_t len = wire_pack(f, buf);
 
-	ck_assert_int_eq(send(fd, buf, len, MSG_NOSIGNAL), (ssize_t)len);
+	return send(s->fd, buf, len, MSG_NOSIGNAL) == (ssize_t)len;
 }
 
-/* The next frame; it points into c->buf until the next call. */
-static void
-get(struct connection *c, struct wire_frame *ret)
+/* The next frame; it points into s->buf until the next call. False: the session is over. */
+static bool
+get(struct admin_session *s, struct wire_frame *ret)
 {
 	for (;;) {
 		struct frame f;
 		ssize_t n;
 		int r;
 
-		memmove(c->buf, c->buf + c->used, c->have - c->used);
-		c->have -= c->used;
-		c->used = 0;
-		r = frame_decode(c->buf, c->have, WIRE_FRAME_MAX, &f);
+		memmove(s->buf, s->buf + s->used, s->have - s->used);
+		s->have -= s->used;
+		s->used = 0;
+		r = frame_decode(s->buf, s->have, WIRE_FRAME_MAX, &f);
 		ck_assert_int_ge(r, 0);
 		if (r > 0) {
-			c->used = f.used;
+			s->used = f.used;
 			ck_assert_int_eq(wire_unpack(f.data, f.len, ret), 0);
-			if (ret->kind == WIRE_PING) {
-				ret->kind = WIRE_PONG;
-				put(c->fd, ret);
-				continue;
-			}
-			return;
+			if (ret->kind != WIRE_PING)
+				return ret->kind != WIRE_CLOSE;
+			ret->kind = WIRE_PONG;
+			if (!put(s, ret))
+				return false;
+			continue;
 		}
-		n = recv(c->fd, c->buf + c->have, sizeof(c->buf) - c->have, 0);
-		ck_assert_msg(n > 0, "the daemon does not answer: %s", n < 0 ? strerror(errno) : "closed");
-		c->have += (size_t)n;
+		n = recv(s->fd, s->buf + s->have, sizeof(s->buf) - s->have, 0);
+		ck_assert_msg(n >= 0 || errno != EAGAIN, "the daemon does not answer");
+		if (n <= 0)
+			return false;
+		s->have += (size_t)n;
 	}
 }
 
-static int
-greet(const struct node *n, struct connection *c)
+static void
+session_end(struct admin_session **s)
+{
+	if (*s == NULL)
+		return;
+	close((*s)->fd);
+	free(*s);
+	*s = NULL;
+}
+
+void
+node_forget_sessions(struct node *n)
+{
+	session_end(&n->asking);
+	session_end(&n->hearing);
+}
+
+static struct admin_session *
+session_begin(const struct node *n)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	const struct timeval patience = { .tv_sec = PATIENCE_MS / 1000 };
 	struct wire_frame f = { .kind = WIRE_HELLO, .u.hello = { .magic = WIRE_MAGIC, .version_min = WIRE_VERSION,
-		.version_max = WIRE_VERSION, .role = WIRE_ROLE_CLIENT, .name = wire_string("test"),
+		.version_max = WIRE_VERSION, .role = WIRE_ROLE_CLIENT, .name = wire_string("admin"),
 		.limits = { .dictionary = WIRE_DICTIONARY } } };
+	struct admin_session *s = calloc(1, sizeof(*s));
 
+	ck_assert_ptr_nonnull(s);
 	strcpy(a.sun_path, n->socket);
-	c->used = c->have = 0;
-	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-	ck_assert_msg(connect(c->fd, (struct sockaddr *)&a, sizeof(a)) == 0, "%s: %s", n->socket, strerror(errno));
-	put(c->fd, &f);
-	get(c, &f);
-	ck_assert_int_eq(f.kind, WIRE_HELLO);
-	return c->fd;
+	s->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	setsockopt(s->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	ck_assert_msg(connect(s->fd, (struct sockaddr *)&a, sizeof(a)) == 0, "%s: %s", n->socket, strerror(errno));
+	ck_assert(put(s, &f) && get(s, &f) && f.kind == WIRE_HELLO);
+	return s;
 }
 
 static void
@@ -101,29 +120,39 @@ keep_records(struct answer *a, struct wire_bytes records, const ProtobufCMessage
 	}
 }
 
-void
-node_ask(struct node *n, int verb, const char *name, uint64_t limit, const ProtobufCMessageDescriptor *type,
+static bool
+ask(struct admin_session *s, int verb, const char *name, uint64_t limit, const ProtobufCMessageDescriptor *type,
     struct answer *ret)
 {
-	struct connection *c = malloc(sizeof(*c));
-	struct wire_frame f;
+	struct wire_frame f = { .kind = WIRE_ADMIN_REQUEST,
+		.u.admin_request = { .id = ++s->id, .verb = (uint32_t)verb, .name = wire_string(name), .limit = limit } };
 
-	*ret = (struct answer){ .items = calloc(ITEMS_MAX, sizeof(ProtobufCMessage *)) };
-	ck_assert(c != NULL && ret->items != NULL);
-	greet(n, c);
-	f = (struct wire_frame){ .kind = WIRE_ADMIN_REQUEST,
-		.u.admin_request = { .id = 1, .verb = (uint32_t)verb, .name = wire_string(name), .limit = limit } };
-	put(c->fd, &f);
+	if (!put(s, &f))
+		return false;
 	do {
-		get(c, &f);
+		if (!get(s, &f))
+			return false;
 		ck_assert_int_eq(f.kind, WIRE_ADMIN_RESPONSE);
 		ret->error = f.u.admin_response.error;
 		snprintf(ret->reason, sizeof(ret->reason), "%.*s", (int)f.u.admin_response.reason.len,
 		    (const char *)f.u.admin_response.reason.data);
 		keep_records(ret, f.u.admin_response.records, type);
 	} while (!f.u.admin_response.last);
-	close(c->fd);
-	free(c);
+	return true;
+}
+
+void
+node_ask(struct node *n, int verb, const char *name, uint64_t limit, const ProtobufCMessageDescriptor *type,
+    struct answer *ret)
+{
+	*ret = (struct answer){ .items = calloc(ITEMS_MAX, sizeof(ProtobufCMessage *)) };
+	ck_assert_ptr_nonnull(ret->items);
+	/* A session that answered no pings meanwhile was closed: the next one does. */
+	if (n->asking != NULL && ask(n->asking, verb, name, limit, type, ret))
+		return;
+	session_end(&n->asking);
+	n->asking = session_begin(n);
+	ck_assert_msg(ask(n->asking, verb, name, limit, type, ret), "%s went away", n->name);
 }
 
 void
@@ -149,24 +178,18 @@ now_ms(void)
 static void
 await_event(struct node *n)
 {
+	struct wire_frame f = { .kind = WIRE_ADMIN_REQUEST, .u.admin_request = { .id = 1, .verb = WIRE_ADMIN_EVENTS } };
 	struct pollfd p;
-	char buf[4096];
 
-	if (n->admin_fd < 0) {
-		struct connection *c = malloc(sizeof(*c));
-		struct wire_frame f;
-
-		ck_assert_ptr_nonnull(c);
-		n->admin_fd = greet(n, c);
-		f = (struct wire_frame){ .kind = WIRE_ADMIN_REQUEST, .u.admin_request = { .id = 1, .verb = WIRE_ADMIN_EVENTS } };
-		put(c->fd, &f);
-		get(c, &f); /* from here on nothing is missed */
-		free(c);
-		return; /* look first */
+	if (n->hearing == NULL) {
+		n->hearing = session_begin(n);
+		/* When it has answered, nothing is missed; then look first. */
+		ck_assert(put(n->hearing, &f) && get(n->hearing, &f));
+		return;
 	}
-	p = (struct pollfd){ .fd = n->admin_fd, .events = POLLIN };
-	if (poll(&p, 1, LOOK_MS) > 0 && recv(n->admin_fd, buf, sizeof(buf), MSG_DONTWAIT) == 0)
-		ck_abort_msg("%s went away", n->name);
+	p = (struct pollfd){ .fd = n->hearing->fd, .events = POLLIN };
+	if (poll(&p, 1, LOOK_MS) > 0 && recv(p.fd, n->hearing->buf, sizeof(n->hearing->buf), MSG_DONTWAIT) <= 0)
+		session_end(&n->hearing);
 }
 
 void

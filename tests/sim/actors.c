@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "check.h"
+#include "ledger.h"
 #include "connectd.h"
 #include "daemon.h"
 #include "sim_doors.h"
@@ -107,7 +107,7 @@ node_kill(struct node *n)
 {
 	if (!n->loop)
 		return;
-	check_daemon_died((int)(n - sim.nodes));
+	ledger_daemon_died((int)(n - sim.nodes));
 	daemon_free(n->daemon);
 	loop_free(n->loop);
 	n->daemon = NULL;
@@ -182,7 +182,8 @@ write_confs(void)
 			if (dials[i][j])
 				append(n, "address = tcp://10.0.0.%d:7000\n", j + 1);
 		}
-		append(n, "[queue \"*\"]\nmax_messages = %u\n[queue \"q*\"]\n[queue \"*/*\"]\nmax_messages = %u\n",
+		append(n, "[queue \"*\"]\nmax_messages = %u\n[queue \"q*\"]\n[queue \"*/*\"]\nmax_messages = %u\n"
+			  "[queue \"*.dead\"]\nmax_messages = 100000\n",
 		    (unsigned)n->max_messages, limits[world_below(5)]);
 	}
 }
@@ -199,7 +200,7 @@ told(struct connectd *c, struct connectd_msg *m, const struct connectd_outcome *
 	/* A dead program hears nothing: what its library says at the end is for nobody. */
 	if (o->result == -ECANCELED)
 		return;
-	check_told((uint64_t)(uintptr_t)userdata, (int)o->level, o->final, o->result);
+	ledger_told((uint64_t)(uintptr_t)userdata, (int)o->level, o->final, o->result);
 }
 
 static uint64_t
@@ -256,7 +257,7 @@ send_one(struct program *p)
 		snprintf(dest, sizeof(dest), "q%d", p->queue);
 	else
 		snprintf(dest, sizeof(dest), "%s/q%d", sim.nodes[p->to].name, p->queue);
-	number = check_sent(p->index, line, p->at, p->to, refusable);
+	number = ledger_sent(p->index, line, p->at, p->to, refusable);
 	m = connectd_msg_new(dest);
 	if (!m)
 		abort();
@@ -266,7 +267,7 @@ send_one(struct program *p)
 	    (void *)(uintptr_t)number);
 	connectd_msg_unref(m);
 	if (r != 0) {
-		check_not_sent(number);
+		ledger_not_sent(number);
 		return false;
 	}
 	world_trace("program %d sends message %llu to %s, priority %u, %zu bytes", p->index, (unsigned long long)number, dest,
@@ -284,14 +285,14 @@ got(struct program *p, struct connectd_msg *m)
 
 	if (len >= sizeof(number))
 		memcpy(&number, body, sizeof(number));
-	check_delivered(number, consumer, p->at, connectd_msg_get_flags(m) & CONNECTD_REDELIVERED,
+	ledger_delivered(number, consumer, p->at, connectd_msg_get_flags(m) & CONNECTD_REDELIVERED,
 	    connectd_msg_get_attempt(m));
 	if (len < sizeof(number) || !whole(body, len, number))
 		world_violation("message %llu came with another body", (unsigned long long)number);
 	if (p->n_held < HELD_MAX)
 		p->held[p->n_held++] = connectd_msg_ref(m);
 	else if (connectd_ack(p->c, m) == 0)
-		check_acked(number);
+		ledger_acked(number);
 }
 
 static void
@@ -328,7 +329,7 @@ settle(struct program *p)
 			connectd_nack(p->c, m, world_chance(50) ? CONNECTD_RETURN : CONNECTD_DELAY, world_below(300), "not now");
 		} else if (connectd_ack(p->c, m) == 0) {
 			world_trace("program %d acks message %llu", p->index, (unsigned long long)number);
-			check_acked(number);
+			ledger_acked(number);
 		}
 		connectd_msg_unref(m);
 	}
@@ -409,7 +410,7 @@ program_kill(struct program *p)
 	if (!p->c || p->busy)
 		return;
 	world_trace("program %d is killed", p->index);
-	check_producer_died(p->index);
+	ledger_producer_died(p->index);
 	p->killed = true;
 	sim_io_kill(p->io);
 	for (size_t i = 0; i < p->n_held; i++)
@@ -553,7 +554,7 @@ actors_fault(void)
 	} else if (dice < 73 && n->loop && !n->stopping) {
 		world_trace("FAULT: %s is stopped", n->name);
 		n->stopping = true;
-		check_daemon_died((int)(n - sim.nodes));
+		ledger_daemon_died((int)(n - sim.nodes));
 		daemon_stop(n->daemon, stopped, n);
 	} else if (dice < 85) {
 		world_trace("FAULT: program %d", p->index);
@@ -606,7 +607,7 @@ is_rest(void *arg, struct queue *q)
 bool
 actors_at_rest(void)
 {
-	bool rest = check_open() == 0;
+	bool rest = ledger_open() == 0;
 
 	for (int i = 0; i < sim.n_programs && rest; i++)
 		rest = sim.programs[i].c && sim.programs[i].left == 0 && sim.programs[i].n_held == 0;
@@ -619,6 +620,46 @@ actors_at_rest(void)
 }
 
 static bool
+trace_queue(void *arg, struct queue *q)
+{
+	const struct node *n = arg;
+	struct queue_stats st;
+
+	queue_stats(q, 0, &st);
+	world_trace("%s: %s: %llu messages, %llu in flight, %llu consumers, %llu reserved", n->name, queue_name(q),
+	    (unsigned long long)st.messages, (unsigned long long)st.in_flight, (unsigned long long)st.consumers,
+	    (unsigned long long)st.reserved_messages);
+	return true;
+}
+
+void
+actors_trace(void)
+{
+	for (int i = 0; i < sim.n_nodes; i++) {
+		struct node *n = &sim.nodes[i];
+
+		world_trace("%s: %s", n->name, n->loop ? n->stopping ? "stopping" : "running" : "down");
+		if (!n->loop)
+			continue;
+		router_each(daemon_core(n->daemon)->router, trace_queue, n);
+		for (size_t k = 0; k < daemon_n_links(n->daemon); k++) {
+			struct link_stats st;
+
+			link_stats(daemon_link(n->daemon, k), &st);
+			world_trace("%s: link %s: %s, %llu waiting, %llu unconfirmed %s", n->name, link_name(daemon_link(n->daemon, k)),
+			    link_state_name(st.state), (unsigned long long)st.waiting, (unsigned long long)st.unconfirmed, st.last_error);
+		}
+	}
+	for (int i = 0; i < sim.n_programs; i++) {
+		const struct program *p = &sim.programs[i];
+
+		world_trace("program %d: %s at %s, %s, %u left to send, holds %zu, %zu unconfirmed", i,
+		    p->role == PRODUCER ? "producer" : "consumer", sim.nodes[p->at].name, p->c ? connectd_is_up(p->c) ? "up" : "not up" : "down",
+		    p->left, p->n_held, p->c ? connectd_unconfirmed(p->c) : 0);
+	}
+}
+
+static bool
 within(void *arg, struct queue *q)
 {
 	const struct node *n = arg;
@@ -626,7 +667,8 @@ within(void *arg, struct queue *q)
 	struct queue_stats st;
 
 	queue_stats(q, 0, &st);
-	if (st.messages > conf->max_messages)
+	/* One more for each flow that may be open into it. */
+	if (st.messages > conf->max_messages + WIRE_PRIORITIES * (uint64_t)(sim.n_programs + sim.n_nodes))
 		world_violation("%s: queue %s holds %llu messages, %llu are allowed", n->name, queue_name(q),
 		    (unsigned long long)st.messages, (unsigned long long)conf->max_messages);
 	if (st.counters.accepted + st.counters.moved_in !=

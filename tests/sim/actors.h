@@ -23,6 +23,8 @@ void actors_fault(void);
 void actors_heal(void);
 /* Is everything said and delivered? */
 bool actors_at_rest(void);
+/* Trace what everybody still holds. */
+void actors_trace(void);
 /* Limits hold now. */
 void actors_check_limits(void);
 

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "actors.h"
-#include "check.h"
+#include "ledger.h"
 #include "sim_doors.h"
 #include "world.h"
 
@@ -25,6 +25,7 @@
 /* Shared by the workers. */
 struct results {
 	uint64_t schedules, daemons, clients, messages, faults, steps;
+	uint64_t running;     /* seed under way */
 	uint64_t failed_seed; /* the lowest; 0: none */
 	char violation[512];
 };
@@ -35,10 +36,11 @@ run(uint64_t seed, bool trace, struct results *r)
 {
 	uint64_t next, stop, faults = 0;
 
+	r->running = seed;
 	world_start(seed, trace);
 	sim_net_reset();
 	sim_disk_reset();
-	check_start();
+	ledger_start();
 	actors_start();
 	stop = world_now() + FAULT_TIME / 2 + world_below(FAULT_TIME);
 	while (world_now() < stop && !world_violated()) {
@@ -58,16 +60,19 @@ run(uint64_t seed, bool trace, struct results *r)
 		while (world_step(next) && !world_violated())
 			;
 		actors_check_limits();
-		if (world_now() > stop)
+		if (world_now() > stop) {
 			world_violation("not at rest %u s after the last fault: %zu messages open", (unsigned)(REST_TIME / SECOND),
-			    check_open());
+			    ledger_open());
+			ledger_trace_open();
+			actors_trace();
+		}
 	}
 	if (!world_violated())
-		check_end();
+		ledger_end();
 	r->schedules++;
 	r->daemons += actors_n_daemons();
 	r->clients += actors_n_clients();
-	r->messages += check_messages();
+	r->messages += ledger_messages();
 	r->faults += faults;
 	r->steps += world_steps();
 	if (world_violated() && (r->failed_seed == 0 || seed < r->failed_seed)) {
@@ -77,6 +82,7 @@ run(uint64_t seed, bool trace, struct results *r)
 	actors_end();
 	sim_net_reset();
 	world_end();
+	r->running = 0;
 	return !world_violated();
 }
 
@@ -183,6 +189,8 @@ main(int argc, char **argv)
 		sum.messages += r->messages;
 		sum.faults += r->faults;
 		sum.steps += r->steps;
+		if (failed && r->running && !r->failed_seed)
+			printf("%s: seed %llu: the process died\n", label, (unsigned long long)r->running);
 		if (r->failed_seed && (!sum.failed_seed || r->failed_seed < sum.failed_seed)) {
 			sum.failed_seed = r->failed_seed;
 			memcpy(sum.violation, r->violation, sizeof(sum.violation));
@@ -198,8 +206,6 @@ main(int argc, char **argv)
 	}
 	if (sum.failed_seed)
 		printf("%s: seed %llu: %s\n", label, (unsigned long long)sum.failed_seed, sum.violation);
-	if (failed)
-		printf("%s: a worker died\n", label);
 	failed |= sum.failed_seed != 0;
 	if (expect) {
 		printf("%s: %s\n", label, failed ? "the planted fault was found" : "THE PLANTED FAULT WAS NOT FOUND");

@@ -60,3 +60,6 @@ DEPS_test_queue = $(QUEUE) tests/unit/queue_box tests/unit/fake_loop
 DEPS_test_queue_consumers = $(QUEUE) tests/unit/queue_box tests/unit/fake_loop
 DEPS_test_queue_room = $(QUEUE) tests/unit/queue_box tests/unit/fake_loop
 DEPS_test_queue_model = $(QUEUE) tests/unit/queue_box tests/unit/fake_loop
+ROUTER = daemon/router daemon/router_access daemon/router_request $(QUEUE)
+DEPS_test_router = $(ROUTER) $(CONF) tests/unit/fake_loop
+LIBS_test_router = -linih

@@ -1,4 +1,4 @@
-#include "check.h"
+#include "ledger.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -28,62 +28,62 @@ static struct {
 	size_t n, cap;
 	struct seen *seen;
 	size_t n_seen, cap_seen;
-	uint64_t died[CHECK_DAEMONS]; /* the last time */
-} check;
+	uint64_t died[LEDGER_DAEMONS]; /* the last time */
+} ledger;
 
 void
-check_start(void)
+ledger_start(void)
 {
-	check.n = check.n_seen = 0;
-	memset(check.died, 0, sizeof(check.died));
+	ledger.n = ledger.n_seen = 0;
+	memset(ledger.died, 0, sizeof(ledger.died));
 }
 
 void
-check_daemon_died(int daemon)
+ledger_daemon_died(int daemon)
 {
-	check.died[daemon] = world_now();
+	ledger.died[daemon] = world_now();
 }
 
 void
-check_producer_died(int producer)
+ledger_producer_died(int producer)
 {
-	for (size_t i = 0; i < check.n; i++)
-		if (check.sent[i].producer == producer && !check.sent[i].final)
-			check.sent[i].orphan = true;
+	for (size_t i = 0; i < ledger.n; i++)
+		if (ledger.sent[i].producer == producer && !ledger.sent[i].final)
+			ledger.sent[i].orphan = true;
 }
 
 static struct sent *
 get(uint64_t number)
 {
-	if (number == 0 || number > check.n) {
+	if (number == 0 || number > ledger.n) {
 		world_violation("message %llu was never sent", (unsigned long long)number);
 		return NULL;
 	}
-	return &check.sent[number - 1];
+	return &ledger.sent[number - 1];
 }
 
 uint64_t
-check_sent(int producer, uint32_t line, int from, int to, bool refusable)
+ledger_sent(int producer, uint32_t line, int from, int to, bool refusable)
 {
-	if (check.n == check.cap) {
-		check.cap = check.cap ? 2 * check.cap : 256;
-		check.sent = realloc(check.sent, check.cap * sizeof(*check.sent));
-		if (!check.sent)
+	if (ledger.n == ledger.cap) {
+		ledger.cap = ledger.cap ? 2 * ledger.cap : 256;
+		ledger.sent = realloc(ledger.sent, ledger.cap * sizeof(*ledger.sent));
+		if (!ledger.sent)
 			abort();
 	}
-	check.sent[check.n] = (struct sent){ .producer = producer, .line = line, .from = from, .to = to,
+	ledger.sent[ledger.n] = (struct sent){ .producer = producer, .line = line, .from = from, .to = to,
 		.refusable = refusable, .taken = true, .sent_at = world_now() };
-	return ++check.n;
+	return ++ledger.n;
 }
 
 void
-check_not_sent(uint64_t number)
+ledger_not_sent(uint64_t number)
 {
 	get(number)->taken = false;
 }
 
 void
-check_told(uint64_t number, int level, bool final, int result)
+ledger_told(uint64_t number, int level, bool final, int result)
 {
 	struct sent *m = get(number);
 
@@ -103,7 +103,7 @@ check_told(uint64_t number, int level, bool final, int result)
 }
 
 void
-check_delivered(uint64_t number, uint32_t consumer, int at, bool flagged, uint32_t attempt)
+ledger_delivered(uint64_t number, uint32_t consumer, int at, bool flagged, uint32_t attempt)
 {
 	struct sent *m = get(number);
 	struct seen *s = NULL;
@@ -124,17 +124,17 @@ check_delivered(uint64_t number, uint32_t consumer, int at, bool flagged, uint32
 		return;
 	m->unflagged++;
 	/* What is offered for the first time comes in order, line by line. */
-	for (size_t i = 0; i < check.n_seen; i++)
-		if (check.seen[i].consumer == consumer && check.seen[i].line == m->line)
-			s = &check.seen[i];
+	for (size_t i = 0; i < ledger.n_seen; i++)
+		if (ledger.seen[i].consumer == consumer && ledger.seen[i].line == m->line)
+			s = &ledger.seen[i];
 	if (!s) {
-		if (check.n_seen == check.cap_seen) {
-			check.cap_seen = check.cap_seen ? 2 * check.cap_seen : 64;
-			check.seen = realloc(check.seen, check.cap_seen * sizeof(*check.seen));
-			if (!check.seen)
+		if (ledger.n_seen == ledger.cap_seen) {
+			ledger.cap_seen = ledger.cap_seen ? 2 * ledger.cap_seen : 64;
+			ledger.seen = realloc(ledger.seen, ledger.cap_seen * sizeof(*ledger.seen));
+			if (!ledger.seen)
 				abort();
 		}
-		s = &check.seen[check.n_seen++];
+		s = &ledger.seen[ledger.n_seen++];
 		*s = (struct seen){ .consumer = consumer, .line = m->line };
 	}
 	if (number < s->last)
@@ -144,7 +144,7 @@ check_delivered(uint64_t number, uint32_t consumer, int at, bool flagged, uint32
 }
 
 void
-check_acked(uint64_t number)
+ledger_acked(uint64_t number)
 {
 	struct sent *m = get(number);
 
@@ -156,30 +156,42 @@ check_acked(uint64_t number)
 static bool
 may_be_lost(const struct sent *m)
 {
-	if (check.died[m->to] >= m->sent_at)
+	if (ledger.died[m->to] >= m->sent_at)
 		return true; /* accepted there and gone with it, or told ENODATA */
 	if (m->level == CONNECTD_ARRIVED)
 		return false; /* safe with the destination, whatever happened to its source */
 	if (m->orphan && m->level < CONNECTD_ACCEPTED)
 		return true; /* nobody was told anything */
-	return check.died[m->from] >= m->sent_at;
+	return ledger.died[m->from] >= m->sent_at;
 }
 
 size_t
-check_open(void)
+ledger_open(void)
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < check.n; i++)
-		n += check.sent[i].taken && !check.sent[i].final && !check.sent[i].orphan;
+	for (size_t i = 0; i < ledger.n; i++)
+		n += ledger.sent[i].taken && !ledger.sent[i].final && !ledger.sent[i].orphan;
 	return n;
 }
 
 void
-check_end(void)
+ledger_trace_open(void)
 {
-	for (size_t i = 0; i < check.n; i++) {
-		const struct sent *m = &check.sent[i];
+	for (size_t i = 0; i < ledger.n; i++) {
+		const struct sent *m = &ledger.sent[i];
+
+		if (m->taken && !m->final && !m->orphan)
+			world_trace("open: message %zu of program %d, priority %u, level %d, %d -> %d, delivered %u times%s", i + 1,
+			    m->producer, m->line & 0xff, m->level, m->from, m->to, m->deliveries, m->refusable ? ", refusable" : "");
+	}
+}
+
+void
+ledger_end(void)
+{
+	for (size_t i = 0; i < ledger.n; i++) {
+		const struct sent *m = &ledger.sent[i];
 		unsigned long long number = i + 1;
 
 		if (!m->taken)
@@ -202,7 +214,7 @@ check_end(void)
 }
 
 size_t
-check_messages(void)
+ledger_messages(void)
 {
-	return check.n;
+	return ledger.n;
 }

@@ -1,44 +1,47 @@
 /*
- * check: what the programs of a cluster saw, held against what was promised.
+ * ledger: what the programs of a cluster saw, held against what was promised.
  * Knows only unique message numbers, who sent them where, and when which
  * daemon died.
  */
-#ifndef CHECK_H
-#define CHECK_H
+#ifndef LEDGER_H
+#define LEDGER_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define CHECK_DAEMONS 4
+#define LEDGER_DAEMONS 4
 
-void check_start(void);
+void ledger_start(void);
 
 /* A daemon is killed or stopped now: what it had in memory may be gone. */
-void check_daemon_died(int daemon);
+void ledger_daemon_died(int daemon);
 /* A producer was killed now: nobody hears what became of what it had open. */
-void check_producer_died(int producer);
+void ledger_producer_died(int producer);
 
 /*
  * A message is about to be sent. Returns its number, which goes into the body.
  * `line`: who sends, over which handle, to which queue, at which priority:
  * within it order is promised. refusable: the destination must refuse it.
  */
-uint64_t check_sent(int producer, uint32_t line, int from, int to, bool refusable);
+uint64_t ledger_sent(int producer, uint32_t line, int from, int to, bool refusable);
 /* The library did not take it after all. */
-void check_not_sent(uint64_t number);
+void ledger_not_sent(uint64_t number);
 /* An outcome was told. */
-void check_told(uint64_t number, int level, bool final, int result);
+void ledger_told(uint64_t number, int level, bool final, int result);
 /* consumer: one handle's subscription. flagged: told that it may have been seen. */
-void check_delivered(uint64_t number, uint32_t consumer, int at, bool flagged, uint32_t attempt);
+void ledger_delivered(uint64_t number, uint32_t consumer, int at, bool flagged, uint32_t attempt);
 /* The consumer has acked it, as far as it can know. */
-void check_acked(uint64_t number);
+void ledger_acked(uint64_t number);
 
 /* Everything has come to rest. */
-void check_end(void);
+void ledger_end(void);
 /* Messages that still wait for a final outcome, of producers that live. */
-size_t check_open(void);
+size_t ledger_open(void);
 
-size_t check_messages(void);
+/* Trace the messages that ledger_open counts. */
+void ledger_trace_open(void);
+
+size_t ledger_messages(void);
 
 #endif
