@@ -29,6 +29,9 @@ flow_in_open(struct flow_in *f)
 		flow_in_forget_partial(f);
 	f->partial_live = false;
 	f->halted_at = 0;
+#ifdef PLANT_NO_DEDUP
+	f->mark = 0;
+#endif
 	f->last = f->mark;
 	f->credit = (struct credit){ 0 };
 }

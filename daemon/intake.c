@@ -366,7 +366,7 @@ take_item(struct intake_flow *fl, uint64_t number, struct wire_item *item, const
 	case FLOW_DISCARD:
 #ifdef PLANT_CREDIT_LEAK
 		if (item->offset == 0)
-			queue_started(&fl->inlet, total);
+			fl->in.credit.used_messages--; /* the sender counts it: never granted again */
 #endif
 		intake_flow_dirty(fl); /* its credit is granted again */
 		return WIRE_CLOSE_NORMAL;

@@ -141,7 +141,10 @@ send_chunk(struct outflow *of, struct entry *e, uint64_t offset)
 	struct wire_item item;
 
 	message_item(e->msg, loop_now_ms(l->core->loop), offset, session_chunk(s), &item);
+	/* Once another boot of the peer may have it, it stays so, on every later session. */
 	if (e->sent_boot != 0 && e->sent_boot != l->live->peer.boot_id)
+		e->redelivered = true;
+	if (e->redelivered)
 		item.flags |= WIRE_ITEM_MAYBE_DUPLICATE;
 	session_send_item(s, WIRE_TRANSFER, of->id, e->seq, &item, e->msg->type, e->msg->origin, e->msg);
 	if (counts)

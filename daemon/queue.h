@@ -206,9 +206,12 @@ void queue_inlet_open(struct queue *q, struct inlet *in, bool peer, void (*room)
 void queue_inlet_close(struct inlet *in);
 /*
  * How much credit may be granted in addition now: tops the reservation up to
- * the window once less than half of it is left, by what queue and memory have
- * room for; reserves it. 0,0: nothing now (and if less than one message is
- * left, `room` follows).
+ * the window once less than half of it is left, by the share of the room in
+ * queue and memory that one flow may have; reserves it. Granted is granted: it
+ * can be put whatever happens. As long as there is room but for what others
+ * have reserved and do not use, a flow gets at least one message; so a queue
+ * may come to hold one message a flow above its bound. 0,0: nothing now (and
+ * if less than one message is left, `room` follows).
  */
 void queue_grant(struct inlet *in, uint64_t *ret_messages, uint64_t *ret_bytes);
 /* A message of `bytes` starts: uses one message and its bytes of the reservation (overdrawing it if need be). */

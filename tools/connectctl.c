@@ -232,14 +232,27 @@ ctl_output(const struct ctl *ctl)
 	return o;
 }
 
-int
-ctl_output_end(const struct ctl *ctl, struct out *o)
+static int
+finish_output(const struct ctl *ctl)
 {
-	out_free(o);
 	if (fflush(stdout) == 0 && !ferror(stdout))
 		return CTL_DONE;
 	/* Whoever closed the pipe knows. */
 	return errno == EPIPE ? CTL_FAILED : ctl_fail(ctl, "standard output: %s", strerror(errno));
+}
+
+int
+ctl_output_end(const struct ctl *ctl, struct out *o)
+{
+	out_free(o);
+	return finish_output(ctl);
+}
+
+int
+ctl_print(const struct ctl *ctl, const char *text, size_t len)
+{
+	fwrite(text, 1, len, stdout);
+	return finish_output(ctl);
 }
 
 /* ------------------------------------------------------------------- main */

@@ -67,4 +67,7 @@ struct out *ctl_output(const struct ctl *ctl);
 /* Finish and free the output: CTL_DONE, or CTL_FAILED when standard output failed (told, but for EPIPE). */
 int ctl_output_end(const struct ctl *ctl, struct out *o);
 
+/* Write a finished answer to standard output; the same results. */
+int ctl_print(const struct ctl *ctl, const char *text, size_t len);
+
 #endif

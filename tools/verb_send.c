@@ -354,8 +354,9 @@ report(struct send *s, int r)
 		ctl_fail(s->ctl, "%s: %s", s->dest, s->reason);
 	if (r == -ETIMEDOUT)
 		ctl_fail(s->ctl, "timed out; what was sent stays on its way");
-	ctl_fail(s->ctl, "of %" PRIu64 " messages %" PRIu64 " accepted, %" PRIu64 " arrived, %" PRIu64 " failed", s->messages,
-	    s->accepted, s->arrived, s->failed);
+	if (s->messages > 0)
+		ctl_fail(s->ctl, "sent %" PRIu64 ": %" PRIu64 " accepted, %" PRIu64 " arrived, %" PRIu64 " failed", s->messages,
+		    s->accepted, s->arrived, s->failed);
 	return code;
 }
 

@@ -1,5 +1,7 @@
 /* verb_show: status, peers, queues, clients, peek: ask the daemon, print its records. */
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "admin.h"
@@ -40,39 +42,39 @@ show_peeked(const ProtobufCMessage *m, void *userdata)
 
 /*
  * Ask and print. With `list` the answer is an object with the records under
- * that key; without, the one record is the answer.
+ * that key; without, the one record is the answer. Printed when it is whole.
  */
 static int
 show(struct ctl *ctl, enum wire_admin_verb verb, const char *name, uint64_t limit, const ProtobufCMessageDescriptor *type,
     const char *list)
 {
-	struct out *o = NULL;
-	struct admin *a;
-	int r, code;
+	char *text = NULL;
+	size_t len = 0;
+	FILE *f = open_memstream(&text, &len);
+	struct out *o = f != NULL ? ctl->json ? out_json_new(f) : out_text_new(f) : NULL;
+	struct admin *a = NULL;
+	int r = o != NULL ? admin_open(ctl->socket, &a) : -ENOMEM;
 
-	r = admin_open(ctl->socket, &a);
-	if (a == NULL)
-		return ctl_fail(ctl, "out of memory");
-	if (r == 0) {
-		o = ctl_output(ctl);
-		if (list != NULL) {
-			o->format->begin(o, NULL);
-			o->format->begin_list(o, list, type->short_name);
-		}
+	if (r == 0 && list != NULL) {
+		o->format->begin(o, NULL);
+		o->format->begin_list(o, list, type->short_name);
+	}
+	if (r == 0)
 		r = admin_ask(a, verb, name, limit, type, verb == WIRE_ADMIN_PEEK ? show_peeked : show_one, o);
-		if (r == 0 && list != NULL) {
-			o->format->end_list(o);
-			o->format->end(o);
-		}
+	if (r == 0 && list != NULL) {
+		o->format->end_list(o);
+		o->format->end(o);
 	}
-	if (r < 0) {
-		out_free(o);
-		code = ctl_fail(ctl, "%s", admin_error(a));
-	} else {
-		code = ctl_output_end(ctl, o);
-	}
+	out_free(o);
+	if (f != NULL && fclose(f) != 0 && r == 0)
+		r = -ENOMEM;
+	if (r < 0)
+		r = ctl_fail(ctl, "%s", a != NULL ? admin_error(a) : "out of memory");
+	else
+		r = ctl_print(ctl, text, len);
+	free(text);
 	admin_close(a);
-	return code;
+	return r;
 }
 
 int

@@ -1,6 +1,7 @@
 /* libconnectd, consuming: deliveries, credit, acks, and what a break means for them. */
 #include <check.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -449,9 +450,13 @@ START_TEST(close_leaves_no_ack_behind)
 	enum { N = 3000 };
 	struct connectd_consume_options o = { .size = sizeof(o), .credit_messages = N };
 	uint64_t acked = 0, first, last;
+	int said[2], status;
+	struct pollfd p;
 	pid_t child;
-	int status;
+	char byte;
 
+	ck_assert_int_eq(pipe(said), 0);
+	p = (struct pollfd){ said[0], POLLIN, 0 };
 	child = fork();
 	if (child == 0) { /* a program of its own, so that close may block */
 		struct connectd_options open = { .size = sizeof(open), .socket = d.path };
@@ -463,7 +468,9 @@ START_TEST(close_leaves_no_ack_behind)
 			bad = connectd_recv(c, &m, 5000) < 0 || connectd_ack(c, m) < 0;
 			connectd_msg_unref(m);
 		}
+		bad |= write(said[1], "a", 1) != 1;
 		connectd_close(c);
+		bad |= write(said[1], "b", 1) != 1;
 		_exit(bad);
 	}
 	fake_hang_up(&d);
@@ -474,6 +481,7 @@ START_TEST(close_leaves_no_ack_behind)
 	id = fake_expect(&d, WIRE_SUBSCRIBE).u.subscribe.subscription;
 	for (uint64_t tag = 1; tag <= N; tag++)
 		deliver(tag, "x");
+	ck_assert_int_eq(read(said[0], &byte, 1), 1); /* everything is acked over there */
 	while (acked < N) {
 		struct wire_frame f = fake_next(&d);
 
@@ -483,7 +491,12 @@ START_TEST(close_leaves_no_ack_behind)
 		while (wire_range_next(&f.u.ack.ranges, &first, &last) == 1)
 			acked += last - first + 1;
 	}
+	fake_expect(&d, WIRE_CLOSE);
+	ck_assert_int_eq(poll(&p, 1, 0), 0); /* and close returns when that was read */
 	fake_hang_up(&d);
+	ck_assert_int_eq(read(said[0], &byte, 1), 1);
+	close(said[0]);
+	close(said[1]);
 	ck_assert_int_eq(waitpid(child, &status, 0), child);
 	ck_assert_int_eq(status, 0);
 }
