@@ -21,7 +21,7 @@ CFLAGS ?= -O2 -g
 WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition -Wpointer-arith \
 	-Wcast-qual -Wwrite-strings -Wvla -Wundef -Wformat=2 -Wimplicit-fallthrough -Wredundant-decls -Werror
 STD = -std=c11 -D_GNU_SOURCE
-INC = -Icommon -Idaemon -Iclient-lib -I$(B)/gen
+INC = -Icommon -Idaemon -Iclient-lib -isystem $(B)/gen
 ALL_CFLAGS = $(STD) $(WARN) -fno-common -fstack-protector-strong $(SANITIZE) $(CFLAGS)
 ALL_CPPFLAGS = $(INC) -DCONNECTD_VERSION='"$(VERSION)"' -DCONNECTD_SYSCONFDIR='"$(sysconfdir)"' $(PLANT) $(CPPFLAGS)
 ALL_LDFLAGS = $(SANITIZE) -Wl,-z,relro,-z,now $(LDFLAGS)
@@ -229,14 +229,15 @@ install: all
 	$(INSTALL) -m 644 docs/*.8 $(DESTDIR)$(mandir)/man8/
 	sed -e 's|@sbindir@|$(sbindir)|;s|@bindir@|$(bindir)|;s|@sysconfdir@|$(sysconfdir)|' systemd/connectd.service.in >$(DESTDIR)$(unitdir)/connectd.service
 	$(INSTALL) -m 644 systemd/connectd.sysusers $(DESTDIR)$(sysusersdir)/connectd.conf
-	$(INSTALL) -m 644 conf/connectd.conf proto/connectd.proto $(DESTDIR)$(docdir)/
+	$(INSTALL) -m 644 conf/connectd.conf proto/connectd.proto proto/admin.proto $(DESTDIR)$(docdir)/
 
 uninstall:
 	rm -f $(DESTDIR)$(sbindir)/connectd $(DESTDIR)$(bindir)/connectctl $(DESTDIR)$(libdir)/libconnectd.* \
 		$(DESTDIR)$(libdir)/pkgconfig/connectd.pc $(DESTDIR)$(includedir)/connectd.h $(DESTDIR)$(includedir)/connectd/libevent.h \
 		$(DESTDIR)$(mandir)/man?/connectd.8 $(DESTDIR)$(mandir)/man?/connectctl.8 $(DESTDIR)$(mandir)/man?/connectd.conf.5 \
 		$(DESTDIR)$(mandir)/man?/libconnectd.3 $(DESTDIR)$(mandir)/man?/connectd-protocol.7 \
-		$(DESTDIR)$(unitdir)/connectd.service $(DESTDIR)$(sysusersdir)/connectd.conf
+		$(DESTDIR)$(unitdir)/connectd.service $(DESTDIR)$(sysusersdir)/connectd.conf \
+		$(DESTDIR)$(docdir)/connectd.conf $(DESTDIR)$(docdir)/connectd.proto $(DESTDIR)$(docdir)/admin.proto
 
 clean:
 	rm -rf $(B)

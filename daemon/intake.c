@@ -360,10 +360,11 @@ take_item(struct intake_flow *fl, uint64_t number, struct wire_item *item, const
 	}
 	switch (verdict) {
 	case FLOW_DUPLICATE:
-		queue_counters(fl->inlet.queue)->duplicates++;
-		fl->confirm_due = true;
-		/* fall through */
 	case FLOW_DISCARD:
+		if (verdict == FLOW_DUPLICATE) {
+			queue_counters(fl->inlet.queue)->duplicates++;
+			fl->confirm_due = true;
+		}
 #ifdef PLANT_CREDIT_LEAK
 		if (item->offset == 0)
 			fl->in.credit.used_messages--; /* the sender counts it: never granted again */

@@ -201,7 +201,8 @@ struct inlet {
 	void (*gone)(struct inlet *in);
 };
 
-void queue_inlet_open(struct queue *q, struct inlet *in, bool peer, void (*room)(struct inlet *), void (*gone)(struct inlet *));
+void queue_inlet_open(struct queue *q, struct inlet *in, bool peer, void (*room)(struct inlet *),
+    void (*gone)(struct inlet *));
 /* Gives back what is reserved or started (queue_reserve_partial is the caller's to release). NULL queue is fine. */
 void queue_inlet_close(struct inlet *in);
 /*
@@ -288,7 +289,8 @@ void queues_free(struct queues *qs); /* every queue must be freed, every partial
 void queues_memory(const struct queues *qs, uint64_t *ret_used, uint64_t *ret_messages, uint64_t *ret_partial);
 
 /* node NULL: a queue here. conf is copied; the lists it points to must outlive the queue. NULL: out of memory. */
-struct queue *queue_new(struct queues *qs, const char *node, const char *name, const struct conf_queue *conf, bool dead_letter);
+struct queue *queue_new(struct queues *qs, const char *node, const char *name, const struct conf_queue *conf,
+    bool dead_letter);
 /* Cancels consumers, detaches inlets (gone), drops what is in it (senders are told nothing). NULL is fine. */
 void queue_free(struct queue *q);
 /* Empty, and has neither consumers (but links) nor inlets, now. */

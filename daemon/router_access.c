@@ -87,7 +87,8 @@ same_list(const struct conf_access *a, const struct conf_access *b)
 }
 
 static const struct conf_access *
-shared_list(const struct conf_access *now, const struct conf_access *own, const struct conf_access *from, bool named, bool first)
+shared_list(const struct conf_access *now, const struct conf_access *own, const struct conf_access *from, bool named,
+    bool first)
 {
 	static const struct conf_access nobody = { .set = true }; /* but administrators */
 

@@ -11,8 +11,11 @@ pids=()
 
 say() { printf '\n\033[1m# %s\033[0m\n' "$*"; }
 [ -t 1 ] || say() { printf '\n# %s\n' "$*"; }
+# A command as one would type it, and what it says.
 show() {
-	printf '$ %s\n' "$*"
+	local line="$*"
+	line=${line//"$build/"/}
+	printf '$ %s\n' "${line//"$dir/"/}"
 	"$@"
 }
 
@@ -109,7 +112,7 @@ for node in paris berlin; do
 	show "$build/connectctl" -s "$dir/$node.sock" peers || fail "connectctl failed"
 	show "$build/connectctl" -s "$dir/$node.sock" queues || fail "connectctl failed"
 done
-show "$build/connectctl" -s "$dir/paris.sock" status || fail "connectctl failed"
+show "$build/connectctl" -s "$dir/paris.sock" status | head -n 16
 
 say "An orderly stop"
 for i in 1 0; do

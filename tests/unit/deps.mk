@@ -58,6 +58,7 @@ LIBS_test_conf_print = -linih
 QUEUE = daemon/queue $(addprefix daemon/queue_,consumers dead entry heap put room timer) common/wheel $(MESSAGE)
 DEPS_test_queue = $(QUEUE) tests/unit/queue_box tests/unit/fake_loop
 DEPS_test_queue_consumers = $(QUEUE) tests/unit/queue_box tests/unit/fake_loop
+DEPS_test_queue_dead = $(QUEUE) tests/unit/queue_box tests/unit/fake_loop
 DEPS_test_queue_room = $(QUEUE) tests/unit/queue_box tests/unit/fake_loop
 DEPS_test_queue_model = $(QUEUE) tests/unit/queue_box tests/unit/fake_loop
 ROUTER = daemon/router daemon/router_access daemon/router_request $(QUEUE)

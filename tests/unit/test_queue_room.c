@@ -422,6 +422,26 @@ START_TEST(partial_bodies_are_bounded)
 }
 END_TEST
 
+/* What a flow that goes had reserved is there for a large body of another. */
+START_TEST(partial_bodies_wait_for_memory)
+{
+	struct flow f, g;
+
+	b.cfg.max_memory = 1 << 20;
+	box_make(&b, NULL, "orders");
+	flow_open(&f, b.q, true);
+	flow_open(&g, b.q, true);
+	flow_grant(&f);
+	ck_assert(!queue_reserve_partial(b.qs, &g.inlet, 1 << 20));
+	fake_loop_run(b.loop);
+	ck_assert_uint_eq(g.rooms, 0);
+	queue_inlet_close(&f.inlet);
+	fake_loop_run(b.loop);
+	ck_assert_uint_eq(g.rooms, 1);
+	queue_inlet_close(&g.inlet);
+}
+END_TEST
+
 /* A doomed message has left its room. */
 START_TEST(doom_frees_room)
 {
@@ -469,6 +489,7 @@ main(void)
 	tcase_add_test(tc, reject_respects_reservations);
 	tcase_add_test(tc, drop_oldest_makes_room);
 	tcase_add_test(tc, partial_bodies_are_bounded);
+	tcase_add_test(tc, partial_bodies_wait_for_memory);
 	tcase_add_test(tc, doom_frees_room);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);

@@ -42,7 +42,8 @@ start(const char *text)
 	static const struct router_events ev = { .queue = heard };
 	char whole[2000];
 
-	snprintf(whole, sizeof(whole), "[node]\nname = paris\nqueue_linger = 10s\n%s\n[peer \"berlin\"]\naddress = tcp://b:1\nplaintext = yes\n", text);
+	snprintf(whole, sizeof(whole), "[node]\nname = paris\nqueue_linger = 10s\n"
+	    "%s\n[peer \"berlin\"]\naddress = tcp://b:1\nplaintext = yes\n", text);
 	ck_assert_int_eq(conf_read_text("test.conf", whole, strlen(whole), fault, NULL, &conf), 0);
 	r = router_new(loop, conf, &store, 3, &ev);
 	ck_assert_ptr_nonnull(r);
@@ -213,7 +214,8 @@ START_TEST(configured_queues_are_there)
 {
 	struct peer p;
 
-	start("create_queues = no\n[queue \"orders\"]\nttl = 5s\n[queue \"berlin/bills\"]\nmax_messages = 7\n[queue \"orders.dead\"]\nmax_messages = 9");
+	start("create_queues = no\n"
+	      "[queue \"orders\"]\nttl = 5s\n[queue \"berlin/bills\"]\nmax_messages = 7\n[queue \"orders.dead\"]\nmax_messages = 9");
 	ck_assert_uint_eq(router_n_queues(r), 2);
 	ck_assert_int_eq(look(&admin, "orders"), WIRE_VERDICT_OK);
 	ck_assert_uint_eq(queue_conf(q)->ttl, 5000);
@@ -259,7 +261,8 @@ START_TEST(lists)
 	static const struct subject primary = { .uid = 1003, .gid = 1500, .unit = "" };
 	static const struct subject fake_admin = { .peer = "madrid", .is_admin = true };
 
-	start("[queue \"orders\"]\nsend = user:1000, peer:berlin\nreceive = group:1500\nbrowse = unit:shop.service\n[queue \"closed-*\"]\nsend = user:1000");
+	start("[queue \"orders\"]\nsend = user:1000, peer:berlin\nreceive = group:1500\nbrowse = unit:shop.service\n"
+	      "[queue \"closed-*\"]\nsend = user:1000");
 	ck_assert_int_eq(to(&shop, "orders"), WIRE_VERDICT_OK);
 	ck_assert_int_eq(to(&other, "orders"), WIRE_VERDICT_DENIED);
 	ck_assert_int_eq(to(&grouped, "orders"), WIRE_VERDICT_DENIED);
@@ -375,7 +378,8 @@ END_TEST
 
 START_TEST(named_dead_letters)
 {
-	start("[queue \"a-*\"]\ndead_letter = grave\nreceive = user:1000\n[queue \"b-*\"]\ndead_letter = grave\nreceive = user:1001\n[queue \"self\"]\ndead_letter = self-grave\n");
+	start("[queue \"a-*\"]\ndead_letter = grave\nreceive = user:1000\n"
+	      "[queue \"b-*\"]\ndead_letter = grave\nreceive = user:1001\n");
 	/* Somebody had the name before: from the first letter on it is the daemon's. */
 	ck_assert_int_eq(to(&other, "grave"), WIRE_VERDICT_OK);
 	ck_assert_int_eq(to(&shop, "a-1"), WIRE_VERDICT_OK);
