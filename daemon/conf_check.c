@@ -69,6 +69,9 @@ check_node(const struct conf_section *s, struct conf_faults *faults)
 	if (!s->faulty && node->max_partial < node->max_message)
 		conf_fault(faults, s->file, key_line(s, "max_partial") ? key_line(s, "max_partial") : line_of(s, "max_message"),
 		    "max_partial must be at least max_message");
+	if (!s->faulty && node->max_memory < node->max_message)
+		conf_fault(faults, s->file, key_line(s, "max_memory") ? key_line(s, "max_memory") : line_of(s, "max_message"),
+		    "max_memory must be at least max_message");
 }
 
 static void

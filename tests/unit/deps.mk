@@ -2,6 +2,7 @@
 # gen/X is generated code; LIBS_X are system libraries.
 WIRE = common/wire common/wire_table common/wire_run common/wire_names
 DEPS_test_frame = common/frame
+DEPS_test_flow = common/flow
 DEPS_test_names = common/names
 DEPS_test_units = common/units
 DEPS_test_hmap = common/hmap
