@@ -461,3 +461,13 @@ wire_bytes_equal(struct wire_bytes a, struct wire_bytes b)
 {
 	return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
 }
+
+void
+wire_text(struct wire_bytes b, char *buf, size_t size)
+{
+	size_t len = b.len < size ? b.len : size - 1;
+
+	if (len > 0)
+		memcpy(buf, b.data, len);
+	buf[len] = '\0';
+}

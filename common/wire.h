@@ -446,6 +446,8 @@ wire_bytes(const void *data, size_t len)
 }
 struct wire_bytes wire_string(const char *s); /* NULL: empty */
 bool wire_bytes_equal(struct wire_bytes a, struct wire_bytes b);
+/* Copy as a string of at most size - 1 bytes. Bytes are not checked. */
+void wire_text(struct wire_bytes b, char *buf, size_t size);
 
 /* Names for logs and tools: "open-flow", "state-conflict", "arrived". Never NULL. */
 const char *wire_kind_name(enum wire_kind kind);

@@ -105,17 +105,8 @@ greeting(void *arg, struct wire_hello *h)
 	struct client *c = arg;
 	struct core *core = c->clients->core;
 
-	h->role = WIRE_ROLE_DAEMON;
-	h->name = wire_string(core->node->name);
-	h->store_id = wire_bytes(state_store_id(core->state), STATE_ID);
-	h->start_count = state_start_count(core->state);
-	h->boot_id = state_boot_id(core->state);
-	h->software = wire_string("connectd " CONNECTD_VERSION);
-	h->limits.max_message = core->node->max_message;
-	h->limits.max_flows = INTAKE_FLOWS_MAX;
+	core_hello(core, WIRE_ROLE_DAEMON, h);
 	h->limits.max_subscriptions = OUTLET_SUBSCRIPTIONS_MAX;
-	h->limits.window = core->session_window;
-	h->wall_clock_ms = loop_wall_ms(core->loop);
 }
 
 /* What is stamped on everything it sends: by the kernel's word, but for the application's name. */
@@ -131,11 +122,8 @@ make_origin(const struct client *c)
 		.proof = WIRE_PROOF_LOCAL,
 		.boot_id = state_boot_id(core->state),
 	};
-	uint8_t buf[512];
 
-	if (wire_size_origin(&o) > sizeof(buf))
-		return NULL;
-	return intern_get(&core->messages->origins, wire_bytes(buf, wire_pack_origin(&o, buf)));
+	return core_origin(core, &o);
 }
 
 static void

@@ -1,6 +1,6 @@
 /*
  * core: what every link and client of one daemon shares. Built and torn down
- * by daemon.c; plain data, no functions of its own.
+ * by daemon.c.
  */
 #ifndef CORE_H
 #define CORE_H
@@ -41,5 +41,13 @@ struct core {
 	void (*event)(void *arg, const char *kind, const char *name, const char *change, const char *text);
 	void *event_arg;
 };
+
+#define CORE_ORIGIN_MAX 512 /* bytes of a serialized Origin */
+
+/* What every session of this daemon says of itself; the caller adds what is its own. */
+void core_hello(const struct core *core, enum wire_role role, struct wire_hello *h);
+
+/* The entry for an origin, with a reference for the caller; NULL: too long, or out of memory. */
+struct intern_entry *core_origin(const struct core *core, const struct wire_origin *o);
 
 #endif

@@ -29,24 +29,6 @@ link_set_state(struct link *l, enum link_state st, const char *why)
 	l->since_ms = loop_now_ms(core->loop);
 }
 
-void
-link_fill_hello(struct link *l, struct wire_hello *h)
-{
-	struct core *core = l->core;
-
-	h->role = WIRE_ROLE_PEER;
-	h->name = wire_string(core->node->name);
-	h->store_id = wire_bytes(state_store_id(core->state), STATE_ID);
-	h->start_count = state_start_count(core->state);
-	h->boot_id = state_boot_id(core->state);
-	h->software = wire_string("connectd " CONNECTD_VERSION);
-	h->limits.max_message = core->node->max_message;
-	h->limits.max_flows = INTAKE_FLOWS_MAX;
-	h->limits.window = core->session_window;
-	h->idle_timeout_ms = (uint32_t)(3 * core->node->keepalive);
-	h->wall_clock_ms = loop_wall_ms(core->loop);
-}
-
 /* ---------------------------------------------------------------- dialling -- */
 
 static void
@@ -205,14 +187,11 @@ check_origin(void *arg, struct wire_bytes value)
 	struct live *live = arg;
 	struct core *core = live->link->core;
 	struct wire_origin o;
-	uint8_t buf[512];
 
 	if (wire_unpack_origin(value, &o) != 0 || !wire_bytes_equal(o.node, wire_string(live->link->peer->name)))
 		return NULL;
 	o.proof = WIRE_PROOF_PLAINTEXT;
-	if (wire_size_origin(&o) > sizeof(buf))
-		return NULL;
-	return intern_get(&core->messages->origins, wire_bytes(buf, wire_pack_origin(&o, buf)));
+	return core_origin(core, &o);
 }
 
 /* The session before ends; nothing it still says counts. */
@@ -412,6 +391,6 @@ link_stats(const struct link *l, struct link_stats *ret)
 		ret->transport = "tcp";
 		ret->proof = "plaintext";
 		snprintf(ret->address, sizeof(ret->address), "%s", session_identity(l->live->session)->address);
-		snprintf(ret->software, sizeof(ret->software), "%.*s", (int)h->software.len, (const char *)h->software.data);
+		wire_text(h->software, ret->software, sizeof(ret->software));
 	}
 }

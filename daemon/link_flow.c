@@ -378,11 +378,7 @@ flow_state(struct outflow *of, const struct wire_flow_state *st, const char **re
 		return WIRE_CLOSE_STATE_CONFLICT;
 	}
 	if (st->verdict != WIRE_VERDICT_OK) {
-		size_t len = st->reason.len < WIRE_REASON_MAX ? st->reason.len : WIRE_REASON_MAX;
-
-		if (len > 0)
-			memcpy(of->reason, st->reason.data, len);
-		of->reason[len] = '\0';
+		wire_text(st->reason, of->reason, sizeof(of->reason));
 		of->verdict = st->verdict;
 		of->out.state = FLOW_OUT_REFUSED;
 		log_warning(of->from->link->core->log, of->from->link->context, "%s refused: %s (%s)", queue_name(of->from->queue), of->reason,
@@ -441,7 +437,6 @@ outflows_frame(struct link *l, const struct wire_frame *f, const char **ret_reas
 	    f->kind == WIRE_CONFIRM		 ? f->u.confirm.flow :
 						   f->u.reject.flow;
 	struct outflow *of;
-	size_t len;
 
 	if (f->kind == WIRE_CREDIT)
 		return credit(l, &f->u.credit, ret_reason);
@@ -464,10 +459,7 @@ outflows_frame(struct link *l, const struct wire_frame *f, const char **ret_reas
 		of->current = NULL;
 		of->reject_number = f->u.reject.number;
 		of->reject_code = f->u.reject.code;
-		len = f->u.reject.reason.len < WIRE_REASON_MAX ? f->u.reject.reason.len : WIRE_REASON_MAX;
-		if (len > 0)
-			memcpy(of->reason, f->u.reject.reason.data, len);
-		of->reason[len] = '\0';
+		wire_text(f->u.reject.reason, of->reason, sizeof(of->reason));
 		make_ready(of);
 		return WIRE_CLOSE_NORMAL;
 	default:

@@ -119,8 +119,6 @@ void link_set_state(struct link *l, enum link_state st, const char *why);
 void link_adopt(struct link *l, struct candidate *c);
 /* No session and no dial under way: dial again after a while. code, error: why the last one ended. */
 void link_retry(struct link *l, enum wire_close_code code, bool by_peer, const char *why);
-/* Fill in what this end says of itself. */
-void link_fill_hello(struct link *l, struct wire_hello *h);
 
 /* link_meet.c */
 int meet_dial(struct link *l, const struct names_url *url);

@@ -279,7 +279,8 @@ greeting(void *arg, struct wire_hello *h)
 	struct candidate *c = arg;
 	struct link *l = c->link;
 
-	link_fill_hello(l, h);
+	core_hello(l->core, WIRE_ROLE_PEER, h);
+	h->idle_timeout_ms = (uint32_t)(3 * l->core->node->keepalive);
 	if (c->dialled) {
 		h->dialled = wire_string(l->peer->name);
 		h->nonce = c->nonce;

@@ -294,11 +294,8 @@ static void
 nacked(struct entry *e, const struct wire_nack *nack)
 {
 	char reason[WIRE_REASON_MAX + 1];
-	size_t len = nack->reason.len < WIRE_REASON_MAX ? nack->reason.len : WIRE_REASON_MAX;
 
-	for (size_t i = 0; i < len; i++)
-		reason[i] = (char)nack->reason.data[i];
-	reason[len] = '\0';
+	wire_text(nack->reason, reason, sizeof(reason));
 	if (nack->action == WIRE_NACK_DEAD) {
 		if (queue_bury(e, WIRE_LEVEL_DEAD, WIRE_REJECT_UNKNOWN, reason) != 0)
 			queue_return(e, FULL_RETRY_MS, reason);
