@@ -163,7 +163,7 @@ check-asan: deps-check
 	$(Q)$(MAKE) --no-print-directory B=$(B)/asan SANITIZE="$(ASAN)" CFLAGS="-O1 -g" NO_SHELL_TESTS=1 check-run
 
 check-valgrind: $(UNIT_BIN)
-	$(Q)B=$(B) tests/lib/run $(UNIT_BIN:%="valgrind -q --error-exitcode=99 --leak-check=full --child-silent-after-fork=yes %")
+	$(Q)CK_TIMEOUT_MULTIPLIER=4 B=$(B) tests/lib/run $(UNIT_BIN:%="valgrind -q --error-exitcode=99 --leak-check=full --child-silent-after-fork=yes %")
 
 deps-build:
 	$(Q).ci/deps build

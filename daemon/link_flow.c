@@ -378,11 +378,14 @@ flow_state(struct outflow *of, const struct wire_flow_state *st, const char **re
 		return WIRE_CLOSE_STATE_CONFLICT;
 	}
 	if (st->verdict != WIRE_VERDICT_OK) {
+		/* What is asked again each second is news once. */
+		bool told = of->verdict == WIRE_VERDICT_LIMIT && wire_bytes_equal(st->reason, wire_string(of->reason));
+
 		wire_text(st->reason, of->reason, sizeof(of->reason));
 		of->verdict = st->verdict;
 		of->out.state = FLOW_OUT_REFUSED;
-		log_warning(of->from->link->core->log, of->from->link->context, "%s refused: %s (%s)", queue_name(of->from->queue), of->reason,
-		    wire_verdict_name(st->verdict));
+		log_write(of->from->link->core->log, told ? LOG_DEBUG : LOG_WARNING, of->from->link->context, "%s refused: %s (%s)",
+		    queue_name(of->from->queue), of->reason, wire_verdict_name(st->verdict));
 		if (st->verdict == WIRE_VERDICT_LIMIT || st->verdict > WIRE_VERDICT_BAD_ADDRESS) {
 			of->verdict = WIRE_VERDICT_LIMIT;
 			park(of);
@@ -391,6 +394,7 @@ flow_state(struct outflow *of, const struct wire_flow_state *st, const char **re
 		}
 		return WIRE_CLOSE_NORMAL;
 	}
+	of->verdict = WIRE_VERDICT_OK;
 	settle(of, st->confirmed);
 	flow_out_state(&of->out, st->accepted, st->confirmed, st->partial_number, st->partial_bytes, st->credit_messages,
 	    st->credit_bytes);
