@@ -265,6 +265,7 @@ finish_stop(struct daemon *d)
 	struct loss loss = { d, 0, 0 };
 
 	d->phase = STOPPED;
+	loop_timer_stop(&d->stop_timer);
 	router_each(d->core.router, log_loss, &loss);
 	if (loss.messages > 0)
 		log_warning(d->core.log, NULL, "%llu memory messages in %llu queues are lost", (unsigned long long)loss.messages,
@@ -323,8 +324,11 @@ daemon_stop(struct daemon *d, void (*done)(void *arg), void *arg)
 {
 	struct core *core = &d->core;
 
-	if (d->phase != RUNNING)
+	if (d->phase != RUNNING) {
+		if (d->phase != STOPPED)
+			finish_stop(d); /* may free d */
 		return;
+	}
 	d->phase = DRAINING;
 	d->stopped = done;
 	d->stopped_arg = arg;

@@ -46,6 +46,8 @@ void daemon_start(struct daemon *d);
  * An orderly stop: take no more connections and messages, give the links
  * drain_timeout for what waits, say Close SHUTDOWN to everybody, count and log
  * what is lost; then done, once, from the loop. The daemon must still be freed.
+ * Called again meanwhile it waits for nothing more: it counts and logs what is
+ * lost, and calls done before it returns.
  */
 void daemon_stop(struct daemon *d, void (*done)(void *arg), void *arg);
 

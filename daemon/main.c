@@ -79,7 +79,7 @@ on_stop(void *arg)
 	if (p->stopping) {
 		log_warning(&p->log, NULL, "told to stop again: ending at once");
 		p->code = EXIT_RUNNING;
-		loop_stop(p->loop);
+		daemon_stop(p->daemon, stopped, p);
 		return;
 	}
 	p->stopping = true;

@@ -2,7 +2,10 @@
 #include "slab.h"
 
 #include <assert.h>
+#include <malloc.h>
 #include <stdlib.h>
+
+#define GIVE_BACK (16u << 20) /* a peak above this is given back to the system once an eighth of it is left */
 
 struct place {
 	struct place *next;
@@ -71,8 +74,11 @@ slab_alloc(struct slab *s, size_t size)
 			p = malloc(SLAB_WATCHED && size > 0 ? size : bytes);
 		}
 	}
-	if (p)
-		s->used += bytes;
+	if (!p)
+		return NULL;
+	s->used += bytes;
+	if (s->used > s->peak)
+		s->peak = s->used;
 	return p;
 }
 
@@ -98,4 +104,9 @@ slab_free(struct slab *s, void *p, size_t size)
 	}
 	assert(s->used >= bytes);
 	s->used -= bytes;
+	/* Free places are spread between those in use, so malloc gives nothing back by itself. */
+	if (s->peak > GIVE_BACK && s->used < s->peak / 8) {
+		s->peak = s->used;
+		malloc_trim(0);
+	}
 }

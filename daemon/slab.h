@@ -30,6 +30,7 @@ struct slab {
 	void *free[SLAB_CLASSES]; /* each begins with a pointer to the next */
 	size_t cached;            /* bytes in them */
 	size_t used;              /* bytes given out, rounded up to their class */
+	size_t peak;              /* of used, since memory was last given back */
 };
 
 /* Allocates nothing. */
