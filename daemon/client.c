@@ -320,6 +320,20 @@ clients_count(const struct clients *cs)
 	return cs->n;
 }
 
+uint64_t
+clients_of_busiest_user(const struct clients *cs)
+{
+	uint64_t most = 0;
+
+	for (struct hmap_node *n = hmap_walk(&cs->users, NULL); n; n = hmap_walk(&cs->users, n)) {
+		const struct user *u = hmap_entry(n, struct user, node);
+
+		if (u->n_clients > most)
+			most = u->n_clients;
+	}
+	return most;
+}
+
 struct session *
 client_session(struct client *c)
 {

@@ -36,6 +36,8 @@ void clients_accept(struct clients *cs, struct transport *t);
 void clients_close(struct clients *cs, enum wire_close_code code, const char *reason);
 /* Sessions that are not gone yet. */
 size_t clients_count(const struct clients *cs);
+/* The most that one user has. */
+uint64_t clients_of_busiest_user(const struct clients *cs);
 
 struct session *client_session(struct client *c);
 /* uid 0, the daemon's uid, or in admin_group. */

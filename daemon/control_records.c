@@ -54,48 +54,6 @@ add_listener(void *arg, const char *name, const char *url)
 	ls->n++;
 }
 
-struct uids {
-	uint32_t *items;
-	size_t n;
-};
-
-static bool
-add_uid(void *arg, struct client *c)
-{
-	struct uids *u = arg;
-
-	u->items[u->n++] = client_subject(c)->uid;
-	return true;
-}
-
-static int
-compare_uids(const void *a, const void *b)
-{
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
-/* The most sessions that one user has. */
-static uint64_t
-busiest_user(struct clients *cs)
-{
-	struct uids u = { calloc(clients_count(cs) + 1, sizeof(uint32_t)), 0 };
-	uint64_t most = 0, run = 0;
-
-	if (!u.items)
-		return 0;
-	clients_each(cs, add_uid, &u);
-	qsort(u.items, u.n, sizeof(*u.items), compare_uids);
-	for (size_t i = 0; i < u.n; i++) {
-		run = i > 0 && u.items[i] == u.items[i - 1] ? run + 1 : 1;
-		if (run > most)
-			most = run;
-	}
-	free(u.items);
-	return most;
-}
-
 #define LIMITS_MAX 16
 
 struct limits {
@@ -128,10 +86,10 @@ fill_limits(const struct control_sources *src, struct limits *l)
 	add_limit(l, "max_messages", messages, node->max_messages);
 	add_limit(l, "max_partial", partial, node->max_partial);
 	add_limit(l, "max_queues", router_n_queues(src->core->router), node->max_queues);
-	add_limit(l, "max_queues_per_user", 0, node->max_queues_per_user);
-	add_limit(l, "max_queues_per_peer", 0, node->max_queues_per_peer);
+	add_limit(l, "max_queues_per_user", router_most_made(src->core->router, false), node->max_queues_per_user);
+	add_limit(l, "max_queues_per_peer", router_most_made(src->core->router, true), node->max_queues_per_peer);
 	add_limit(l, "max_clients", clients_count(src->clients), node->max_clients);
-	add_limit(l, "max_clients_per_user", busiest_user(src->clients), node->max_clients_per_user);
+	add_limit(l, "max_clients_per_user", clients_of_busiest_user(src->clients), node->max_clients_per_user);
 	add_limit(l, "max_connections", connections, node->max_connections);
 	add_limit(l, "max_pending", pending, node->max_pending);
 	add_limit(l, "max_pending_per_address", per_address, node->max_pending_per_address);

@@ -88,6 +88,8 @@ uint64_t router_peer_waiting(struct router *r, const char *peer);
  */
 void router_each(struct router *r, bool (*fn)(void *arg, struct queue *q), void *arg);
 size_t router_n_queues(const struct router *r);
+/* The most queues that exist and were made on demand by one user, or by one peer. */
+uint64_t router_most_made(const struct router *r, bool peers);
 struct queues *router_queues(struct router *r);
 
 #endif

@@ -26,6 +26,20 @@ find_maker(const struct router *r, const struct subject *who)
 	return NULL;
 }
 
+uint64_t
+router_most_made(const struct router *r, bool peers)
+{
+	uint64_t most = 0;
+
+	for (struct hmap_node *n = hmap_walk(&r->makers, NULL); n; n = hmap_walk(&r->makers, n)) {
+		const struct maker *m = hmap_entry(n, struct maker, node);
+
+		if ((m->peer[0] != '\0') == peers && m->n > most)
+			most = m->n;
+	}
+	return most;
+}
+
 static struct maker *
 add_maker(struct router *r, const struct subject *who)
 {

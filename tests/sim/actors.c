@@ -9,20 +9,18 @@
 #include "ledger.h"
 #include "connectd.h"
 #include "daemon.h"
+#include "hostile.h"
+#include "settings.h"
 #include "sim_doors.h"
 #include "world.h"
 
 #define MS 1000000u
-#define SMALL_MESSAGE_MAX 4000 /* max_message of a daemon that refuses some */
-#define BODY_MAX 400000        /* with chunks, and a reservation */
+#define BODY_MAX 400000 /* with chunks, and a reservation */
 #define HELD_MAX 64
 #define QUEUES 2
 
 struct node {
-	char name[8];
-	char conf[4096];
-	bool small;     /* takes no large messages */
-	uint64_t max_messages;
+	struct settings set;
 	struct loop *loop; /* NULL: down */
 	struct daemon *daemon;
 	struct log log;
@@ -58,6 +56,8 @@ static struct {
 	int n_nodes;
 	struct program programs[ACTORS_CLIENTS];
 	int n_programs;
+	bool large;  /* many large bodies */
+	bool mortal; /* some messages have a time to live */
 	bool healed;
 } sim;
 
@@ -86,14 +86,14 @@ node_start(struct node *n)
 
 	if (n->loop)
 		return;
-	world_trace("%s starts", n->name);
-	if (conf_read_text(n->name, n->conf, strlen(n->conf), fault_line, NULL, &conf) != 0)
+	world_trace("%s starts", n->set.name);
+	if (conf_read_text(n->set.name, n->set.conf, strlen(n->set.conf), fault_line, NULL, &conf) != 0)
 		abort();
-	n->log = (struct log){ .level = world_tracing() ? LOG_DEBUG : LOG_ERROR, .node = n->name, .sink = log_line };
+	n->log = (struct log){ .level = world_tracing() ? LOG_DEBUG : LOG_ERROR, .node = n->set.name, .sink = log_line };
 	n->loop = loop_new();
 	n->stopping = false;
 	if (daemon_new(n->loop, conf, &opt, &n->daemon, why) != 0) {
-		world_violation("%s does not start: %s", n->name, why);
+		world_violation("%s does not start: %s", n->set.name, why);
 		conf_free(conf);
 		loop_free(n->loop);
 		n->loop = NULL;
@@ -129,63 +129,13 @@ restart(void *arg)
 	struct node *n = arg;
 
 	if (n->stopping) {
-		world_trace("%s has stopped", n->name);
+		world_trace("%s has stopped", n->set.name);
 		node_kill(n);
 		n->stopping = false;
 		world_schedule(&n->restart, world_below(2000) * MS);
 		return;
 	}
 	node_start(n);
-}
-
-static void
-append(struct node *n, const char *fmt, ...)
-{
-	size_t len = strlen(n->conf);
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(n->conf + len, sizeof(n->conf) - len, fmt, ap);
-	va_end(ap);
-}
-
-/* Who dials whom: both, or only one of the two. */
-static void
-write_confs(void)
-{
-	static const char *const names[ACTORS_DAEMONS] = { "berlin", "oslo", "paris" };
-	static const unsigned limits[] = { 4, 8, 16, 64, 1000 };
-	unsigned dials[ACTORS_DAEMONS][ACTORS_DAEMONS] = { { 0 } };
-
-	for (int i = 0; i < sim.n_nodes; i++)
-		for (int j = i + 1; j < sim.n_nodes; j++) {
-			unsigned who = (unsigned)world_below(4);
-
-			dials[i][j] = who != 0;
-			dials[j][i] = who != 1;
-		}
-	for (int i = 0; i < sim.n_nodes; i++) {
-		struct node *n = &sim.nodes[i];
-
-		snprintf(n->name, sizeof(n->name), "%s", names[i]);
-		n->small = world_chance(35);
-		n->max_messages = limits[world_below(5)];
-		append(n, "[node]\nname = %s\nstate = /sim/%s\nsocket = /sim/%s.sock\nkeepalive = 1s\nhandshake_timeout = 2s\n"
-			  "drain_timeout = 1s\nmax_message = %u\n",
-		    n->name, n->name, n->name, n->small ? SMALL_MESSAGE_MAX : 16u << 20);
-		append(n, "[listen \"in\"]\naddress = tcp://10.0.0.%d:7000\nplaintext = yes\n", i + 1);
-		for (int j = 0; j < sim.n_nodes; j++) {
-			if (j == i)
-				continue;
-			append(n, "[peer \"%s\"]\nplaintext = yes\nfrom = 10.0.0.0/8\nbackoff_min = 50ms\nbackoff_max = 500ms\n",
-			    names[j]);
-			if (dials[i][j])
-				append(n, "address = tcp://10.0.0.%d:7000\n", j + 1);
-		}
-		append(n, "[queue \"*\"]\nmax_messages = %u\n[queue \"q*\"]\n[queue \"*/*\"]\nmax_messages = %u\n"
-			  "[queue \"*.dead\"]\nmax_messages = 100000\n",
-		    (unsigned)n->max_messages, limits[world_below(5)]);
-	}
 }
 
 /* --------------------------------------------------------------- programs -- */
@@ -228,9 +178,9 @@ body_size(const struct program *p, bool *ret_refusable)
 
 	if (world_chance(6))
 		len = 5000 + world_below(3000);
-	if (!sim.nodes[p->to].small && !sim.nodes[p->at].small && world_chance(1))
-		len = 100000 + world_below(BODY_MAX - 100000);
-	*ret_refusable = sim.nodes[p->to].small && len > SMALL_MESSAGE_MAX;
+	if (!sim.nodes[p->at].set.small && world_chance(sim.large ? 20 : 1))
+		len = sim.large && world_chance(70) ? 20000 + world_below(240000) : 100000 + world_below(BODY_MAX - 100000);
+	*ret_refusable = len > sim.nodes[p->to].set.max_message;
 	return len;
 }
 
@@ -249,18 +199,25 @@ send_one(struct program *p)
 	int r;
 
 	/* The library itself refuses what its own daemon would not take. */
-	if (sim.nodes[p->at].small && len > SMALL_MESSAGE_MAX) {
+	if (len > sim.nodes[p->at].set.max_message) {
 		len = 100;
 		refusable = false;
 	}
 	if (p->to == p->at)
 		snprintf(dest, sizeof(dest), "q%d", p->queue);
 	else
-		snprintf(dest, sizeof(dest), "%s/q%d", sim.nodes[p->to].name, p->queue);
+		snprintf(dest, sizeof(dest), "%s/q%d", sim.nodes[p->to].set.name, p->queue);
 	number = ledger_sent(p->index, line, p->at, p->to, refusable);
 	m = connectd_msg_new(dest);
 	if (!m)
 		abort();
+	if (sim.mortal && world_chance(40)) {
+		connectd_msg_set_ttl(m, 1 + world_below(1500));
+		ledger_mortal(number);
+	}
+	if (sim.nodes[p->to].set.here_lossy || (p->to == p->at ? sim.nodes[p->at].set.refuses :
+	    sim.nodes[p->at].set.outbound_lossy || sim.nodes[p->at].set.outbound_refuses))
+		ledger_mortal(number);
 	connectd_msg_set_type_body(m, number % 3 ? "sim.Number" : "sim.Other", body, (fill(body, len, number), len));
 	connectd_msg_set_priority(m, (enum connectd_priority)priority);
 	r = connectd_send(p->c, m, CONNECTD_TELL(CONNECTD_ACCEPTED) | CONNECTD_TELL(CONNECTD_ARRIVED), told,
@@ -326,7 +283,10 @@ settle(struct program *p)
 			continue;
 		}
 		if (!p->quick && world_chance(8)) {
-			connectd_nack(p->c, m, world_chance(50) ? CONNECTD_RETURN : CONNECTD_DELAY, world_below(300), "not now");
+			unsigned dice = (unsigned)world_below(5);
+
+			connectd_nack(p->c, m, dice == 0 ? CONNECTD_DEAD : dice < 3 ? CONNECTD_RETURN : CONNECTD_DELAY, world_below(300),
+			    "not now");
 		} else if (connectd_ack(p->c, m) == 0) {
 			world_trace("program %d acks message %llu", p->index, (unsigned long long)number);
 			ledger_acked(number);
@@ -373,7 +333,7 @@ program_start(struct program *p)
 	struct connectd_options opt = { .size = sizeof(opt), .keep_trying = 1, .application = "sim" };
 	char path[40];
 
-	snprintf(path, sizeof(path), "/sim/%s.sock", sim.nodes[p->at].name);
+	snprintf(path, sizeof(path), "/sim/%s.sock", sim.nodes[p->at].set.name);
 	opt.socket = path;
 	opt.window_messages = 1 + (uint32_t)world_below(64);
 	p->generation++;
@@ -385,7 +345,7 @@ program_start(struct program *p)
 		abort();
 	p->io = sim_io_last();
 	p->busy = false;
-	world_trace("program %d starts at %s", p->index, sim.nodes[p->at].name);
+	world_trace("program %d starts at %s", p->index, sim.nodes[p->at].set.name);
 	if (p->role == CONSUMER)
 		consume(p);
 	world_schedule(&p->tick, world_below(20) * MS);
@@ -464,12 +424,24 @@ program_tick(void *arg)
 
 /* ---------------------------------------------------------------- cluster -- */
 
+static void
+settings_draw_all(void)
+{
+	struct settings all[ACTORS_DAEMONS] = { { "" } };
+
+	settings_draw(all, sim.n_nodes);
+	for (int i = 0; i < sim.n_nodes; i++)
+		sim.nodes[i].set = all[i];
+}
+
 void
 actors_start(void)
 {
 	memset(&sim, 0, sizeof(sim));
 	sim.n_nodes = world_chance(75) ? 2 : 3;
-	write_confs();
+	sim.large = world_chance(15);
+	sim.mortal = world_chance(30);
+	settings_draw_all();
 	for (int i = 0; i < sim.n_nodes; i++) {
 		struct node *n = &sim.nodes[i];
 
@@ -543,16 +515,16 @@ actors_fault(void)
 		world_trace("FAULT: links are slow");
 		sim_net_slow(world_below(400) * MS);
 	} else if (dice < 64 && n->loop && !n->stopping) {
-		world_trace("FAULT: %s is killed", n->name);
+		world_trace("FAULT: %s is killed", n->set.name);
 		node_kill(n);
 		world_schedule(&n->restart, world_below(1500) * MS);
 	} else if (dice < 69 && n->loop && !n->stopping) {
-		world_trace("FAULT: the machine of %s is gone", n->name);
+		world_trace("FAULT: the machine of %s is gone", n->set.name);
 		sim_net_vanish(n->loop);
 		node_kill(n);
 		world_schedule(&n->restart, world_below(3000) * MS);
 	} else if (dice < 73 && n->loop && !n->stopping) {
-		world_trace("FAULT: %s is stopped", n->name);
+		world_trace("FAULT: %s is stopped", n->set.name);
 		n->stopping = true;
 		ledger_daemon_died((int)(n - sim.nodes));
 		daemon_stop(n->daemon, stopped, n);
@@ -565,7 +537,7 @@ actors_fault(void)
 	} else if (dice < 92 && n->loop) {
 		uint64_t boot = world_chance(50) ? world_below(8000) : 0;
 
-		world_trace("FAULT: the clocks of %s jump", n->name);
+		world_trace("FAULT: the clocks of %s jump", n->set.name);
 		sim_loop_jump(n->loop, boot, (int64_t)world_below(20000000) - 10000000);
 	} else {
 		world_trace("FAULT: a program's connection is cut");
@@ -626,7 +598,7 @@ trace_queue(void *arg, struct queue *q)
 	struct queue_stats st;
 
 	queue_stats(q, 0, &st);
-	world_trace("%s: %s: %llu messages, %llu in flight, %llu consumers, %llu reserved", n->name, queue_name(q),
+	world_trace("%s: %s: %llu messages, %llu in flight, %llu consumers, %llu reserved", n->set.name, queue_name(q),
 	    (unsigned long long)st.messages, (unsigned long long)st.in_flight, (unsigned long long)st.consumers,
 	    (unsigned long long)st.reserved_messages);
 	return true;
@@ -638,7 +610,7 @@ actors_trace(void)
 	for (int i = 0; i < sim.n_nodes; i++) {
 		struct node *n = &sim.nodes[i];
 
-		world_trace("%s: %s", n->name, n->loop ? n->stopping ? "stopping" : "running" : "down");
+		world_trace("%s: %s", n->set.name, n->loop ? n->stopping ? "stopping" : "running" : "down");
 		if (!n->loop)
 			continue;
 		router_each(daemon_core(n->daemon)->router, trace_queue, n);
@@ -646,7 +618,7 @@ actors_trace(void)
 			struct link_stats st;
 
 			link_stats(daemon_link(n->daemon, k), &st);
-			world_trace("%s: link %s: %s, %llu waiting, %llu unconfirmed %s", n->name, link_name(daemon_link(n->daemon, k)),
+			world_trace("%s: link %s: %s, %llu waiting, %llu unconfirmed %s", n->set.name, link_name(daemon_link(n->daemon, k)),
 			    link_state_name(st.state), (unsigned long long)st.waiting, (unsigned long long)st.unconfirmed, st.last_error);
 		}
 	}
@@ -654,7 +626,7 @@ actors_trace(void)
 		const struct program *p = &sim.programs[i];
 
 		world_trace("program %d: %s at %s, %s, %u left to send, holds %zu, %zu unconfirmed", i,
-		    p->role == PRODUCER ? "producer" : "consumer", sim.nodes[p->at].name, p->c ? connectd_is_up(p->c) ? "up" : "not up" : "down",
+		    p->role == PRODUCER ? "producer" : "consumer", sim.nodes[p->at].set.name, p->c ? connectd_is_up(p->c) ? "up" : "not up" : "down",
 		    p->left, p->n_held, p->c ? connectd_unconfirmed(p->c) : 0);
 	}
 }
@@ -669,12 +641,12 @@ within(void *arg, struct queue *q)
 	queue_stats(q, 0, &st);
 	/* One more for each flow that may be open into it. */
 	if (st.messages > conf->max_messages + WIRE_PRIORITIES * (uint64_t)(sim.n_programs + sim.n_nodes))
-		world_violation("%s: queue %s holds %llu messages, %llu are allowed", n->name, queue_name(q),
+		world_violation("%s: queue %s holds %llu messages, %llu are allowed", n->set.name, queue_name(q),
 		    (unsigned long long)st.messages, (unsigned long long)conf->max_messages);
 	if (st.counters.accepted + st.counters.moved_in !=
 	    st.counters.consumed + st.counters.forwarded + st.counters.expired + st.counters.dead + st.counters.dropped +
 		st.counters.purged + st.counters.moved_out + st.messages)
-		world_violation("%s: the books of queue %s do not balance", n->name, queue_name(q));
+		world_violation("%s: the books of queue %s do not balance", n->set.name, queue_name(q));
 	return true;
 }
 

@@ -11,6 +11,7 @@ struct sent {
 	uint32_t line;
 	int producer, from, to;
 	bool refusable, taken, orphan; /* its producer was killed before the end of it */
+	bool mortal; /* by a rule of a queue, or an operator's word, it may end on its way */
 	bool final;
 	int level, result;
 	uint64_t sent_at, told_at;
@@ -77,6 +78,20 @@ ledger_sent(int producer, uint32_t line, int from, int to, bool refusable)
 }
 
 void
+ledger_mortal(uint64_t number)
+{
+	get(number)->mortal = true;
+}
+
+void
+ledger_purged(int daemon)
+{
+	for (size_t i = 0; i < ledger.n; i++)
+		if (ledger.sent[i].from == daemon || ledger.sent[i].to == daemon)
+			ledger.sent[i].mortal = true;
+}
+
+void
 ledger_not_sent(uint64_t number)
 {
 	get(number)->taken = false;
@@ -94,8 +109,10 @@ ledger_told(uint64_t number, int level, bool final, int result)
 		world_violation("message %llu got a call after its final one", (unsigned long long)number);
 	if (level == CONNECTD_ARRIVED && m->refusable)
 		world_violation("message %llu is said to have arrived, and cannot be taken there", (unsigned long long)number);
-	if (level >= CONNECTD_REJECTED && !m->refusable)
+	if (level >= CONNECTD_REJECTED && !m->refusable && !m->mortal)
 		world_violation("message %llu was refused (level %d) without a reason", (unsigned long long)number, level);
+	if (level >= CONNECTD_REJECTED && m->deliveries > 0 && ledger.died[m->to] < m->sent_at)
+		world_violation("message %llu is said to have ended (level %d), and was delivered", (unsigned long long)number, level);
 	m->level = level;
 	m->result = result;
 	m->final = final;
@@ -116,6 +133,9 @@ ledger_delivered(uint64_t number, uint32_t consumer, int at, bool flagged, uint3
 		world_violation("message %llu was delivered, and was never taken", (unsigned long long)number);
 	if (m->to != at || m->refusable)
 		world_violation("message %llu was delivered at the wrong node", (unsigned long long)number);
+	if (m->final && m->level >= CONNECTD_REJECTED)
+		world_violation("message %llu was delivered, and had been said to have ended (level %d)", (unsigned long long)number,
+		    m->level);
 	if (m->deliveries++ > 0 && !flagged)
 		world_violation("message %llu was delivered again without a word", (unsigned long long)number);
 	if (attempt > 1 && !flagged)
@@ -201,12 +221,12 @@ ledger_end(void)
 			return;
 		}
 		if (m->refusable) {
-			if (m->level == CONNECTD_REJECTED || m->orphan || m->result == -ENODATA || may_be_lost(m))
+			if (m->level == CONNECTD_REJECTED || m->orphan || m->result == -ENODATA || m->mortal || may_be_lost(m))
 				continue;
 			world_violation("message %llu can never be taken, and its sender was told level %d", number, m->level);
 			return;
 		}
-		if (m->deliveries == 0 && !may_be_lost(m)) {
+		if (m->deliveries == 0 && !m->mortal && !may_be_lost(m)) {
 			world_violation("message %llu is lost (level %d told, result %d)", number, m->level, m->result);
 			return;
 		}

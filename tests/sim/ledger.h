@@ -25,6 +25,10 @@ void ledger_producer_died(int producer);
  * within it order is promised. refusable: the destination must refuse it.
  */
 uint64_t ledger_sent(int producer, uint32_t line, int from, int to, bool refusable);
+/* It may end on its way: a time to live, a full queue that drops or refuses. */
+void ledger_mortal(uint64_t number);
+/* Queues of this daemon were purged: that may be the end of whatever was sent from or to it by now. */
+void ledger_purged(int daemon);
 /* The library did not take it after all. */
 void ledger_not_sent(uint64_t number);
 /* An outcome was told. */
