@@ -427,7 +427,7 @@ program_tick(void *arg)
 static void
 settings_draw_all(void)
 {
-	struct settings all[ACTORS_DAEMONS] = { { "" } };
+	struct settings all[ACTORS_DAEMONS] = { 0 };
 
 	settings_draw(all, sim.n_nodes);
 	for (int i = 0; i < sim.n_nodes; i++)
@@ -463,6 +463,13 @@ actors_start(void)
 		p->queue = p->to == 0 ? (int)world_below(QUEUES) : 0;
 		p->left = 30 + (unsigned)world_below(50);
 	}
+	for (int i = 0; i < HOSTILE_MAX && world_chance(25); i++) {
+		static const char *const dests[] = { "h0", "h1", "berlin/h0", "oslo/h0", "paris/h0" };
+		char path[40];
+
+		snprintf(path, sizeof(path), "/sim/%s.sock", sim.nodes[world_below((uint64_t)sim.n_nodes)].set.name);
+		hostile_start(i, path, dests, 5);
+	}
 	for (int i = 0; i < sim.n_programs; i++) {
 		struct program *p = &sim.programs[i];
 
@@ -477,6 +484,8 @@ actors_start(void)
 void
 actors_end(void)
 {
+	for (int i = 0; i < HOSTILE_MAX; i++)
+		hostile_end(i);
 	for (int i = 0; i < sim.n_programs; i++) {
 		program_kill(&sim.programs[i]);
 		world_cancel(&sim.programs[i].tick);
@@ -491,6 +500,17 @@ static struct node *
 some_node(void)
 {
 	return &sim.nodes[world_below((uint64_t)sim.n_nodes)];
+}
+
+static bool
+purge_some(void *arg, struct queue *q)
+{
+	uint64_t messages, bytes;
+
+	(void)arg;
+	if (world_chance(50))
+		queue_purge(q, &messages, &bytes);
+	return true;
 }
 
 void
@@ -539,6 +559,10 @@ actors_fault(void)
 
 		world_trace("FAULT: the clocks of %s jump", n->set.name);
 		sim_loop_jump(n->loop, boot, (int64_t)world_below(20000000) - 10000000);
+	} else if (dice < 95 && n->loop) {
+		world_trace("FAULT: an operator purges queues of %s", n->set.name);
+		ledger_purged((int)(n - sim.nodes));
+		router_each(daemon_core(n->daemon)->router, purge_some, NULL);
 	} else {
 		world_trace("FAULT: a program's connection is cut");
 		sim_net_cut(false, world_below(sim_net_count(false)));
@@ -550,6 +574,8 @@ actors_heal(void)
 {
 	world_trace("everything is well from here on");
 	sim.healed = true;
+	for (int i = 0; i < HOSTILE_MAX; i++)
+		hostile_end(i);
 	sim_net_heal();
 	for (int i = 0; i < sim.n_nodes; i++)
 		if (!sim.nodes[i].loop && sim.nodes[i].restart.index == 0)
@@ -563,13 +589,26 @@ actors_heal(void)
 	}
 }
 
+/* What only hostile programs use. */
+static bool
+is_hostile(const struct queue *q)
+{
+	return queue_remote_name(q)[0] == 'h';
+}
+
 static bool
 is_rest(void *arg, struct queue *q)
 {
 	struct queue_stats st;
 	bool *rest = arg;
+	uint64_t messages, bytes;
 
-	if (queue_is_dead_letter(q))
+	/* Somebody looks after the dead letters, so that no other waits for room among them. */
+	if (queue_is_dead_letter(q)) {
+		queue_purge(q, &messages, &bytes);
+		return true;
+	}
+	if (is_hostile(q))
 		return true;
 	queue_stats(q, 0, &st);
 	*rest = *rest && st.messages == 0;
@@ -640,7 +679,7 @@ within(void *arg, struct queue *q)
 
 	queue_stats(q, 0, &st);
 	/* One more for each flow that may be open into it. */
-	if (st.messages > conf->max_messages + WIRE_PRIORITIES * (uint64_t)(sim.n_programs + sim.n_nodes))
+	if (!is_hostile(q) && st.messages > conf->max_messages + WIRE_PRIORITIES * (uint64_t)(sim.n_programs + sim.n_nodes))
 		world_violation("%s: queue %s holds %llu messages, %llu are allowed", n->set.name, queue_name(q),
 		    (unsigned long long)st.messages, (unsigned long long)conf->max_messages);
 	if (st.counters.accepted + st.counters.moved_in !=
