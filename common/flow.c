@@ -144,7 +144,7 @@ flow_in_resume(struct flow_in *f, uint64_t after)
 int
 flow_in_abort(struct flow_in *f, uint64_t number)
 {
-	if (!f->partial_live || f->partial != number)
+	if (f->partial == 0 || f->partial != number)
 		return -EPROTO;
 	flow_in_forget_partial(f);
 	return 0;
@@ -182,8 +182,8 @@ flow_out_state(struct flow_out *f, uint64_t accepted, uint64_t confirmed, uint64
 {
 	f->state = FLOW_OUT_OPEN;
 	f->sent = accepted;
-	if (confirmed > f->confirmed)
-		f->confirmed = confirmed;
+	/* A receiver that forgot what it had judges all of it again. */
+	f->confirmed = confirmed;
 	f->resume_number = partial_number;
 	f->resume_bytes = partial_bytes;
 	f->credit = (struct credit){ .granted_messages = credit_messages, .granted_bytes = credit_bytes };
@@ -239,6 +239,9 @@ flow_out_reserved(struct flow_out *f, uint64_t number)
 void
 flow_out_abort(struct flow_out *f)
 {
+	/* Nothing will be said of it: the next one need not wait for that. */
+	if (f->one_at_a_time)
+		f->confirmed = f->sent;
 	end_partial(f);
 }
 

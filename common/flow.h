@@ -99,7 +99,7 @@ void flow_in_reject(struct flow_in *f, uint64_t number);
 /* Resume(after n). 0, or -EPROTO if the flow is not halted or n is below the number rejected. */
 int flow_in_resume(struct flow_in *f, uint64_t after);
 
-/* Abort(number): the partial ends. 0, or -EPROTO if no such body is under way. */
+/* Abort(number): the partial, of this session or an earlier one, ends. 0, or -EPROTO if there is no such body. */
 int flow_in_abort(struct flow_in *f, uint64_t number);
 
 /* ---------------------------------------------------------------- sender -- */

@@ -21,12 +21,13 @@ flush(void *arg)
 {
 	struct intake *in = arg;
 	struct list *n;
-	uint64_t window = in->window + in->window_used - in->window_open;
+	uint64_t window;
 
 	while ((n = list_first(&in->dirty)) != NULL) {
 		list_remove(n);
 		intake_flow_say(list_entry(n, struct intake_flow, dirty));
 	}
+	window = in->window + in->window_used - in->window_open;
 	/* Worth a frame once a quarter is used up. */
 	if (window - in->window_granted >= in->window / 4 && !in->env->stopping) {
 		struct wire_frame f = { .kind = WIRE_CREDIT };
@@ -431,6 +432,7 @@ intake_frame(struct intake *in, const struct wire_frame *f, const char **ret_rea
 			return WIRE_CLOSE_PROTOCOL;
 		}
 		intake_flow_drop_partial(fl);
+		intake_flow_dirty(fl);
 		return WIRE_CLOSE_NORMAL;
 	case WIRE_ABORT:
 		fl = flow_by_id(in, f->u.abort.flow);

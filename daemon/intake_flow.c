@@ -216,11 +216,20 @@ orphan_partial(struct intake_flow *fl)
 	fl->intake->window_open -= fl->partial_window;
 	fl->partial_window = 0;
 	fl->partial_wants = fl->partial_granted = false;
-	if (!fl->partial)
+	fl->in.partial_live = false;
+	/* What was swallowed, or never got here, cannot be gone on with. */
+	if (!fl->partial) {
+		flow_in_forget_partial(&fl->in);
 		return;
+	}
 	if (fl->partial_started) {
 		queue_abandoned(&fl->inlet, total);
 		fl->partial_started = false;
+	}
+	/* Whoever waits for room found no orphan to put out, and is not told of new ones. */
+	if (queue_partial_starved(router_queues(fl->env->router))) {
+		intake_flow_drop_partial(fl);
+		return;
 	}
 	if (fl->partial_reserved == 0) {
 		if (!intake_flow_reserve(fl, total)) {
@@ -373,6 +382,9 @@ say_credit(struct intake_flow *fl)
 		fl->partial_granted = true;
 		fl->partial_reserved = fl->in.partial_total;
 		f.u.credit.number = fl->in.partial;
+		/* Reserved bodies do not count in the session's window. */
+		fl->intake->window_open -= fl->partial_window;
+		fl->partial_window = 0;
 	}
 	if (!intake_flow_grant(fl) && f.u.credit.number == 0)
 		return;

@@ -237,6 +237,11 @@ link_adopt(struct link *l, struct candidate *c)
 		book = &l->second_book;
 #endif
 	}
+	/* Flows of another state folder have no marks, or it would not be here; what is left of their bodies is not its own. */
+	if (c->other_folder) {
+		intake_book_done(&core->intake, book);
+		intake_book_init(book, 0);
+	}
 	*live = (struct live){ .link = l, .session = s, .dialled = c->dialled, .nonce = c->nonce, .peer = c->peer };
 	l->live = live;
 	if (!l->decides) {

@@ -80,13 +80,13 @@ take_id(struct outflow *of)
 {
 	struct link *l = of->from->link;
 
-	for (uint32_t id = 1; id < l->cap_ids; id++)
+	for (uint32_t id = 1; id < l->cap_ids && id < l->max_ids; id++)
 		if (!l->by_id[id]) {
 			l->by_id[id] = of;
 			of->id = id;
 			return true;
 		}
-	if (l->cap_ids < INTAKE_FLOWS_MAX) {
+	if (l->cap_ids < l->max_ids && l->max_ids > 1) {
 		uint32_t cap = l->cap_ids ? 2 * l->cap_ids : 16;
 		struct outflow **ids = realloc(l->by_id, cap * sizeof(*ids));
 
@@ -110,6 +110,35 @@ give_id(struct outflow *of)
 	of->id = 0;
 }
 
+static void
+say_closed(struct link *l, uint32_t id, uint64_t number)
+{
+	struct wire_frame f = { .kind = WIRE_SETTLED };
+
+	f.u.settled.flow = id;
+	f.u.settled.number = number;
+	f.u.settled.close = true;
+	session_send(l->live->session, &f);
+}
+
+/* Its queue goes: the other end need not keep it open, and its id is free once the other end knows. */
+static void
+close_flow(struct outflow *of)
+{
+	struct link *l = of->from->link;
+
+	if (of->id == 0)
+		return;
+	if (of->out.state == FLOW_OUT_OPENING) {
+		l->by_id[of->id] = &l->gone; /* until FlowState tells whether there is anything to close */
+		of->id = 0;
+		return;
+	}
+	if (of->out.state == FLOW_OUT_OPEN && list_empty(held(of)))
+		say_closed(l, of->id, queue_last_seq(of->from->queue));
+	give_id(of);
+}
+
 /* --------------------------------------------------------------- sending -- */
 
 static void
@@ -131,13 +160,55 @@ open_flow(struct outflow *of)
 	session_send(of->from->link->live->session, &f);
 }
 
+/*
+ * What a body is sure to send counts in the session's window as a whole when it
+ * starts (of a large one the first chunk: the rest is reserved), so that bodies
+ * half sent never wait for each other. One larger than what is ever left may
+ * start when half is free.
+ */
+static bool
+window_fits(const struct link *l, uint64_t bytes)
+{
+	uint64_t left = l->window_granted > l->window_used ? l->window_granted - l->window_used : 0;
+
+	return bytes <= left || (left > 0 && left >= l->window / 2);
+}
+
+static void
+window_promise(struct outflow *of, uint64_t total, uint64_t offset, uint64_t chunk)
+{
+	uint64_t rest = total - offset;
+
+	of->promised = total > WIRE_LARGE && rest > chunk ? chunk : rest;
+	of->from->link->window_used += of->promised;
+}
+
+static void
+window_wake(struct link *l)
+{
+	struct list *n;
+
+	while ((n = list_first(&l->no_window)) != NULL)
+		make_ready(list_entry(n, struct outflow, ready));
+}
+
+/* The rest of the body under way will not be sent. */
+static void
+window_give_back(struct outflow *of)
+{
+	if (of->promised == 0)
+		return;
+	of->from->link->window_used -= of->promised;
+	of->promised = 0;
+	window_wake(of->from->link);
+}
+
 /* A (chunk of a) message goes out. */
 static void
 send_chunk(struct outflow *of, struct entry *e, uint64_t offset)
 {
 	struct link *l = of->from->link;
 	struct session *s = l->live->session;
-	bool counts = of->out.partial == 0 || !(of->out.partial_total > WIRE_LARGE && !of->out.partial_large);
 	struct wire_item item;
 
 	message_item(e->msg, loop_now_ms(l->core->loop), offset, session_chunk(s), &item);
@@ -147,8 +218,7 @@ send_chunk(struct outflow *of, struct entry *e, uint64_t offset)
 	if (e->redelivered)
 		item.flags |= WIRE_ITEM_MAYBE_DUPLICATE;
 	session_send_item(s, WIRE_TRANSFER, of->id, e->seq, &item, e->msg->type, e->msg->origin, e->msg);
-	if (counts)
-		l->window_used += item.body.len;
+	of->promised -= item.body.len < of->promised ? item.body.len : of->promised;
 	flow_out_sent(&of->out, item.body.len);
 	if (of->out.partial != 0) {
 		of->current = e;
@@ -161,14 +231,21 @@ send_chunk(struct outflow *of, struct entry *e, uint64_t offset)
 }
 
 static void
-give_up_current(struct outflow *of)
+say_abort(const struct outflow *of, uint64_t number)
 {
 	struct wire_frame f = { .kind = WIRE_ABORT };
 
 	f.u.abort.flow = of->id;
-	f.u.abort.number = of->out.partial;
+	f.u.abort.number = number;
 	session_send(of->from->link->live->session, &f);
+}
+
+static void
+give_up_current(struct outflow *of)
+{
+	say_abort(of, of->out.partial);
 	flow_out_abort(&of->out);
+	window_give_back(of);
 	queue_doomed(of->current);
 	of->current = NULL;
 }
@@ -193,7 +270,6 @@ bury_some(struct outflow *of)
 		[WIRE_VERDICT_DENIED] = WIRE_REJECT_DENIED,
 		[WIRE_VERDICT_NO_QUEUE] = WIRE_REJECT_NO_QUEUE,
 		[WIRE_VERDICT_BAD_ADDRESS] = WIRE_REJECT_NO_QUEUE,
-		[WIRE_VERDICT_LIMIT] = WIRE_REJECT_UNKNOWN,
 	};
 
 	for (int i = 0; i < TURN_MESSAGES; i++) {
@@ -222,24 +298,23 @@ static enum turn
 settle_reject(struct outflow *of)
 {
 	struct wire_frame f = { .kind = WIRE_RESUME };
-	struct entry *e = NULL;
+	struct entry *e = NULL, *behind = NULL;
 
 	LIST_FOREACH (n, held(of))
 		if (entry_of(n)->seq == of->reject_number) {
 			e = entry_of(n);
+		} else if (entry_of(n)->seq > of->reject_number) {
+			behind = entry_of(n);
 			break;
 		}
-	if (e) {
-		struct entry *next = next_held(of, e);
-
-		if (!e->msg) {
-			queue_doomed(e);
-		} else if (queue_bury(e, WIRE_LEVEL_REJECTED, of->reject_code, of->reason) != 0) {
-			park(of);
-			return TURN_BLOCKED;
-		}
-		of->cursor = next;
+	if (e && !e->msg) {
+		queue_doomed(e);
+	} else if (e && queue_bury(e, WIRE_LEVEL_REJECTED, of->reject_code, of->reason) != 0) {
+		park(of);
+		return TURN_BLOCKED;
 	}
+	/* Whatever was sent behind it was discarded, also if it was given up meanwhile itself. */
+	of->cursor = behind;
 	f.u.resume.flow = of->id;
 	f.u.resume.after = of->reject_number;
 	session_send(of->from->link->live->session, &f);
@@ -253,6 +328,7 @@ send_one(struct outflow *of)
 {
 	struct link *l = of->from->link;
 	struct entry *e;
+	uint64_t chunk, offset;
 
 	if (of->out.partial != 0) {
 		if (of->current && !of->current->msg) {
@@ -261,15 +337,11 @@ send_one(struct outflow *of)
 		}
 		if (!flow_out_may_continue(&of->out))
 			return TURN_BLOCKED;
-		if (of->out.partial_large && l->window_used >= l->window_granted)
-			return TURN_NO_WINDOW;
 		send_chunk(of, of->current, of->out.partial_sent);
 		return TURN_MORE;
 	}
 	if (!flow_out_may_start(&of->out))
 		return TURN_BLOCKED;
-	if (l->window_used >= l->window_granted)
-		return TURN_NO_WINDOW;
 	e = next_entry(of);
 	if (!e)
 		return TURN_DRY;
@@ -277,8 +349,15 @@ send_one(struct outflow *of)
 		queue_doomed(e);
 		return TURN_MORE;
 	}
+	chunk = session_chunk(l->live->session);
+	if (!window_fits(l, e->msg->body_len > WIRE_LARGE ? chunk : e->msg->body_len)) {
+		of->cursor = e;
+		return TURN_NO_WINDOW;
+	}
 	e->sent = true;
-	send_chunk(of, e, flow_out_start(&of->out, e->seq, e->msg->body_len, WIRE_LARGE));
+	offset = flow_out_start(&of->out, e->seq, e->msg->body_len, WIRE_LARGE);
+	window_promise(of, e->msg->body_len, offset, chunk);
+	send_chunk(of, e, offset);
 	return TURN_MORE;
 }
 
@@ -295,7 +374,11 @@ turn(struct outflow *of)
 	case FLOW_OUT_OPENING:
 		return TURN_BLOCKED;
 	case FLOW_OUT_REFUSED:
-		return bury_some(of);
+		if (of->verdict != WIRE_VERDICT_LIMIT)
+			return bury_some(of);
+		/* Woken before its time. */
+		park(of);
+		return TURN_BLOCKED;
 	case FLOW_OUT_HALTED:
 		return settle_reject(of);
 	case FLOW_OUT_OPEN:
@@ -334,13 +417,13 @@ pump(void *arg)
 					return; /* `writable` comes back here */
 				list_remove(&of->ready);
 				t = turn(of);
-				if (t == TURN_MORE) {
+				if (t == TURN_MORE)
 					list_append(ready, &of->ready);
-					more = true;
-				} else if (t == TURN_NO_WINDOW) {
+				else if (t == TURN_NO_WINDOW)
 					list_append(&l->no_window, &of->ready);
-				}
 			}
+			/* Also those whose turn did not come, whatever became of the others. */
+			more |= !list_empty(ready);
 		}
 	}
 }
@@ -369,6 +452,8 @@ settle(struct outflow *of, uint64_t number)
 static enum wire_close_code
 flow_state(struct outflow *of, const struct wire_flow_state *st, const char **ret_reason)
 {
+	bool resumes;
+
 	if (of->out.state != FLOW_OUT_OPENING) {
 		*ret_reason = "a FlowState that was not asked for";
 		return WIRE_CLOSE_PROTOCOL;
@@ -394,16 +479,24 @@ flow_state(struct outflow *of, const struct wire_flow_state *st, const char **re
 		}
 		return WIRE_CLOSE_NORMAL;
 	}
+	if (st->confirmed > st->accepted) {
+		*ret_reason = "a FlowState that confirms what was not accepted";
+		return WIRE_CLOSE_PROTOCOL;
+	}
 	of->verdict = WIRE_VERDICT_OK;
 	settle(of, st->confirmed);
-	flow_out_state(&of->out, st->accepted, st->confirmed, st->partial_number, st->partial_bytes, st->credit_messages,
-	    st->credit_bytes);
 	of->cursor = NULL;
 	LIST_FOREACH (n, held(of))
 		if (entry_of(n)->seq > st->accepted) {
 			of->cursor = entry_of(n);
 			break;
 		}
+	resumes = of->cursor && of->cursor->seq == st->partial_number && of->cursor->msg;
+	flow_out_state(&of->out, st->accepted, st->confirmed, resumes ? st->partial_number : 0, st->partial_bytes,
+	    st->credit_messages, st->credit_bytes);
+	/* Half of a message that has ended meanwhile need not be kept there. */
+	if (st->partial_number != 0 && !resumes)
+		say_abort(of, st->partial_number);
 	make_ready(of);
 	return WIRE_CLOSE_NORMAL;
 }
@@ -412,19 +505,17 @@ static enum wire_close_code
 credit(struct link *l, const struct wire_credit *c, const char **ret_reason)
 {
 	struct outflow *of;
-	struct list *n;
 
 	*ret_reason = "credit that falls, or for nothing";
 	if (c->session) {
 		if (c->bytes < l->window_granted)
 			return WIRE_CLOSE_PROTOCOL;
 		l->window_granted = c->bytes;
-		while ((n = list_first(&l->no_window)) != NULL)
-			make_ready(list_entry(n, struct outflow, ready));
+		window_wake(l);
 		return WIRE_CLOSE_NORMAL;
 	}
 	of = c->flow < l->cap_ids ? l->by_id[c->flow] : NULL;
-	if (!of)
+	if (!of || of == &l->gone)
 		return WIRE_CLOSE_NORMAL; /* closed meanwhile */
 	if (!credit_grant(&of->out.credit, c->messages, c->bytes))
 		return WIRE_CLOSE_PROTOCOL;
@@ -441,17 +532,26 @@ outflows_frame(struct link *l, const struct wire_frame *f, const char **ret_reas
 	    f->kind == WIRE_CONFIRM		 ? f->u.confirm.flow :
 						   f->u.reject.flow;
 	struct outflow *of;
+	bool is_open;
 
 	if (f->kind == WIRE_CREDIT)
 		return credit(l, &f->u.credit, ret_reason);
 	of = id < l->cap_ids ? l->by_id[id] : NULL;
-	if (!of)
+	if (of == &l->gone && f->kind == WIRE_FLOW_STATE) {
+		l->by_id[id] = NULL;
+		if (f->u.flow_state.verdict == WIRE_VERDICT_OK)
+			say_closed(l, id, f->u.flow_state.accepted);
+		return WIRE_CLOSE_NORMAL;
+	}
+	if (!of || of == &l->gone)
 		return WIRE_CLOSE_NORMAL; /* closed meanwhile */
+	/* Numbers of earlier sessions mean nothing before the FlowState of this one. */
+	is_open = of->out.state == FLOW_OUT_OPEN || of->out.state == FLOW_OUT_HALTED;
 	switch (f->kind) {
 	case WIRE_FLOW_STATE:
 		return flow_state(of, &f->u.flow_state, ret_reason);
 	case WIRE_CONFIRM:
-		if (flow_out_confirm(&of->out, f->u.confirm.number) != 0)
+		if (!is_open || flow_out_confirm(&of->out, f->u.confirm.number) != 0)
 			break;
 		settle(of, f->u.confirm.number);
 		if (of->out.state == FLOW_OUT_OPEN)
@@ -461,6 +561,7 @@ outflows_frame(struct link *l, const struct wire_frame *f, const char **ret_reas
 		if (flow_out_reject(&of->out, f->u.reject.number) != 0)
 			break;
 		of->current = NULL;
+		window_give_back(of);
 		of->reject_number = f->u.reject.number;
 		of->reject_code = f->u.reject.code;
 		wire_text(f->u.reject.reason, of->reason, sizeof(of->reason));
@@ -524,9 +625,10 @@ attach(struct router_peer *p, struct queue *q)
 static void
 outqueue_free(struct outqueue *oq)
 {
+	for (int i = 0; i < WIRE_PRIORITIES; i++)
+		close_flow(&oq->flows[i]);
 	queue_detach(&oq->consumer);
 	for (int i = 0; i < WIRE_PRIORITIES; i++) {
-		give_id(&oq->flows[i]);
 		list_remove(&oq->flows[i].ready);
 	}
 	list_remove(&oq->node);
@@ -577,8 +679,9 @@ outflows_done(struct link *l)
 void
 outflows_up(struct link *l, const struct wire_limits *limits)
 {
-	l->window_granted = limits->window;
+	l->window = l->window_granted = limits->window;
 	l->window_used = 0;
+	l->max_ids = limits->max_flows < INTAKE_FLOWS_MAX ? limits->max_flows : INTAKE_FLOWS_MAX;
 	LIST_FOREACH (n, &l->outqueues) {
 		struct outqueue *oq = list_entry(n, struct outqueue, node);
 
@@ -599,8 +702,10 @@ outflows_down(struct link *l)
 			give_id(of);
 			list_remove(&of->ready);
 			of->cursor = of->current = NULL;
-			of->reject_number = 0;
+			of->reject_number = of->promised = 0;
 		}
+	for (uint32_t id = 0; id < l->cap_ids; id++)
+		l->by_id[id] = NULL;
 }
 
 void

@@ -38,7 +38,8 @@ struct candidate {
 	bool dialled;
 	uint64_t nonce;
 	struct state_peer peer;
-	bool peer_holds; /* it told which session it holds */
+	bool other_folder; /* not the state folder that was met before */
+	bool peer_holds;   /* it told which session it holds */
 	uint64_t held_nonce;
 	bool held_dialled_by_peer;
 	uint64_t decision;
@@ -53,6 +54,7 @@ struct outflow {
 	struct flow_out out;
 	struct entry *cursor;  /* next held entry to send; NULL: take a new one */
 	struct entry *current; /* body under way */
+	uint64_t promised;     /* bytes of it that the session's window still holds for it */
 	struct list ready;     /* in link.ready, link.no_window or link.parked */
 	enum wire_verdict verdict;
 	char reason[WIRE_REASON_MAX + 1];
@@ -100,13 +102,14 @@ struct link {
 
 	struct list outqueues;
 	struct outflow **by_id;
-	uint32_t cap_ids;
+	uint32_t cap_ids, max_ids;
+	struct outflow gone; /* stands for flows whose queue went while they were being opened */
 	struct list ready[WIRE_PRIORITIES];
 	struct list no_window; /* wait for the session's window */
 	struct list parked;    /* wait for the retry timer */
 	struct loop_call pump;
 	struct loop_timer retry;
-	uint64_t window_granted, window_used;
+	uint64_t window, window_granted, window_used;
 
 	uint64_t sent_messages, received_messages, sent_bytes, received_bytes; /* of sessions gone by */
 	uint64_t sent_here; /* messages sent on this session and before */

@@ -136,13 +136,33 @@ recorded(void *arg, int error)
 	release(c);
 }
 
+/* Are messages to or from the node of this name open here? */
+static bool
+has_open(struct link *l)
+{
+	return intake_book_has_marks(&l->book) || router_peer_waiting(l->core->router, l->peer->name) > 0;
+}
+
+#define NEW_FOLDER "it has a new state folder, and messages for or from the old one are open here"
+
 /* Synced before anything of a flow is said. Nothing more is read meanwhile. */
 static void
 record(struct candidate *c)
 {
 	struct link *l = c->link;
+	const struct state_peer *met = state_met(l->core->state, l->peer->name);
 	int r;
 
+	/* Much may have happened since its Hello was judged. */
+	c->other_folder = met && memcmp(met->store_id, c->peer.store_id, STATE_ID) != 0;
+	if (c->other_folder && has_open(l)) {
+		end(c, WIRE_CLOSE_STATE_CONFLICT, NEW_FOLDER);
+		return;
+	}
+	if (met && !c->other_folder && met->start_count > c->peer.start_count) {
+		end(c, WIRE_CLOSE_DUPLICATE, "a later start of this node was met meanwhile");
+		return;
+	}
 	session_pause(c->session, true);
 	c->step = MEETING_RECORDING;
 	r = state_meet(l->core->state, l->peer->name, &c->peer, recorded, c);
@@ -259,9 +279,8 @@ hello_ok(struct candidate *c, const struct wire_hello *h)
 		end(c, WIRE_CLOSE_STATE_CONFLICT, reason);
 		return false;
 	}
-	if (met && memcmp(met->store_id, c->peer.store_id, STATE_ID) != 0 && !l->live &&
-	    (intake_book_has_marks(&l->book) || router_peer_waiting(l->core->router, l->peer->name) > 0)) {
-		end(c, WIRE_CLOSE_STATE_CONFLICT, "it has a new state folder, and messages for or from the old one are open here");
+	if (met && memcmp(met->store_id, c->peer.store_id, STATE_ID) != 0 && !l->live && has_open(l)) {
+		end(c, WIRE_CLOSE_STATE_CONFLICT, NEW_FOLDER);
 		return false;
 	}
 	if (met && memcmp(met->store_id, c->peer.store_id, STATE_ID) == 0 &&

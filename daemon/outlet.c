@@ -15,8 +15,14 @@ struct subscription {
 	uint32_t id;
 	struct credit credit;
 	struct list ready;     /* in the outlet's ready or blocked list */
-	struct entry *partial; /* a large body being delivered */
-	uint64_t partial_sent;
+	/*
+	 * A large body being delivered. It goes on to its end whatever becomes of
+	 * its entry: the other end has counted it, and cannot be told otherwise.
+	 */
+	struct message *partial; /* NULL: none */
+	uint64_t partial_tag, partial_sent;
+	uint32_t partial_attempt;
+	bool partial_again;
 };
 
 static struct subscription *
@@ -43,26 +49,51 @@ entry_by_tag(const struct outlet *o, uint64_t tag)
 
 /* ------------------------------------------------------------ delivering -- */
 
-/* Deliver (a chunk of) an entry. True when its body is through. */
-static bool
-deliver(struct subscription *sub, struct entry *e, uint64_t offset)
+/* Deliver (a chunk of) a message. Returns the bytes of its body that are through. */
+static uint64_t
+deliver(struct subscription *sub, struct message *m, uint64_t tag, uint32_t attempt, bool again, uint64_t offset)
 {
 	struct outlet *o = sub->outlet;
 	struct wire_item item;
 
-	message_item(e->msg, loop_now_ms(o->loop), offset, session_chunk(o->session), &item);
-	item.attempt = e->attempt;
-	if (e->redelivered || e->msg->maybe_duplicate)
+	message_item(m, loop_now_ms(o->loop), offset, session_chunk(o->session), &item);
+	item.attempt = attempt;
+	if (again)
 		item.flags |= WIRE_ITEM_REDELIVERED;
-	session_send_item(o->session, WIRE_DELIVER, sub->id, e->tag, &item, e->msg->type, e->msg->origin, e->msg);
-	if (offset + item.body.len < e->msg->body_len) {
-		sub->partial = e;
-		sub->partial_sent = offset + item.body.len;
-		return false;
-	}
+	session_send_item(o->session, WIRE_DELIVER, sub->id, tag, &item, m->type, m->origin, m);
+	offset += item.body.len;
+	o->delivered += offset == m->body_len;
+	return offset;
+}
+
+static void
+deliver_entry(struct subscription *sub, struct entry *e)
+{
+	bool again = e->redelivered || e->msg->maybe_duplicate;
+	uint64_t sent = deliver(sub, e->msg, e->tag, e->attempt, again, 0);
+
+	if (sent == e->msg->body_len)
+		return;
+	sub->partial = message_ref(e->msg);
+	sub->partial_tag = e->tag;
+	sub->partial_sent = sent;
+	sub->partial_attempt = e->attempt;
+	sub->partial_again = again;
+}
+
+static void
+deliver_rest(struct subscription *sub)
+{
+	struct entry *e = entry_by_tag(sub->outlet, sub->partial_tag);
+
+	sub->partial_sent =
+	    deliver(sub, sub->partial, sub->partial_tag, sub->partial_attempt, sub->partial_again, sub->partial_sent);
+	if (e)
+		queue_delivered(e);
+	if (sub->partial_sent < sub->partial->body_len)
+		return;
+	message_unref(sub->partial);
 	sub->partial = NULL;
-	o->delivered++;
-	return true;
 }
 
 /* Up to TURN messages. True if there may be more to do for it now. */
@@ -72,12 +103,12 @@ turn(struct subscription *sub)
 	struct outlet *o = sub->outlet;
 
 	for (int i = 0; i < TURN; i++) {
-		struct entry *e = sub->partial;
+		struct entry *e;
 
 		if (session_room(o->session) == 0)
 			return true;
-		if (e) {
-			deliver(sub, e, sub->partial_sent);
+		if (sub->partial) {
+			deliver_rest(sub);
 			continue;
 		}
 		if (!credit_left(&sub->credit)) {
@@ -94,7 +125,7 @@ turn(struct subscription *sub)
 			return false;
 		}
 		credit_use(&sub->credit, 1, e->msg->body_len);
-		deliver(sub, e, 0);
+		deliver_entry(sub, e);
 	}
 	return true;
 }
@@ -162,20 +193,12 @@ standby(struct consumer *c, bool is_standby)
 }
 
 static void
-forget(struct subscription *sub, struct entry *e)
-{
-	hmap_remove(&sub->outlet->unacked, &e->by_tag);
-	if (sub->partial == e)
-		sub->partial = NULL;
-}
-
-static void
 lost(struct consumer *c, struct entry *e)
 {
-	struct subscription *sub = list_entry(c, struct subscription, consumer);
+	struct outlet *o = list_entry(c, struct subscription, consumer)->outlet;
 
-	forget(sub, e);
-	sub->outlet->lost++;
+	hmap_remove(&o->unacked, &e->by_tag);
+	o->lost++;
 }
 
 static void
@@ -187,6 +210,7 @@ subscription_free(struct subscription *sub)
 	queue_detach(&sub->consumer);
 	list_remove(&sub->ready);
 	hmap_remove(&sub->outlet->subscriptions, &sub->node);
+	message_unref(sub->partial);
 	free(sub);
 }
 
@@ -269,9 +293,9 @@ each_acked(struct outlet *o, struct wire_numbers ranges, const struct wire_nack 
 			if (e) {
 				struct subscription *sub = list_entry(e->holder, struct subscription, consumer);
 
-				if (sub->partial == e)
+				if (sub->partial && sub->partial_tag == tag)
 					return WIRE_CLOSE_PROTOCOL;
-				forget(sub, e);
+				hmap_remove(&o->unacked, &e->by_tag);
 				fn(e, nack);
 			} else if (o->lost > 0) {
 				o->lost--;

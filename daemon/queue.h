@@ -150,6 +150,8 @@ void queue_detach(struct consumer *c);
 struct entry *queue_take(struct consumer *c, int prio);
 /* Messages waiting at a priority (-1: all), for a consumer that looks before it takes. */
 uint64_t queue_waiting(const struct queue *q, int prio);
+/* More of a held entry is on its way to the consumer only now: ack_timeout counts from here. */
+void queue_delivered(struct entry *e);
 /* The consumer cannot take now though there may be something; another one is woken. Call queue_ready later. */
 void queue_pause(struct consumer *c);
 /* The consumer can take again: woken if there is something. */
@@ -238,6 +240,8 @@ int queue_put(struct inlet *in, struct message *m, struct sender *sender, uint64
  */
 bool queue_reserve_partial(struct queues *qs, struct inlet *in, uint64_t bytes);
 void queue_release_partial(struct queues *qs, uint64_t bytes);
+/* Does an inlet wait for it? */
+bool queue_partial_starved(const struct queues *qs);
 
 /* ------------------------------------------------------- whole queues */
 

@@ -298,3 +298,11 @@ queue_take(struct consumer *c, int prio)
 	entry_arm(e);
 	return e;
 }
+
+void
+queue_delivered(struct entry *e)
+{
+	assert(e->state == ENTRY_HELD);
+	e->held_since_ms = loop_now_ms(e->queue->qs->loop);
+	entry_arm(e);
+}

@@ -95,7 +95,8 @@ queue_has_room(const struct queue *q)
 static bool
 partial_has_room(const struct queues *qs, uint64_t bytes)
 {
-	return below(qs->cfg.max_partial, qs->partial) >= bytes && below(qs->cfg.max_memory, qs->used) >= bytes;
+	/* What others have reserved and do not use must not keep it out for ever. */
+	return below(qs->cfg.max_partial, qs->partial) >= bytes && below(qs->cfg.max_memory, qs->used - qs->idle) >= bytes;
 }
 
 /* ------------------------------------------------------------------- grants -- */
@@ -286,6 +287,12 @@ queue_release_partial(struct queues *qs, uint64_t bytes)
 	qs->partial -= bytes;
 	qs->used -= bytes;
 	memory_back(qs);
+}
+
+bool
+queue_partial_starved(const struct queues *qs)
+{
+	return !list_empty(&qs->starved_partial);
 }
 
 /* ------------------------------------------------------------------- inlets -- */

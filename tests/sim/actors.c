@@ -285,7 +285,8 @@ settle(struct program *p)
 		if (!p->quick && world_chance(8)) {
 			unsigned dice = (unsigned)world_below(5);
 
-			connectd_nack(p->c, m, dice == 0 ? CONNECTD_DEAD : dice < 3 ? CONNECTD_RETURN : CONNECTD_DELAY, world_below(300),
+			world_trace("program %d nacks message %llu%s", p->index, (unsigned long long)number, dice == 0 ? ", dead" : "");
+			connectd_nack(p->c, m, dice == 0 ? CONNECTD_TO_DEAD : dice < 3 ? CONNECTD_RETURN : CONNECTD_DELAY, world_below(300),
 			    "not now");
 		} else if (connectd_ack(p->c, m) == 0) {
 			world_trace("program %d acks message %llu", p->index, (unsigned long long)number);
@@ -601,18 +602,24 @@ is_rest(void *arg, struct queue *q)
 {
 	struct queue_stats st;
 	bool *rest = arg;
-	uint64_t messages, bytes;
 
-	/* Somebody looks after the dead letters, so that no other waits for room among them. */
-	if (queue_is_dead_letter(q)) {
-		queue_purge(q, &messages, &bytes);
-		return true;
-	}
-	if (is_hostile(q))
+	if (queue_is_dead_letter(q) || is_hostile(q))
 		return true;
 	queue_stats(q, 0, &st);
 	*rest = *rest && st.messages == 0;
 	return *rest;
+}
+
+/* Somebody looks after the dead letters, so that no other waits for room among them. */
+static bool
+empty_dead_letters(void *arg, struct queue *q)
+{
+	uint64_t messages, bytes;
+
+	(void)arg;
+	if (queue_is_dead_letter(q))
+		queue_purge(q, &messages, &bytes);
+	return true;
 }
 
 bool
@@ -620,6 +627,9 @@ actors_at_rest(void)
 {
 	bool rest = ledger_open() == 0;
 
+	for (int i = 0; i < sim.n_nodes; i++)
+		if (sim.nodes[i].loop)
+			router_each(daemon_core(sim.nodes[i].daemon)->router, empty_dead_letters, NULL);
 	for (int i = 0; i < sim.n_programs && rest; i++)
 		rest = sim.programs[i].c && sim.programs[i].left == 0 && sim.programs[i].n_held == 0;
 	for (int i = 0; i < sim.n_nodes && rest; i++) {
@@ -631,12 +641,26 @@ actors_at_rest(void)
 }
 
 static bool
+trace_entry(void *arg, const struct entry *e)
+{
+	uint64_t number = 0;
+
+	if (e->msg && e->msg->body_len >= sizeof(number))
+		memcpy(&number, e->msg->body, sizeof(number));
+	world_trace("%s: message %llu, state %u, tag %llu, attempt %u", queue_name(arg), (unsigned long long)number, e->state,
+	    (unsigned long long)e->tag, e->attempt);
+	return true;
+}
+
+static bool
 trace_queue(void *arg, struct queue *q)
 {
 	const struct node *n = arg;
 	struct queue_stats st;
 
 	queue_stats(q, 0, &st);
+	if (!queue_is_dead_letter(q))
+		queue_each(q, trace_entry, q);
 	world_trace("%s: %s: %llu messages, %llu in flight, %llu consumers, %llu reserved", n->set.name, queue_name(q),
 	    (unsigned long long)st.messages, (unsigned long long)st.in_flight, (unsigned long long)st.consumers,
 	    (unsigned long long)st.reserved_messages);

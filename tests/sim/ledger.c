@@ -111,7 +111,7 @@ ledger_told(uint64_t number, int level, bool final, int result)
 		world_violation("message %llu is said to have arrived, and cannot be taken there", (unsigned long long)number);
 	if (level >= CONNECTD_REJECTED && !m->refusable && !m->mortal)
 		world_violation("message %llu was refused (level %d) without a reason", (unsigned long long)number, level);
-	if (level >= CONNECTD_REJECTED && m->deliveries > 0 && ledger.died[m->to] < m->sent_at)
+	if (level >= CONNECTD_REJECTED && m->deliveries > 0 && ledger.died[m->to] < m->sent_at && ledger.died[m->from] < m->sent_at)
 		world_violation("message %llu is said to have ended (level %d), and was delivered", (unsigned long long)number, level);
 	m->level = level;
 	m->result = result;
@@ -136,7 +136,9 @@ ledger_delivered(uint64_t number, uint32_t consumer, int at, bool flagged, uint3
 	if (m->final && m->level >= CONNECTD_REJECTED)
 		world_violation("message %llu was delivered, and had been said to have ended (level %d)", (unsigned long long)number,
 		    m->level);
-	if (m->deliveries++ > 0 && !flagged)
+	m->deliveries++;
+	/* The first offer may come late, behind one that was made when it took too long: that one was flagged. */
+	if (m->unflagged > 0 && !flagged)
 		world_violation("message %llu was delivered again without a word", (unsigned long long)number);
 	if (attempt > 1 && !flagged)
 		world_violation("message %llu: attempt %u without a word", (unsigned long long)number, attempt);

@@ -91,8 +91,8 @@ readable(void *arg)
 	if (!e->want_read || (e->here == 0 && !(e->fin && e->len == 0)))
 		return;
 	e->t.ev->readable(e->t.arg);
-	/* Level-triggered: again while there is something (e may be closed by now, but not freed). */
-	if (e->open && e->want_read && e->here > 0)
+	/* Level-triggered: again while there is something, the end too (e may be closed by now, but not freed). */
+	if (e->open && e->want_read && (e->here > 0 || (e->fin && e->len == 0)))
 		world_schedule(&e->readable, 1000);
 }
 
