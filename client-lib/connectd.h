@@ -144,6 +144,7 @@ int connectd_msg_add_header(struct connectd_msg *m, const char *name, const void
 
 enum connectd_durability connectd_msg_get_durability(const struct connectd_msg *m);
 uint64_t connectd_msg_get_ttl(const struct connectd_msg *m);
+/* What was set; of a received message NORMAL: the priority ends with the queue. */
 enum connectd_priority connectd_msg_get_priority(const struct connectd_msg *m);
 /* NULL: none. Of a received message with the node in front, so that it can be sent to as it is. */
 const char *connectd_msg_get_reply_to(const struct connectd_msg *m);

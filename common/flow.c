@@ -165,7 +165,7 @@ flow_out_open(struct flow_out *f)
 	f->state = FLOW_OUT_OPENING;
 	f->credit = (struct credit){ 0 };
 	f->one_at_a_time = false;
-	f->resume_number = f->resume_bytes = 0;
+	f->resume_number = f->resume_bytes = f->given_up = 0;
 	end_partial(f);
 }
 
@@ -194,7 +194,7 @@ flow_out_may_start(const struct flow_out *f)
 {
 	if (f->state != FLOW_OUT_OPEN || f->partial != 0 || !credit_left(&f->credit))
 		return false;
-	return !f->one_at_a_time || f->sent <= f->confirmed;
+	return !f->one_at_a_time || f->sent <= f->confirmed || f->sent == f->given_up;
 }
 
 uint64_t
@@ -239,9 +239,8 @@ flow_out_reserved(struct flow_out *f, uint64_t number)
 void
 flow_out_abort(struct flow_out *f)
 {
-	/* Nothing will be said of it: the next one need not wait for that. */
-	if (f->one_at_a_time)
-		f->confirmed = f->sent;
+	/* Nothing need be said of it (a Reject may still cross this): the next one does not wait for that. */
+	f->given_up = f->partial;
 	end_partial(f);
 }
 

@@ -118,6 +118,7 @@ struct flow_out {
 	uint64_t confirmed;  /* settled up to here */
 	struct credit credit;
 	bool one_at_a_time;  /* after Resume, until a message is accepted */
+	uint64_t given_up;   /* the message aborted last */
 	/* A body half sent. */
 	uint64_t partial;    /* its number; 0: none */
 	uint64_t partial_total, partial_sent;

@@ -290,8 +290,13 @@ clients_accept(struct clients *cs, struct transport *t)
 void
 clients_close(struct clients *cs, enum wire_close_code code, const char *reason)
 {
-	LIST_FOREACH_SAFE (n, &cs->all)
-		session_close(list_entry(n, struct client, all)->session, code, reason);
+	LIST_FOREACH_SAFE (n, &cs->all) {
+		struct client *c = list_entry(n, struct client, all);
+
+		if (c->greeted)
+			intake_flush(&c->intake);
+		session_close(c->session, code, reason);
+	}
 }
 
 void

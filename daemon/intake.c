@@ -7,6 +7,8 @@
 
 #include "intake_internal.h"
 
+#define ENTRIES_A_FRAME 16 /* entries of a queue looked at are as much work as a frame */
+
 void
 intake_env_init(struct intake_env *env, struct loop *l, struct message_store *ms, struct router *r)
 {
@@ -54,6 +56,13 @@ intake_init(struct intake *in, struct intake_env *env, struct intake_book *book,
 	};
 	list_init(&in->dirty);
 	loop_call_init(&in->flush, flush, in);
+}
+
+void
+intake_flush(struct intake *in)
+{
+	loop_call_cancel(&in->flush);
+	flush(in);
 }
 
 void
@@ -123,10 +132,14 @@ answer(struct intake_flow *fl)
 	st->credit_bytes = fl->in.credit.granted_bytes;
 	st->confirm_level = fl->is_outbound || fl->intake->who.peer ? WIRE_LEVEL_ACCEPTED : WIRE_LEVEL_ARRIVED;
 	if (fl->sender.open > 0) {
+		struct queue_stats stats;
 		uint64_t(*ranges)[2] = malloc(sizeof(*ranges) * WIRE_RANGES_MAX);
 		size_t n = ranges ? queue_ranges_of(fl->inlet.queue, &fl->sender, ranges, WIRE_RANGES_MAX) : 0;
 		size_t len = 0;
 
+		/* The whole queue was looked through. */
+		queue_stats(fl->inlet.queue, 0, &stats);
+		session_charge(fl->intake->session, stats.messages / ENTRIES_A_FRAME);
 		waiting = ranges ? malloc(WIRE_RANGES_MAX * 2 * 10) : NULL;
 		for (size_t i = 0; waiting && i < n; i++) {
 			len += wire_put_number(waiting + len, ranges[i][0]);

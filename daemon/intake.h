@@ -71,6 +71,8 @@ void intake_init(struct intake *in, struct intake_env *env, struct intake_book *
     const struct subject *who, struct intern_entry *origin, uint64_t window);
 /* The session is gone: flows stay in the book. */
 void intake_done(struct intake *in);
+/* Say now what waits for the end of the pass: the session is about to close. */
+void intake_flush(struct intake *in);
 
 /*
  * A frame of the producing side: OpenFlow, Settled, Transfer, Resume, Abort.

@@ -357,8 +357,10 @@ link_close(struct link *l, enum wire_close_code code, const char *reason)
 	l->draining = true;
 	loop_timer_stop(&l->dial_timer);
 	meet_end_all(l);
-	if (l->live)
+	if (l->live) {
+		intake_flush(&l->live->intake);
 		session_close(l->live->session, code, reason);
+	}
 }
 
 void

@@ -481,6 +481,12 @@ session_pause(struct session *s, bool paused)
 }
 
 void
+session_charge(struct session *s, size_t frames)
+{
+	s->in.charged += frames;
+}
+
+void
 session_discard_input(struct session *s)
 {
 	s->in.deaf = true;

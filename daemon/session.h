@@ -88,6 +88,8 @@ void session_open(struct session *s);
 void session_close(struct session *s, enum wire_close_code code, const char *reason);
 /* Stop and go on reading; frames already read wait. The idle clock stands still meanwhile. */
 void session_pause(struct session *s, bool paused);
+/* The frame being handled was as much work as so many ordinary ones: others get their turn sooner. */
+void session_charge(struct session *s, size_t frames);
 /* Throw away what was read and not handled, and read no more: this session is about to end. */
 void session_discard_input(struct session *s);
 

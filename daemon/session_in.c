@@ -86,7 +86,8 @@ take_frames(struct session *s, const uint8_t *buf, size_t len, size_t *budget)
 			break;
 		done += fr.used;
 		s->stats.frames_in++;
-		work = session_take_frame(s, wire_bytes(fr.data, fr.len));
+		s->in.charged = 0;
+		work = session_take_frame(s, wire_bytes(fr.data, fr.len)) + s->in.charged;
 		*budget -= work < *budget ? work : *budget;
 	}
 	return done;

@@ -84,6 +84,7 @@ bool session_out_relieved(struct session *s);
 struct session_in {
 	uint8_t *held; /* read and not handled: the start of a frame, or what waits for its turn */
 	size_t held_from, held_len, held_cap; /* bytes held_from to held_len */
+	size_t charged; /* work of the present frame beyond its own, by the owner's word */
 	bool paused;  /* by the owner */
 	bool deaf;    /* nothing is wanted any more */
 };

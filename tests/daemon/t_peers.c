@@ -289,12 +289,12 @@ END_TEST
 /* ---------------------------------------------------------------- refusals */
 
 static const struct {
-	const char *berlin, *name, *dials, *code, *why;
+	const char *berlin, *dials, *code, *why;
 } refused[] = {
-	{ FROM("oslo"), "paris", "berlin", "wrong-name", "not known here" },
-	{ FROM("paris"), "paris", "oslo", "wrong-name", "another node than the one dialled" },
-	{ "[peer \"paris\"]\nplaintext = yes\nfrom = 192.0.2.0/24, ::1\n", "paris", "berlin", "denied", "may not come from this address" },
-	{ "[peer \"paris\"]\naddress = tcp://127.0.0.1:1\nplaintext = yes\n", "paris", "berlin", "denied", "may not come from this address" },
+	{ FROM("oslo"), "berlin", "wrong-name", "not known here" },
+	{ FROM("paris"), "oslo", "wrong-name", "another node than the one dialled" },
+	{ "[peer \"paris\"]\nplaintext = yes\nfrom = 192.0.2.0/24, ::1\n", "berlin", "denied", "may not come from this address" },
+	{ "[peer \"paris\"]\naddress = tcp://127.0.0.1:1\nplaintext = yes\n", "berlin", "denied", "may not come from this address" },
 };
 
 START_TEST(refusals)
@@ -303,7 +303,7 @@ START_TEST(refusals)
 
 	node_init(&berlin, "berlin", LISTENER("tcp://127.0.0.1:0") "%s", refused[_i].berlin);
 	node_start(&berlin);
-	node_init(&paris, refused[_i].name, "[peer \"%s\"]\naddress = %s\nplaintext = yes\nbackoff_max = 100ms\n", refused[_i].dials,
+	node_init(&paris, "paris", "[peer \"%s\"]\naddress = %s\nplaintext = yes\nbackoff_max = 100ms\n", refused[_i].dials,
 	    berlin.url);
 	node_start(&paris);
 	node_await_peer(&paris, refused[_i].dials, "waiting");

@@ -201,7 +201,7 @@ START_TEST(exclusive_consumer_and_standby)
 	/* What the first one held comes to the other, in order, flagged. */
 	connectd_close(to);
 	for (int i = 11; i <= 20; i++) {
-		char text[8];
+		char text[16];
 
 		snprintf(text, sizeof(text), "%d", i);
 		program_ack(second, program_expect(second, text, 2));

@@ -58,6 +58,7 @@ static struct {
 	int n_programs;
 	bool large;  /* many large bodies */
 	bool mortal; /* some messages have a time to live */
+	bool hostile; /* somebody local speaks the protocol badly */
 	bool healed;
 } sim;
 
@@ -470,6 +471,7 @@ actors_start(void)
 
 		snprintf(path, sizeof(path), "/sim/%s.sock", sim.nodes[world_below((uint64_t)sim.n_nodes)].set.name);
 		hostile_start(i, path, dests, 5);
+		sim.hostile = true;
 	}
 	for (int i = 0; i < sim.n_programs; i++) {
 		struct program *p = &sim.programs[i];
@@ -713,12 +715,28 @@ within(void *arg, struct queue *q)
 	return true;
 }
 
+/* Whatever happens to connections, nobody who speaks the protocol well is ever told that it does not. */
+static void
+check_manners(const struct node *n)
+{
+	static const enum wire_close_code bad[] = { WIRE_CLOSE_PROTOCOL, WIRE_CLOSE_UNSUPPORTED, WIRE_CLOSE_TOO_LARGE,
+		WIRE_CLOSE_FLOW_CONTROL, WIRE_CLOSE_WRONG_NAME, WIRE_CLOSE_NAME_IN_USE, WIRE_CLOSE_STATE_CONFLICT, WIRE_CLOSE_INTERNAL };
+	const struct core *core = daemon_core(n->daemon);
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		if (core->closed[CORE_CLOSED_PEER][bad[i]] > 0 ||
+		    (!sim.hostile && core->closed[CORE_CLOSED_CLIENT][bad[i]] > 0))
+			world_violation("%s: a session ended with %s", n->set.name, wire_close_name(bad[i]));
+}
+
 void
 actors_check_limits(void)
 {
 	for (int i = 0; i < sim.n_nodes; i++)
-		if (sim.nodes[i].loop)
+		if (sim.nodes[i].loop) {
+			check_manners(&sim.nodes[i]);
 			router_each(daemon_core(sim.nodes[i].daemon)->router, within, &sim.nodes[i]);
+		}
 }
 
 size_t

@@ -51,7 +51,7 @@ draw_rules(struct settings *s, bool outbound, bool *ret_lossy, bool *ret_refuses
 		*ret_lossy = true;
 	}
 	if (world_chance(15))
-		append(s, "ack_timeout = %ums\n", 100 + (unsigned)world_below(900));
+		append(s, "ack_timeout = %ums\n", 1500 + (unsigned)world_below(900));
 }
 
 void
@@ -82,6 +82,8 @@ settings_draw(struct settings *all, int n)
 			    512 + (unsigned)world_below(512));
 		if (world_chance(40))
 			append(s, "queue_linger = %ums\n", (unsigned)world_below(500));
+		if (world_chance(20))
+			append(s, "max_queues_per_peer = %u\n", 1 + (unsigned)world_below(2));
 		append(s, "[listen \"in\"]\naddress = tcp://10.0.0.%d:7000\nplaintext = yes\n", i + 1);
 		for (int j = 0; j < n; j++) {
 			if (j == i)

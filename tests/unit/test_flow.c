@@ -261,10 +261,12 @@ START_TEST(abort_ends_a_body)
 	ck_assert_uint_eq(in.mark, 0);
 	ck_assert_int_eq(flow_in_item(&in, 1, 10, 4, 4), FLOW_BROKEN);
 	take(2, 10);
-	/* Nor is one of an earlier session under way. */
+	/* What an earlier session left of one can be given up as well. */
 	ck_assert_int_eq(flow_in_item(&in, 3, 10, 0, 4), FLOW_PART);
 	flow_in_open(&in);
-	ck_assert_int_eq(flow_in_abort(&in, 3), -EPROTO);
+	ck_assert_int_eq(flow_in_abort(&in, 2), -EPROTO);
+	ck_assert_int_eq(flow_in_abort(&in, 3), 0);
+	ck_assert(!flow_in_continues(&in, 3, 4));
 }
 END_TEST
 
@@ -410,17 +412,19 @@ START_TEST(sender_counts_credit)
 }
 END_TEST
 
-/* What FlowState confirms never takes back what an earlier session confirmed. */
-START_TEST(sender_confirmed_never_falls)
+/* FlowState is the truth after a break: a receiver that forgot judges, and confirms, all of it again. */
+START_TEST(sender_believes_flow_state)
 {
 	send_whole(1, 1);
 	send_whole(2, 1);
 	ck_assert_int_eq(flow_out_confirm(&out, 2), 0);
-	flow_out_open(&out);
-	flow_out_state(&out, 2, 1, 0, 0, 1, 1);
-	ck_assert_uint_eq(out.confirmed, 2);
 	ck_assert_int_eq(flow_out_confirm(&out, 1), 0);
-	ck_assert_uint_eq(out.confirmed, 2);
+	ck_assert_uint_eq(out.confirmed, 2); /* within a session it never falls */
+	flow_out_open(&out);
+	flow_out_state(&out, 0, 0, 0, 0, 10, 10);
+	ck_assert_uint_eq(out.sent, 0);
+	send_whole(1, 1);
+	ck_assert_int_eq(flow_out_reject(&out, 1), 0);
 }
 END_TEST
 
@@ -522,6 +526,33 @@ START_TEST(sender_aborts)
 	ck_assert(flow_out_may_start(&out));
 	send_whole(2, 10);
 	ck_assert(!out.partial_waits);
+}
+END_TEST
+
+/* The one message allowed after Resume is given up: nothing will be said of it, and the next one may start. */
+START_TEST(sender_aborts_its_only_one)
+{
+	send_whole(1, 10);
+	ck_assert_int_eq(flow_out_reject(&out, 1), 0);
+	flow_out_resume(&out, 1);
+	flow_out_start(&out, 2, LARGE + 1, LARGE);
+	flow_out_sent(&out, 400);
+	flow_out_abort(&out);
+	send_whole(3, 10);
+	ck_assert(!flow_out_may_start(&out));
+	ck_assert_int_eq(flow_out_confirm(&out, 3), 0);
+	ck_assert(flow_out_may_start(&out));
+	/* A Reject that crosses the Abort is still one. */
+	ck_assert_int_eq(flow_out_reject(&out, 3), -EPROTO);
+	send_whole(4, 10);
+	ck_assert_int_eq(flow_out_reject(&out, 4), 0);
+	flow_out_resume(&out, 4);
+	flow_out_start(&out, 5, LARGE + 1, LARGE);
+	flow_out_sent(&out, 400);
+	flow_out_abort(&out);
+	send_whole(6, 10);
+	ck_assert_int_eq(flow_out_reject(&out, 5), 0);
+	ck_assert(!flow_out_may_start(&out));
 }
 END_TEST
 
@@ -654,13 +685,14 @@ main(void)
 	tcase_add_test(tc, discarded_body_is_not_resumed);
 	tcase_add_test(tc, sender_waits_for_flow_state);
 	tcase_add_test(tc, sender_counts_credit);
-	tcase_add_test(tc, sender_confirmed_never_falls);
+	tcase_add_test(tc, sender_believes_flow_state);
 	tcase_add_test(tc, sender_refuses_wrong_confirms);
 	tcase_add_test(tc, sender_chunks);
 	tcase_add_test(tc, sender_large_waits_for_its_reservation);
 	tcase_add_test(tc, sender_resumes);
 	tcase_add_loop_test(tc, sender_does_not_resume, 0, 5);
 	tcase_add_test(tc, sender_aborts);
+	tcase_add_test(tc, sender_aborts_its_only_one);
 	tcase_add_test(tc, sender_halts);
 	tcase_add_test(tc, sender_one_at_a_time_after_resume);
 	tcase_add_test(tc, sender_halted_in_the_middle);
