@@ -9,7 +9,7 @@
 #define SMALL_MESSAGE_MAX 4000
 #define TIGHT_MESSAGE_MAX (512u << 10)
 
-static void
+__attribute__((format(printf, 2, 3))) static void
 append(struct settings *s, const char *fmt, ...)
 {
 	size_t len = strlen(s->conf);

@@ -113,6 +113,8 @@ on_frame(void *arg, const struct wire_frame *f)
 			e->kept[e->n_kept - 1].number = f->u.confirm.number;
 		}
 	}
+	if (e->frames == e->charge_at)
+		session_charge(e->s, SESSION_PASS_FRAMES);
 	if (e->frames == e->pause_at)
 		session_pause(e->s, true);
 	if (e->frames == e->discard_at)

@@ -33,7 +33,7 @@ struct end {
 	bool greets, opens; /* inside `hello` */
 	bool filters;       /* set an origin filter */
 	enum call free_in, close_in;
-	unsigned pause_at, discard_at; /* at this call of `frame` */
+	unsigned pause_at, discard_at, charge_at; /* at this call of `frame` */
 
 	unsigned greetings, hellos, frames, writables, downs, probes, after_free;
 	bool alive; /* what the probe said */

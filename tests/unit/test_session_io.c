@@ -440,6 +440,24 @@ START_TEST(a_busy_session_gives_way)
 }
 END_TEST
 
+/* One frame may be as much work as a whole pass. */
+START_TEST(what_is_charged_counts_as_work)
+{
+	w->y.charge_at = 3;
+	world_accept_open(w, WIRE_ROLE_CLIENT);
+	for (uint64_t n = 1; n <= 10; n++) {
+		struct wire_frame f = confirm_frame(1, n);
+
+		world_put(w, &f);
+	}
+	while (w->y.n_kept == 0)
+		fake_loop_pass(w->loop);
+	ck_assert_uint_eq(w->y.n_kept, 3);
+	fake_loop_pass(w->loop);
+	ck_assert_uint_eq(w->y.n_kept, 10);
+}
+END_TEST
+
 START_TEST(items_count_as_work)
 {
 	world_connect(w);
@@ -817,6 +835,7 @@ main(void)
 	tcase_add_test(t, a_paused_session_keeps_only_what_was_read);
 	tcase_add_loop_test(t, discarded_input_is_never_handled, 0, 2);
 	tcase_add_test(t, a_busy_session_gives_way);
+	tcase_add_test(t, what_is_charged_counts_as_work);
 	tcase_add_test(t, items_count_as_work);
 	tcase_add_test(t, a_stranger_can_make_us_hold_little);
 	tcase_add_test(t, a_started_frame_costs_its_own_size);
