@@ -8,11 +8,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #define SLURP_STEP 4096
@@ -341,6 +343,20 @@ disk_sync(struct disk_file *f)
 	return result(fdatasync(f->fd));
 }
 
+int
+disk_allocate(struct disk_file *f, uint64_t len)
+{
+	int r;
+
+	do
+		r = fallocate(f->fd, 0, 0, (off_t)len);
+	while (r < 0 && errno == EINTR);
+	if (r == 0 || errno != EOPNOTSUPP)
+		return result(r);
+	/* Where there is no fallocate, posix_fallocate writes a byte into each block. */
+	return -posix_fallocate(f->fd, 0, (off_t)len);
+}
+
 /* A whole, synced file `name` in dir. */
 static int
 write_new(int dir, const char *name, const void *buf, size_t len)
@@ -396,6 +412,41 @@ disk_remove(struct disk *d, const char *name)
 	r = result(unlinkat(dir, last, 0));
 	close(dir);
 	return r;
+}
+
+int
+disk_rename(struct disk *d, const char *from, const char *to)
+{
+	const char *last_from, *last_to;
+	int dir_from = open_parent(d, from, &last_from), dir_to, r;
+
+	if (dir_from < 0)
+		return dir_from;
+	dir_to = open_parent(d, to, &last_to);
+	if (dir_to < 0) {
+		close(dir_from);
+		return dir_to;
+	}
+	r = result(renameat(dir_from, last_from, dir_to, last_to));
+	close(dir_from);
+	close(dir_to);
+	return r;
+}
+
+bool
+disk_is_remote(struct disk *d)
+{
+	/* From linux/magic.h and the kernel's sources of these file systems. */
+	static const uint32_t remote[] = { NFS_SUPER_MAGIC, SMB_SUPER_MAGIC, SMB2_SUPER_MAGIC, CIFS_SUPER_MAGIC, AFS_SUPER_MAGIC,
+		CODA_SUPER_MAGIC, V9FS_MAGIC, CEPH_SUPER_MAGIC };
+	struct statfs st;
+
+	if (fstatfs(d->fd, &st) < 0)
+		return false;
+	for (size_t i = 0; i < sizeof(remote) / sizeof(remote[0]); i++)
+		if ((uint32_t)st.f_type == remote[i])
+			return true;
+	return false;
 }
 
 /* Sizes are not believed: files in /proc have none. Closes fd. */

@@ -41,6 +41,12 @@ ssize_t disk_pread(struct disk_file *f, void *buf, size_t len, uint64_t offset);
 ssize_t disk_pwrite(struct disk_file *f, const void *buf, size_t len, uint64_t offset);
 int disk_truncate(struct disk_file *f, uint64_t len);
 int disk_sync(struct disk_file *f); /* fdatasync */
+/* Have blocks for the first len bytes, which makes the file at least so long; new ones read as zero. -ENOSPC. */
+int disk_allocate(struct disk_file *f, uint64_t len);
+/* Replaces what has the new name. Not synced: disk_sync_folder. */
+int disk_rename(struct disk *d, const char *from, const char *to);
+/* Is the folder on a file system of another machine (NFS, SMB, 9P, ...)? */
+bool disk_is_remote(struct disk *d);
 int disk_sync_folder(struct disk *d, const char *name); /* NULL: the folder itself */
 
 /*

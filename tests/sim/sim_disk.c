@@ -174,6 +174,34 @@ disk_sync_folder(struct disk *d, const char *name)
 }
 
 int
+disk_allocate(struct disk_file *f, uint64_t len)
+{
+	if (len > files[f->at].len)
+		resize(&files[f->at], len);
+	return 0;
+}
+
+int
+disk_rename(struct disk *d, const char *from, const char *to)
+{
+	struct stored *f = find(d, from, false), *old = find(d, to, false);
+
+	if (!f)
+		return -ENOENT;
+	if (old)
+		old->name[0] = '\0';
+	snprintf(f->name, sizeof(f->name), "%.60s/%.30s", d->path, to);
+	return 0;
+}
+
+bool
+disk_is_remote(struct disk *d)
+{
+	(void)d;
+	return false;
+}
+
+int
 disk_replace(struct disk *d, const char *name, const void *buf, size_t len)
 {
 	struct stored *f = find(d, name, true);

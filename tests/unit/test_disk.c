@@ -52,6 +52,39 @@ put(const char *path, const char *text)
 	ck_assert_int_eq(fclose(f), 0);
 }
 
+START_TEST(allocated_blocks_read_as_zero)
+{
+	struct disk_file *f;
+	char buf[16] = "x";
+
+	ck_assert_int_eq(disk_file_open(d, "a", true, &f), 0);
+	ck_assert_int_eq(disk_pwrite(f, "abc", 3, 0), 3);
+	ck_assert_int_eq(disk_allocate(f, 8192), 0);
+	ck_assert_int_eq(disk_file_size(f), 8192);
+	ck_assert_int_eq(disk_pread(f, buf, 6, 0), 6);
+	ck_assert_mem_eq(buf, "abc\0\0\0", 6);
+	ck_assert_int_eq(disk_allocate(f, 4096), 0);
+	ck_assert_int_eq(disk_file_size(f), 8192);
+	disk_file_close(f);
+}
+END_TEST
+
+START_TEST(rename_replaces)
+{
+	char *text;
+
+	put(in_state("a"), "one");
+	put(in_state("b"), "two");
+	ck_assert_int_eq(disk_rename(d, "a", "b"), 0);
+	ck_assert_int_eq(disk_slurp(d, "b", 10, &text), 3);
+	ck_assert_str_eq(text, "one");
+	free(text);
+	ck_assert_int_eq(disk_rename(d, "a", "b"), -ENOENT);
+	ck_assert_int_eq(disk_rename(d, "b", "../b"), -EINVAL);
+	ck_assert(!disk_is_remote(d));
+}
+END_TEST
+
 START_TEST(folder_is_made_private)
 {
 	struct stat st;
@@ -312,6 +345,8 @@ main(void)
 	int failed;
 
 	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_test(t, allocated_blocks_read_as_zero);
+	tcase_add_test(t, rename_replaces);
 	tcase_add_test(t, folder_is_made_private);
 	tcase_add_test(t, folder_of_others_is_refused);
 	tcase_add_test(t, lock_is_exclusive);
