@@ -24,7 +24,7 @@ struct loop;
 struct store;
 struct task_runner;
 
-#define STORE_PARTS 4                 /* what a message consists of; only the last may be large */
+#define STORE_PARTS 5                 /* what a message consists of; only the last may be large */
 #define STORE_PART_MAX 8192           /* bytes of every part but the last */
 #define STORE_DEFINITION_MAX 1024     /* bytes */
 #define STORE_PIECE_MAX (256u << 10)  /* larger last parts are written in pieces */
@@ -163,7 +163,7 @@ void store_done(struct store *s, store_ref ref, uint32_t queue, uint64_t seq);
  * A new home for the same bytes, in the same step as it leaves the old one. flags
  * replace its flags; note, if any, takes the place of the part STORE_NOTE.
  */
-#define STORE_NOTE 2 /* which part may be replaced by a note of at most 256 bytes */
+#define STORE_NOTE 3 /* which part may be replaced by a note of at most 256 bytes */
 int store_move(struct store *s, store_ref ref, uint32_t from, uint64_t from_seq, uint32_t to, uint64_t to_seq,
     uint8_t flags, struct store_bytes note);
 /* An explicit mark: `number` on that flow is accepted, or passed, without a message. */
