@@ -129,6 +129,8 @@ void meet_accept(struct link *l, struct session *s, const struct wire_hello *hel
 void meet_end_all(struct link *l);
 /* Tell a session why it ends and think of it no more. */
 void meet_dismiss(struct session *s, enum wire_close_code code, const char *reason);
+/* Is there a connection that was decided for, or on which only the other end's decision is missing? */
+bool meet_is_settling(const struct link *l);
 /* The session they ask about is about to end. */
 void meet_end_probes(struct link *l);
 /* Candidates that this end may drop because the pair has its session now. */

@@ -71,6 +71,25 @@ release(struct candidate *c)
 		free(c);
 }
 
+bool
+meet_is_settling(const struct link *l)
+{
+	LIST_FOREACH (n, &l->candidates) {
+		enum meeting step = list_entry(n, struct candidate, node)->step;
+
+		if (step == MEETING_ACCEPT || step == MEETING_RECORDING)
+			return true;
+	}
+	return false;
+}
+
+/* The link waited for a connection that has ended. */
+static bool
+is_missed(const struct link *l)
+{
+	return l->state == LINK_DIALLING && !l->live && !l->dialling && !l->dial_timer.armed && !meet_is_settling(l);
+}
+
 /* The meeting failed by our own word. */
 static void
 end(struct candidate *c, enum wire_close_code code, const char *reason)
@@ -85,7 +104,7 @@ end(struct candidate *c, enum wire_close_code code, const char *reason)
 	meet_dismiss(s, code, reason);
 	if (code == WIRE_CLOSE_STATE_CONFLICT || code == WIRE_CLOSE_NAME_IN_USE)
 		log_warning(l->core->log, l->context, "%s: %s", wire_close_name(code), reason);
-	if (dialled || code == WIRE_CLOSE_STATE_CONFLICT)
+	if (dialled || code == WIRE_CLOSE_STATE_CONFLICT || is_missed(l))
 		link_retry(l, code, false, reason);
 }
 
@@ -102,13 +121,20 @@ down(void *arg, enum wire_close_code code, bool by_peer, int error, const char *
 	release(c);
 	if (code != WIRE_CLOSE_NORMAL)
 		l->core->closed[CORE_CLOSED_PEER][code]++;
-	if (dialled || code == WIRE_CLOSE_STATE_CONFLICT)
+	if (dialled || code == WIRE_CLOSE_STATE_CONFLICT || is_missed(l))
 		link_retry(l, code, by_peer, reason);
 	else
 		log_debug(l->core->log, l->context, "a connection ended while meeting: %s", reason);
 }
 
 /* --------------------------------------------------------------- deciding -- */
+
+/* Was another connection decided for later? Also while this one was being written down. */
+static bool
+is_overruled(const struct candidate *c)
+{
+	return c->link->decision_boot == c->peer.boot_id && c->decision <= c->link->decision;
+}
 
 static void
 recorded(void *arg, int error)
@@ -123,6 +149,10 @@ recorded(void *arg, int error)
 	}
 	if (error) {
 		end(c, WIRE_CLOSE_INTERNAL, "cannot write down whom was met");
+		return;
+	}
+	if (!l->decides && is_overruled(c)) {
+		end(c, WIRE_CLOSE_DUPLICATE, "a later decision was for another connection");
 		return;
 	}
 	session_pause(c->session, false);
@@ -348,13 +378,12 @@ static void
 frame(void *arg, const struct wire_frame *f)
 {
 	struct candidate *c = arg;
-	struct link *l = c->link;
 
 	if (f->kind == WIRE_KNOWN && c->step == MEETING_KNOWN) {
 		known(c, &f->u.known);
 	} else if (f->kind == WIRE_ACCEPT && c->step == MEETING_ACCEPT) {
 		c->decision = f->u.accept.decision;
-		if (l->decision_boot == c->peer.boot_id && c->decision <= l->decision)
+		if (is_overruled(c))
 			end(c, WIRE_CLOSE_DUPLICATE, "a later decision was for another connection");
 		else
 			decide(c);

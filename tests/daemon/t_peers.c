@@ -167,7 +167,7 @@ await_pair(void)
 START_TEST(both_dial)
 {
 	struct proxy to_paris, to_berlin;
-	uint64_t most = 0, total = 0, before[2];
+	uint64_t total = 0, before[2];
 
 	/* The proxies keep their addresses while the nodes change theirs. */
 	proxy_start(&to_paris, "tcp://127.0.0.1:1");
@@ -190,10 +190,14 @@ START_TEST(both_dial)
 		await_pair();
 		total += look(n, other->name).connects;
 		had = look(other, n->name).connects - had;
-		most = had > most ? had : most;
+		/*
+		 * Two where dials crossed, one else: each end has one dial under way at a
+		 * time, and none while it is told that another connection was decided for.
+		 * One more, because what crossed in the round before may end in this one.
+		 */
+		ck_assert_msg(had <= 3, "%" PRIu64 " sessions came up in start %d", had, i);
 	}
-	/* Two where dials crossed, one else. */
-	ck_assert_msg(most <= 3 && total <= 2 * ROUNDS, "%" PRIu64 " in one start, %" PRIu64 " in %d", most, total, ROUNDS);
+	ck_assert_msg(total <= 2 * ROUNDS, "%" PRIu64 " in %d", total, ROUNDS);
 	before[0] = look(&paris, "berlin").connects;
 	before[1] = look(&berlin, "paris").connects;
 	exchange(&paris, &berlin);
