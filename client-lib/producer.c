@@ -125,7 +125,7 @@ has_something_to_do(const struct producer_flow *f)
 		return true;
 	if (f->out.partial != 0)
 		return flow_out_may_continue(&f->out);
-	return flow_out_may_start(&f->out) && sendq_after(&f->queue, f->out.sent) != 0;
+	return flow_out_may_start(&f->out, 0) && sendq_after(&f->queue, f->out.sent) != 0;
 }
 
 void

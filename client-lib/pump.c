@@ -104,8 +104,9 @@ make_item(struct connectd *c, const struct producer_flow *f, const struct sendq_
 
 /*
  * Bytes that a body is sure to send at once count against the session window
- * as a whole when it starts, so that bodies half sent never wait for each
- * other. One larger than what is ever left may start when half is free.
+ * as a whole when it starts, or goes on after a wait, so that bodies half sent
+ * never wait for each other. One larger than what is ever left may start when
+ * half is free.
  */
 static bool
 window_fits(const struct connectd *c, uint64_t bytes)
@@ -114,6 +115,23 @@ window_fits(const struct connectd *c, uint64_t bytes)
 	uint64_t left = w->granted_bytes > w->used_bytes ? w->granted_bytes - w->used_bytes : 0;
 
 	return bytes <= left || left >= c->limits.window / 2;
+}
+
+/* Count what is sure to be sent now: of a large body the next chunk, as its room there is its own. false: not now. */
+static bool
+promise(struct connectd *c, struct producer_flow *f)
+{
+	uint64_t bytes = f->out.partial_total - f->out.partial_sent;
+
+	if (f->promised > 0)
+		return true;
+	if (f->out.partial_large || f->out.partial_total > WIRE_LARGE)
+		bytes = flow_out_chunk(&f->out, c->producers.chunk);
+	if (!window_fits(c, bytes))
+		return false;
+	f->promised = bytes;
+	c->producers.window.used_bytes += bytes;
+	return true;
 }
 
 static void
@@ -130,8 +148,8 @@ put_chunk(struct connectd *c, struct producer_flow *f)
 	struct producers *p = &c->producers;
 	const struct sendq_entry *e = sendq_at(&f->queue, f->out.partial);
 	struct wire_item item = make_item(c, f, e);
-	uint64_t offset = f->out.partial_sent, rest = f->out.partial_total - offset;
-	size_t n = rest < p->chunk ? (size_t)rest : p->chunk, size, head;
+	uint64_t offset = f->out.partial_sent;
+	size_t n = (size_t)flow_out_chunk(&f->out, p->chunk), size, head;
 	uint8_t *at;
 
 	item.type = e->msg->type_len > 0 ? type_id(c, e->msg, true) : 0;
@@ -159,12 +177,11 @@ put_chunk(struct connectd *c, struct producer_flow *f)
 static void
 start_body(struct connectd *c, struct producer_flow *f, const struct sendq_entry *e)
 {
-	struct producers *p = &c->producers;
-	uint64_t total = e->msg->body_len, rest = total - flow_out_start(&f->out, e->number, total, WIRE_LARGE);
-
-	/* Of a large body only the first chunk is on the window: the rest is reserved. */
-	f->promised = total > WIRE_LARGE && rest > p->chunk ? p->chunk : rest;
-	p->window.used_bytes += f->promised;
+	/* What goes on with what is there sends no packed part again. */
+	if (f->out.resume_number != e->number || f->out.resume_bytes == 0)
+		credit_use(&f->out.credit, 0, e->msg->packed_len);
+	flow_out_start(&f->out, e->number, e->msg->body_len, WIRE_LARGE);
+	promise(c, f);
 	started(f, e->number);
 	put_chunk(c, f);
 }
@@ -176,7 +193,7 @@ may_follow(struct connectd *c, const struct producer_flow *f, const struct sendq
 	const struct connectd_msg *m = e->msg;
 
 	return m->body_len <= PUMP_COPY && m->body_len <= c->producers.chunk &&
-	    size + m->body_len + m->packed_len + 128 <= PUMP_RUN && flow_out_may_start(&f->out) &&
+	    size + m->body_len + m->packed_len + 128 <= PUMP_RUN && flow_out_may_start(&f->out, m->packed_len + m->body_len) &&
 	    window_fits(c, m->body_len) && (m->type_len == 0 || type_id(c, m, false) != 0) && !is_expired(c, f, e);
 }
 
@@ -206,6 +223,7 @@ put_run(struct connectd *c, struct producer_flow *f, const struct sendq_entry *e
 		if (item.body.len > 0)
 			memcpy(to, item.body.data, item.body.len);
 		size = (size_t)(to - at) - WIRE_RUN_HEAD_MAX + item.body.len;
+		credit_use(&f->out.credit, 0, item.packed.len);
 		flow_out_start(&f->out, e->number, item.body.len, WIRE_LARGE);
 		flow_out_sent(&f->out, item.body.len);
 		c->producers.window.used_bytes += item.body.len;
@@ -234,8 +252,12 @@ pump_flow(struct connectd *c, struct producer_flow *f)
 		return;
 	}
 	if (flow_out_may_continue(&f->out)) {
+		if (!promise(c, f)) {
+			producer_move(c, f, PRODUCER_BLOCKED);
+			return;
+		}
 		put_chunk(c, f);
-	} else if (flow_out_may_start(&f->out) && (e = sendq_at(&f->queue, sendq_after(&f->queue, f->out.sent))) != NULL) {
+	} else if (flow_out_may_start(&f->out, 0) && (e = sendq_at(&f->queue, sendq_after(&f->queue, f->out.sent))) != NULL) {
 		window = e->msg->body_len > WIRE_LARGE ? p->chunk : e->msg->body_len;
 		if (is_expired(c, f, e)) {
 			/* Its final call comes from connectd_process. */
@@ -248,8 +270,12 @@ pump_flow(struct connectd *c, struct producer_flow *f)
 			producer_move(c, f, PRODUCER_BLOCKED);
 			return;
 		}
+		if (!flow_out_may_start(&f->out, e->msg->packed_len)) {
+			producer_move(c, f, PRODUCER_ALONE); /* until more credit comes */
+			return;
+		}
 		if (e->msg->body_len > PUMP_COPY || e->msg->body_len > p->chunk ||
-		    (e->msg->body_len > 0 && f->out.resume_number == e->number))
+		    !flow_out_may_start(&f->out, e->msg->packed_len + e->msg->body_len) || (e->msg->body_len > 0 && f->out.resume_number == e->number))
 			start_body(c, f, e);
 		else
 			put_run(c, f, e);

@@ -81,8 +81,9 @@ flow_in_item(struct flow_in *f, uint64_t number, uint64_t total, uint64_t offset
 	rest = total - offset;
 	if (len < rest && len == 0)
 		return FLOW_BROKEN;
-	if (!credit_left(&f->credit))
+	if (!credit_left(&f->credit) || len > credit_bytes_left(&f->credit))
 		return FLOW_OVERRUN;
+	f->fits = rest <= credit_bytes_left(&f->credit);
 	credit_use(&f->credit, 1, rest);
 #ifdef PLANT_NO_DEDUP
 	duplicate = false;
@@ -190,9 +191,9 @@ flow_out_state(struct flow_out *f, uint64_t accepted, uint64_t confirmed, uint64
 }
 
 bool
-flow_out_may_start(const struct flow_out *f)
+flow_out_may_start(const struct flow_out *f, uint64_t packed)
 {
-	if (f->state != FLOW_OUT_OPEN || f->partial != 0 || !credit_left(&f->credit))
+	if (f->state != FLOW_OUT_OPEN || f->partial != 0 || !credit_left(&f->credit) || credit_bytes_left(&f->credit) <= packed)
 		return false;
 	return !f->one_at_a_time || f->sent <= f->confirmed || f->sent == f->given_up;
 }
@@ -201,16 +202,28 @@ uint64_t
 flow_out_start(struct flow_out *f, uint64_t number, uint64_t total, uint64_t large)
 {
 	uint64_t offset = f->resume_number == number && f->resume_bytes < total ? f->resume_bytes : 0;
+	uint64_t left = credit_bytes_left(&f->credit);
 
 	f->sent = number;
 	f->resume_number = f->resume_bytes = 0;
 	f->partial = number;
 	f->partial_total = total;
 	f->partial_sent = offset;
-	f->partial_large = total > large;
+	f->partial_large = total > large || total - offset > left;
+	f->partial_first = left;
 	f->partial_waits = false;
 	credit_use(&f->credit, 1, total - offset);
 	return offset;
+}
+
+uint64_t
+flow_out_chunk(const struct flow_out *f, uint64_t chunk)
+{
+	uint64_t rest = f->partial_total - f->partial_sent;
+
+	if (rest > f->partial_first)
+		rest = f->partial_first;
+	return rest < chunk ? rest : chunk;
 }
 
 bool
@@ -223,6 +236,7 @@ void
 flow_out_sent(struct flow_out *f, uint64_t len)
 {
 	f->partial_sent += len;
+	f->partial_first = UINT64_MAX;
 	if (f->partial_sent >= f->partial_total)
 		end_partial(f);
 	else

@@ -4,8 +4,10 @@
  * means, and counts credit. No allocation, no I/O, no logging.
  *
  * A sender numbers messages rising, gaps allowed. A receiver keeps a mark, the
- * last number it accepted. Credit is two cumulative counters since OpenFlow;
- * a message may start while both have something left.
+ * last number it accepted. Credit is two cumulative counters since OpenFlow,
+ * messages and bytes (of body and packed part); a message may start while both
+ * have something left. A body that does not fit what is left sends as much of
+ * it as fits, and goes on when the receiver has reserved room for all of it.
  */
 #ifndef FLOW_H
 #define FLOW_H
@@ -21,7 +23,13 @@ struct credit {
 	uint64_t used_messages, used_bytes;
 };
 
-/* May something start? Both must be positive; a body may overdraw the bytes. */
+static inline uint64_t
+credit_bytes_left(const struct credit *c)
+{
+	return c->granted_bytes > c->used_bytes ? c->granted_bytes - c->used_bytes : 0;
+}
+
+/* May something start? Both must be positive. */
 static inline bool
 credit_left(const struct credit *c)
 {
@@ -51,6 +59,7 @@ struct flow_in {
 	uint64_t partial_total, partial_have;
 	bool partial_live;      /* under way in this session; else left by an earlier one */
 	bool partial_discard;   /* of a halted flow or a duplicate: swallow it */
+	bool fits;              /* what started last is covered by credit as a whole */
 };
 
 /* What to do with an item. */
@@ -75,7 +84,7 @@ void flow_in_forget_partial(struct flow_in *f);
 /*
  * Judge one item. `total` is the whole body's size, `offset` and `len` the
  * part here (offset 0 and len == total when whole). Uses credit when the item
- * starts a message; what was granted and not used is granted - used, so that
+ * starts a message (the caller has counted its packed part); what was granted and not used is granted - used, so that
  * a receiver who announces used + room also grants again, at once, what a
  * message used that is not accepted. For FLOW_PART and FLOW_ACCEPT the caller
  * has stored nothing yet; partial_have already counts these bytes. A partial
@@ -123,6 +132,7 @@ struct flow_out {
 	uint64_t partial;    /* its number; 0: none */
 	uint64_t partial_total, partial_sent;
 	bool partial_large;  /* must be reserved beyond its first chunk */
+	uint64_t partial_first; /* bytes that its first chunk may have; UINT64_MAX once that is sent */
 	bool partial_waits;  /* until Credit names its number */
 	uint64_t resume_number, resume_bytes; /* what FlowState said is there of a body */
 };
@@ -141,8 +151,8 @@ void flow_out_close(struct flow_out *f);
 void flow_out_state(struct flow_out *f, uint64_t accepted, uint64_t confirmed, uint64_t partial_number,
     uint64_t partial_bytes, uint64_t credit_messages, uint64_t credit_bytes);
 
-/* May a new message start now? */
-bool flow_out_may_start(const struct flow_out *f);
+/* May a new message start now, with a packed part of that many bytes? */
+bool flow_out_may_start(const struct flow_out *f, uint64_t packed);
 
 /*
  * Start message `number` with a body of `total` bytes; it is under way until
@@ -151,6 +161,9 @@ bool flow_out_may_start(const struct flow_out *f);
  * waits for its reservation after its first chunk.
  */
 uint64_t flow_out_start(struct flow_out *f, uint64_t number, uint64_t total, uint64_t large);
+
+/* Bytes of the message under way that may go in one chunk of at most `chunk`. */
+uint64_t flow_out_chunk(const struct flow_out *f, uint64_t chunk);
 
 /* May the message under way go on with another chunk? (false: none under way) */
 bool flow_out_may_continue(const struct flow_out *f);

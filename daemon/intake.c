@@ -191,6 +191,10 @@ open_flow(struct intake *in, const struct wire_open_flow *o, const char **ret_re
 		refuse(in, o->flow, WIRE_VERDICT_FORGOTTEN, "away for longer than marks of unnamed producers are kept for sure");
 		return WIRE_CLOSE_NORMAL;
 	}
+	if (!queue_inlet_fits(router_queues(in->env->router)) && !(fl && fl->intake)) {
+		refuse(in, o->flow, WIRE_VERDICT_LIMIT, "as many flows are open as max_memory has room for");
+		return WIRE_CLOSE_NORMAL;
+	}
 	if (!fl)
 		fl = intake_flow_new(in->env, in->book, o->producer, queue_name(q), o->priority);
 	if (!fl) {
@@ -283,7 +287,7 @@ put(struct intake_flow *fl, struct message *m, uint64_t number)
 		intake_flow_dirty(fl);
 		return WIRE_CLOSE_NORMAL;
 	}
-	queue_abandoned(&fl->inlet, m->body_len);
+	queue_abandoned(&fl->inlet, message_bytes(m));
 	message_unref(m);
 	if (err == -EXFULL)
 		reject(fl, number, WIRE_REJECT_FULL, "the queue is full");
@@ -295,10 +299,9 @@ put(struct intake_flow *fl, struct message *m, uint64_t number)
 }
 
 static enum wire_close_code
-take_chunk(struct intake_flow *fl, uint64_t number, struct wire_item *item, uint64_t total, bool complete)
+take_chunk(struct intake_flow *fl, uint64_t number, struct wire_item *item, uint64_t total, bool starts, bool complete)
 {
 	enum wire_close_code code = WIRE_CLOSE_NORMAL;
-	bool large = total > WIRE_LARGE;
 	struct message *m;
 
 	if (!fl->partial) {
@@ -308,44 +311,41 @@ take_chunk(struct intake_flow *fl, uint64_t number, struct wire_item *item, uint
 	} else {
 		message_grow(fl->partial, item->body);
 	}
-	if (!large && fl->partial_reserved > 0) { /* kept from an earlier session: counts in the queue again */
-		queue_release_partial(router_queues(fl->env->router), fl->partial_reserved);
-		fl->partial_reserved = 0;
-	}
-	if (!large && !fl->partial_started) {
-		queue_started(&fl->inlet, total);
+	/* What is kept from an earlier session has its room already. */
+	if (starts)
+		fl->partial_large = total > WIRE_LARGE || !fl->in.fits || fl->partial_reserved > 0;
+	if (starts && !fl->partial_large) {
+		queue_started(&fl->inlet, message_bytes(fl->partial));
 		fl->partial_started = true;
 	}
 	if (!complete) {
-		if (large && !fl->partial_granted)
-			fl->partial_wants = true;
+		/* Also what is covered by credit that its sender may not have heard of yet. */
+		fl->partial_wants |= starts;
 		intake_flow_dirty(fl);
 		return WIRE_CLOSE_NORMAL;
 	}
-	if (large) {
-		queue_started(&fl->inlet, total);
+	if (fl->partial_large) {
 		queue_release_partial(router_queues(fl->env->router), fl->partial_reserved);
+		queue_started_reserved(&fl->inlet, message_bytes(fl->partial));
 	}
 	m = fl->partial;
 	fl->partial = NULL;
 	fl->partial_reserved = 0;
-	fl->partial_started = fl->partial_wants = fl->partial_granted = false;
+	fl->partial_started = fl->partial_large = fl->partial_wants = fl->partial_granted = false;
 	fl->intake->window_open -= fl->partial_window;
 	fl->partial_window = 0;
 	return put(fl, m, number);
 }
 
-/* Count a body's bytes in the session's window; those of a reserved body only until it is reserved. */
+/* Count a body's bytes in the session's window; those of a reserved body hold no other back. */
 static bool
 window_ok(struct intake_flow *fl, const struct wire_item *item, enum flow_verdict verdict)
 {
 	struct intake *in = fl->intake;
 	bool unfinished = verdict == FLOW_PART || (verdict == FLOW_ACCEPT && item->total > 0);
 
-	if (fl->partial_granted)
-		return true;
 	in->window_used += item->body.len;
-	if (unfinished) {
+	if (unfinished && !fl->partial_granted) {
 		fl->partial_window += item->body.len;
 		in->window_open += item->body.len;
 	}
@@ -359,6 +359,7 @@ static enum wire_close_code
 take_item(struct intake_flow *fl, uint64_t number, struct wire_item *item, const char **ret_reason)
 {
 	uint64_t total = item->total ? item->total : item->body.len;
+	bool starts = !fl->in.partial_live;
 	enum wire_reject_code reject_code = WIRE_REJECT_UNKNOWN;
 	enum wire_close_code code;
 	const char *reason = NULL;
@@ -367,6 +368,8 @@ take_item(struct intake_flow *fl, uint64_t number, struct wire_item *item, const
 
 	if (fl->in.partial != 0 && !fl->in.partial_live && !flow_in_continues(&fl->in, number, item->offset))
 		intake_flow_drop_partial(fl);
+	if (starts && item->offset == 0)
+		credit_use(&fl->in.credit, 0, item->packed.len);
 	verdict = flow_in_item(&fl->in, number, total, item->offset, item->body.len);
 	if (verdict == FLOW_OVERRUN || !window_ok(fl, item, verdict)) {
 		*ret_reason = "more than the credit granted";
@@ -399,11 +402,11 @@ take_item(struct intake_flow *fl, uint64_t number, struct wire_item *item, const
 	}
 	*ret_reason = "a type or origin that was never defined";
 	if (item->total > 0)
-		return take_chunk(fl, number, item, total, verdict == FLOW_ACCEPT);
+		return take_chunk(fl, number, item, total, starts, verdict == FLOW_ACCEPT);
 	m = begin(fl, item, total, &code);
 	if (!m)
 		return code;
-	queue_started(&fl->inlet, total);
+	queue_started(&fl->inlet, message_bytes(m));
 	return put(fl, m, number);
 }
 

@@ -204,6 +204,13 @@ intake_flow_attach(struct intake_flow *fl, struct intake *in, uint32_t id, struc
 		intake_flow_drop_partial(fl);
 }
 
+/* What the partial body needs if the flow's credit does not cover it. */
+static uint64_t
+own_room(const struct intake_flow *fl)
+{
+	return message_bytes(fl->partial) + QUEUE_OVERHEAD;
+}
+
 /*
  * What is here of a body outlives the session, in the pool of partial bodies;
  * the oldest there makes room for others.
@@ -211,8 +218,6 @@ intake_flow_attach(struct intake_flow *fl, struct intake *in, uint32_t id, struc
 static void
 orphan_partial(struct intake_flow *fl)
 {
-	uint64_t total = fl->in.partial_total;
-
 	fl->intake->window_open -= fl->partial_window;
 	fl->partial_window = 0;
 	fl->partial_wants = fl->partial_granted = false;
@@ -223,7 +228,7 @@ orphan_partial(struct intake_flow *fl)
 		return;
 	}
 	if (fl->partial_started) {
-		queue_abandoned(&fl->inlet, total);
+		queue_abandoned(&fl->inlet, message_bytes(fl->partial));
 		fl->partial_started = false;
 	}
 	/* Whoever waits for room found no orphan to put out, and is not told of new ones. */
@@ -232,11 +237,11 @@ orphan_partial(struct intake_flow *fl)
 		return;
 	}
 	if (fl->partial_reserved == 0) {
-		if (!intake_flow_reserve(fl, total)) {
+		if (!intake_flow_reserve(fl, own_room(fl))) {
 			intake_flow_drop_partial(fl);
 			return;
 		}
-		fl->partial_reserved = total;
+		fl->partial_reserved = own_room(fl);
 	}
 	list_append(&fl->env->orphans, &fl->orphan);
 }
@@ -276,7 +281,7 @@ intake_flow_drop_partial(struct intake_flow *fl)
 {
 	if (fl->partial) {
 		if (fl->partial_started && fl->inlet.queue)
-			queue_abandoned(&fl->inlet, fl->partial->body_len);
+			queue_abandoned(&fl->inlet, message_bytes(fl->partial));
 		message_unref(fl->partial);
 		fl->partial = NULL;
 	}
@@ -286,7 +291,7 @@ intake_flow_drop_partial(struct intake_flow *fl)
 		fl->intake->window_open -= fl->partial_window;
 	fl->partial_window = 0;
 	fl->partial_reserved = 0;
-	fl->partial_started = fl->partial_wants = fl->partial_granted = false;
+	fl->partial_started = fl->partial_large = fl->partial_wants = fl->partial_granted = false;
 	list_remove(&fl->orphan);
 	/* What is swallowed without being kept goes on being swallowed. */
 	if (!fl->in.partial_live)
@@ -333,7 +338,7 @@ intake_flow_grant(struct intake_flow *fl)
 	messages = c->used_messages + fl->inlet.reserved_messages;
 	bytes = c->used_bytes + fl->inlet.reserved_bytes;
 	if (messages - c->granted_messages < CREDIT_WORTH && bytes - c->granted_bytes < CREDIT_WORTH_BYTES &&
-	    credit_left(c))
+	    credit_left(c) && credit_bytes_left(c) >= QUEUE_GRANT_MIN)
 		return false;
 	return (messages > c->granted_messages || bytes > c->granted_bytes) &&
 	       credit_grant(c, messages > c->granted_messages ? messages : c->granted_messages,
@@ -377,10 +382,14 @@ say_credit(struct intake_flow *fl)
 {
 	struct wire_frame f = { .kind = WIRE_CREDIT };
 
-	if (fl->partial_wants && (fl->partial_reserved > 0 || intake_flow_reserve(fl, fl->in.partial_total))) {
+	if (fl->partial_wants && !fl->partial_large) {
+		fl->partial_wants = false;
+		f.u.credit.number = fl->in.partial;
+	} else if (fl->partial_wants &&
+		   (fl->partial_reserved > 0 || intake_flow_reserve(fl, own_room(fl)))) {
 		fl->partial_wants = false;
 		fl->partial_granted = true;
-		fl->partial_reserved = fl->in.partial_total;
+		fl->partial_reserved = own_room(fl);
 		f.u.credit.number = fl->in.partial;
 		/* Reserved bodies do not count in the session's window. */
 		fl->intake->window_open -= fl->partial_window;

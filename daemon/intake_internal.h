@@ -24,8 +24,9 @@ struct intake_flow {
 	struct message *partial;  /* a body of which in.partial_have bytes are here */
 	uint64_t partial_reserved; /* of it in the pool of large and orphaned bodies */
 	bool partial_started;     /* counted in the inlet */
-	bool partial_wants;       /* a large one: the session waits for Credit.number */
-	bool partial_granted;     /* it was told */
+	bool partial_large;       /* needs room of its own: above WIRE_LARGE, or the credit does not cover it */
+	bool partial_wants;       /* the session waits for Credit.number */
+	bool partial_granted;     /* a large one's reservation was told */
 	uint64_t partial_window;  /* bytes of it that count in the session's window */
 
 	/* Its session. */

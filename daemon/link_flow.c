@@ -162,9 +162,9 @@ open_flow(struct outflow *of)
 
 /*
  * What a body is sure to send counts in the session's window as a whole when it
- * starts (of a large one the first chunk: the rest is reserved), so that bodies
- * half sent never wait for each other. One larger than what is ever left may
- * start when half is free.
+ * starts, or goes on after a wait, so that bodies half sent never wait for each
+ * other; of a large one each chunk, as its room at the other end is its own. One
+ * larger than what is ever left may start when half is free.
  */
 static bool
 window_fits(const struct link *l, uint64_t bytes)
@@ -174,13 +174,21 @@ window_fits(const struct link *l, uint64_t bytes)
 	return bytes <= left || (left > 0 && left >= l->window / 2);
 }
 
-static void
-window_promise(struct outflow *of, uint64_t total, uint64_t offset, uint64_t chunk)
+static bool
+window_promise(struct outflow *of)
 {
-	uint64_t rest = total - offset;
+	struct link *l = of->from->link;
+	uint64_t rest = of->out.partial_total - of->out.partial_sent, bytes = rest;
 
-	of->promised = total > WIRE_LARGE && rest > chunk ? chunk : rest;
-	of->from->link->window_used += of->promised;
+	if (of->promised > 0)
+		return true;
+	if (of->out.partial_large || of->out.partial_total > WIRE_LARGE)
+		bytes = flow_out_chunk(&of->out, session_chunk(l->live->session));
+	if (!window_fits(l, bytes))
+		return false;
+	of->promised = bytes;
+	l->window_used += bytes;
+	return true;
 }
 
 static void
@@ -211,7 +219,7 @@ send_chunk(struct outflow *of, struct entry *e, uint64_t offset)
 	struct session *s = l->live->session;
 	struct wire_item item;
 
-	message_item(e->msg, loop_now_ms(l->core->loop), offset, session_chunk(s), &item);
+	message_item(e->msg, loop_now_ms(l->core->loop), offset, flow_out_chunk(&of->out, session_chunk(s)), &item);
 	/* Once another boot of the peer may have it, it stays so, on every later session. */
 	if (e->sent_boot != 0 && e->sent_boot != l->live->peer.boot_id)
 		e->redelivered = true;
@@ -337,10 +345,12 @@ send_one(struct outflow *of)
 		}
 		if (!flow_out_may_continue(&of->out))
 			return TURN_BLOCKED;
+		if (!window_promise(of))
+			return TURN_NO_WINDOW;
 		send_chunk(of, of->current, of->out.partial_sent);
 		return TURN_MORE;
 	}
-	if (!flow_out_may_start(&of->out))
+	if (!flow_out_may_start(&of->out, 0))
 		return TURN_BLOCKED;
 	e = next_entry(of);
 	if (!e)
@@ -349,14 +359,21 @@ send_one(struct outflow *of)
 		queue_doomed(e);
 		return TURN_MORE;
 	}
+	if (!flow_out_may_start(&of->out, e->msg->packed_len)) {
+		of->cursor = e;
+		return TURN_BLOCKED;
+	}
 	chunk = session_chunk(l->live->session);
 	if (!window_fits(l, e->msg->body_len > WIRE_LARGE ? chunk : e->msg->body_len)) {
 		of->cursor = e;
 		return TURN_NO_WINDOW;
 	}
 	e->sent = true;
+	/* What goes on with what is there sends no packed part again. */
+	if (of->out.resume_number != e->seq || of->out.resume_bytes == 0)
+		credit_use(&of->out.credit, 0, e->msg->packed_len);
 	offset = flow_out_start(&of->out, e->seq, e->msg->body_len, WIRE_LARGE);
-	window_promise(of, e->msg->body_len, offset, chunk);
+	window_promise(of);
 	send_chunk(of, e, offset);
 	return TURN_MORE;
 }

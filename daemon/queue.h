@@ -28,6 +28,7 @@
 #define QUEUE_OVERHEAD 256 /* memory counted per message beside its bytes */
 #define QUEUE_WINDOW_MESSAGES 16384 /* most credit a flow holds */
 #define QUEUE_WINDOW_BYTES (4u << 20)
+#define QUEUE_GRANT_MIN (WIRE_PACKED_MAX + 1) /* bytes that every flow has, or waits for */
 
 struct queue;
 struct queues;
@@ -192,7 +193,6 @@ struct inlet {
 	uint64_t last_grant_ms;
 	uint64_t started_messages;  /* started, neither put nor abandoned */
 	uint64_t started_bytes;     /* what is counted for them */
-	uint64_t debt_bytes;        /* used beyond what was granted: the next grant begins with it */
 	uint64_t partial_wanted;    /* queue_reserve_partial had no room for that much */
 	bool regardless;            /* by the queue's overflow: no claim on its room, only on memory */
 	struct list starved;        /* in the queue's or the memory's list of those that want room */
@@ -203,6 +203,8 @@ struct inlet {
 	void (*gone)(struct inlet *in);
 };
 
+/* One more flow: has the memory room for what each must have? */
+bool queue_inlet_fits(const struct queues *qs);
 void queue_inlet_open(struct queue *q, struct inlet *in, bool peer, void (*room)(struct inlet *),
     void (*gone)(struct inlet *));
 /* Gives back what is reserved or started (queue_reserve_partial is the caller's to release). NULL queue is fine. */
@@ -211,14 +213,22 @@ void queue_inlet_close(struct inlet *in);
  * How much credit may be granted in addition now: tops the reservation up to
  * the window once less than half of it is left, by the share of the room in
  * queue and memory that one flow may have; reserves it. Granted is granted: it
- * can be put whatever happens. As long as there is room but for what others
- * have reserved and do not use, a flow gets at least one message; so a queue
- * may come to hold one message a flow above its bound. 0,0: nothing now (and
- * if less than one message is left, `room` follows).
+ * can be put whatever happens. What all flows have and do not use is at most a
+ * quarter of the memory, beside one message and QUEUE_GRANT_MIN bytes each; of
+ * a queue, a flow gets at least that as long as there is room but for what
+ * others have reserved and do not use, so that it may come to hold one message
+ * a flow above its bound. 0,0: nothing now (and if less than that is left,
+ * `room` follows).
  */
 void queue_grant(struct inlet *in, uint64_t *ret_messages, uint64_t *ret_bytes);
-/* A message of `bytes` starts: uses one message and its bytes of the reservation (overdrawing it if need be). */
+/* A message of `bytes` (body and packed part) starts: uses one message and its bytes of the reservation. */
 void queue_started(struct inlet *in, uint64_t bytes);
+/*
+ * The same for one that has not used the reservation, but one of its own
+ * (queue_reserve_partial of its bytes and QUEUE_OVERHEAD), which the caller has
+ * just released. It did not fit the window, so that is widened.
+ */
+void queue_started_reserved(struct inlet *in, uint64_t bytes);
 /*
  * A started message will not be put after all: what it used is reserved again
  * for this inlet, so that the caller can grant the same credit at once.

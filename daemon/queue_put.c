@@ -119,15 +119,14 @@ make_room(struct queue *q, uint64_t bytes)
 
 /* What queue_started counted for the message that is put now. */
 static void
-settle_started(struct inlet *in, uint64_t body_len)
+settle_started(struct inlet *in, uint64_t bytes)
 {
 	struct queue *q = in->queue;
-	uint64_t bytes = body_len < in->started_bytes ? body_len : in->started_bytes;
 
 	if (in->started_messages == 0)
 		return;
-	if (--in->started_messages == 0)
-		bytes = in->started_bytes;
+	assert(in->started_bytes >= bytes);
+	in->started_messages--;
 	in->started_bytes -= bytes;
 	q->qs->claimed_messages--;
 	q->qs->used -= bytes + QUEUE_OVERHEAD;
@@ -166,7 +165,7 @@ queue_put(struct inlet *in, struct message *m, struct sender *sender, uint64_t n
 	wheel_node_init(&e->timer);
 	if (sender)
 		sender->open++;
-	settle_started(in, m->body_len);
+	settle_started(in, message_bytes(m));
 	q->counters.accepted++;
 	entry_enter(e, q);
 	if (room > 0)

@@ -15,7 +15,8 @@
 #define WINDOW_GROWS_MS 200
 #define WINDOW_IDLE_MS 10000 /* after that a window starts over */
 
-#define OVERDRAFT_MAX WIRE_LARGE /* larger bodies are reserved with queue_reserve_partial before they come */
+/* What every flow must have. */
+#define FLOW_MIN (QUEUE_GRANT_MIN + QUEUE_OVERHEAD)
 
 static uint64_t
 below(uint64_t limit, uint64_t used)
@@ -83,7 +84,7 @@ static bool
 memory_has_room(const struct queues *qs)
 {
 	return below(qs->cfg.max_messages, qs->n + qs->claimed_messages - qs->idle_messages) > 0 &&
-	       below(qs->cfg.max_memory, qs->used - qs->idle) > QUEUE_OVERHEAD;
+	       below(qs->cfg.max_memory, qs->used) >= FLOW_MIN;
 }
 
 static bool
@@ -95,8 +96,16 @@ queue_has_room(const struct queue *q)
 static bool
 partial_has_room(const struct queues *qs, uint64_t bytes)
 {
-	/* What others have reserved and do not use must not keep it out for ever. */
-	return below(qs->cfg.max_partial, qs->partial) >= bytes && below(qs->cfg.max_memory, qs->used - qs->idle) >= bytes;
+	if (below(qs->cfg.max_partial, qs->partial) < bytes && qs->partial > 0)
+		return false;
+	if (below(qs->cfg.max_memory, qs->used) >= bytes)
+		return true;
+	/*
+	 * A quarter of the memory is never only reserved. What is larger would wait
+	 * for ever behind flows that are idle: one such goes beyond the bound.
+	 */
+	return bytes > qs->cfg.max_memory / 4 && qs->partial == 0 &&
+	       (below(qs->cfg.max_memory, qs->used - qs->idle) >= bytes || qs->used == qs->idle);
 }
 
 /* ------------------------------------------------------------------- grants -- */
@@ -140,6 +149,9 @@ limit(const struct inlet *in, uint64_t *messages, uint64_t *bytes)
 		*messages = smaller(*messages, below(1, in->reserved_messages));
 		*bytes = smaller(*bytes, below(WINDOW_BYTES_START, in->reserved_bytes));
 	}
+	/* All that is only reserved stays below a quarter, so that whoever is busy finds room. */
+	*bytes = smaller(*bytes, below(qs->cfg.max_memory / 4, qs->idle));
+	*messages = smaller(*messages, below(qs->cfg.max_memory / 4, qs->idle) / QUEUE_OVERHEAD);
 	/* Shares of what would be free without its own reservation, so that asking often gives no more. */
 	memory += in->reserved_bytes + in->reserved_messages * QUEUE_OVERHEAD;
 	most_messages = smaller(memory / 8 / QUEUE_OVERHEAD,
@@ -186,11 +198,11 @@ queue_grant(struct inlet *in, uint64_t *ret_messages, uint64_t *ret_bytes)
 	if (memory_has_room(qs) && (in->regardless || queue_has_room(q))) {
 		if (in->reserved_messages + messages == 0)
 			messages = 1;
-		if (in->reserved_bytes + bytes == 0)
-			bytes = 1;
+		if (in->reserved_bytes + bytes < QUEUE_GRANT_MIN)
+			bytes = QUEUE_GRANT_MIN - in->reserved_bytes;
 	}
 	/* One is of no use without the other. */
-	if (in->reserved_messages + messages == 0 || in->reserved_bytes + bytes == 0)
+	if (in->reserved_messages + messages == 0 || in->reserved_bytes + bytes < QUEUE_GRANT_MIN)
 		messages = bytes = 0;
 	if (messages > 0 || bytes > 0) {
 		claim(in, messages, bytes);
@@ -201,12 +213,9 @@ queue_grant(struct inlet *in, uint64_t *ret_messages, uint64_t *ret_bytes)
 			in->window_bytes = window_now(window_bytes, in->reserved_bytes, WINDOW_BYTES_START);
 		in->last_grant_ms = now;
 		*ret_messages = messages;
-		if (bytes > 0) {
-			*ret_bytes = bytes + in->debt_bytes;
-			in->debt_bytes = 0;
-		}
+		*ret_bytes = bytes;
 	}
-	if (in->reserved_messages == 0 || in->reserved_bytes == 0)
+	if (in->reserved_messages == 0 || in->reserved_bytes < QUEUE_GRANT_MIN)
 		starve(in, in->regardless || queue_has_room(q) ? &qs->starved : &q->starved);
 	else if (in->partial_wanted == 0)
 		list_remove(&in->starved);
@@ -215,41 +224,35 @@ queue_grant(struct inlet *in, uint64_t *ret_messages, uint64_t *ret_bytes)
 void
 queue_started(struct inlet *in, uint64_t bytes)
 {
-	uint64_t reserved, over;
-
 	if (!in->queue)
 		return;
-	if (in->reserved_messages > 0)
-		reserve(in, -1, 0);
-	else
-		claim(in, 1, 0);
-	reserved = smaller(in->reserved_bytes, bytes);
-	over = smaller(bytes - reserved, OVERDRAFT_MAX);
-	reserve(in, 0, -(int64_t)reserved);
-	in->debt_bytes += bytes - reserved;
-	claim(in, 0, over);
+	assert(in->reserved_messages > 0 && in->reserved_bytes >= bytes);
+	reserve(in, -1, -(int64_t)bytes);
 	in->started_messages++;
-	in->started_bytes += reserved + over;
+	in->started_bytes += bytes;
+}
+
+void
+queue_started_reserved(struct inlet *in, uint64_t bytes)
+{
+	if (!in->queue)
+		return;
+	claim(in, 1, bytes);
+	in->started_messages++;
+	in->started_bytes += bytes;
+	if (bytes <= QUEUE_WINDOW_BYTES / 2 && in->window_bytes < 2 * bytes && !in->regardless)
+		in->window_bytes = 2 * bytes;
 }
 
 void
 queue_abandoned(struct inlet *in, uint64_t bytes)
 {
-	uint64_t counted, debt, back;
-
 	if (!in->queue)
 		return;
-	assert(in->started_messages > 0);
-	counted = --in->started_messages > 0 ? smaller(bytes, in->started_bytes) : in->started_bytes;
-	in->started_bytes -= counted;
-	debt = smaller(in->debt_bytes, bytes);
-	back = bytes - debt;
-	in->debt_bytes -= debt;
-	reserve(in, 1, (int64_t)back);
-	if (back > counted)
-		claim(in, 0, back - counted);
-	else
-		unclaim(in, 0, counted - back);
+	assert(in->started_messages > 0 && in->started_bytes >= bytes);
+	in->started_messages--;
+	in->started_bytes -= bytes;
+	reserve(in, 1, (int64_t)bytes);
 }
 
 bool
@@ -297,6 +300,12 @@ queue_partial_starved(const struct queues *qs)
 
 /* ------------------------------------------------------------------- inlets -- */
 
+bool
+queue_inlet_fits(const struct queues *qs)
+{
+	return (qs->n_inlets + 1) * FLOW_MIN <= qs->cfg.max_memory / 2;
+}
+
 void
 queue_inlet_open(struct queue *q, struct inlet *in, bool peer, void (*room)(struct inlet *), void (*gone)(struct inlet *))
 {
@@ -314,6 +323,7 @@ queue_inlet_open(struct queue *q, struct inlet *in, bool peer, void (*room)(stru
 	};
 	list_init(&in->starved);
 	list_append(&q->inlets, &in->all);
+	q->qs->n_inlets++;
 	queue_check_unused(q);
 }
 
@@ -326,7 +336,8 @@ queue_inlet_close(struct inlet *in)
 		return;
 	unclaim(in, in->reserved_messages + in->started_messages, in->reserved_bytes + in->started_bytes);
 	reserve(in, -(int64_t)in->reserved_messages, -(int64_t)in->reserved_bytes);
-	in->started_messages = in->started_bytes = in->debt_bytes = in->partial_wanted = 0;
+	in->started_messages = in->started_bytes = in->partial_wanted = 0;
+	q->qs->n_inlets--;
 	list_remove(&in->starved);
 	list_remove(&in->all);
 	in->queue = NULL;

@@ -729,12 +729,28 @@ check_manners(const struct node *n)
 			world_violation("%s: a session ended with %s", n->set.name, wire_close_name(bad[i]));
 }
 
+/* max_memory is kept; where a body may be above a quarter of it, one such may go beyond, by what is only reserved. */
+static void
+check_memory(const struct node *n)
+{
+	const struct core *core = daemon_core(n->daemon);
+	uint64_t used, messages, partial, most = core->node->max_memory;
+
+	if (core->node->max_message + QUEUE_OVERHEAD + WIRE_PACKED_MAX > most / 4)
+		most += most / 4 * 3;
+	queues_memory(router_queues(core->router), &used, &messages, &partial);
+	if (used > most)
+		world_violation("%s: %llu bytes of memory, %llu are allowed", n->set.name, (unsigned long long)used,
+		    (unsigned long long)most);
+}
+
 void
 actors_check_limits(void)
 {
 	for (int i = 0; i < sim.n_nodes; i++)
 		if (sim.nodes[i].loop) {
 			check_manners(&sim.nodes[i]);
+			check_memory(&sim.nodes[i]);
 			router_each(daemon_core(sim.nodes[i].daemon)->router, within, &sim.nodes[i]);
 		}
 }

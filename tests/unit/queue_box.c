@@ -1,5 +1,7 @@
 #include "queue_box.h"
 
+#include "queue_internal.h"
+
 #include <check.h>
 #include <stdio.h>
 #include <string.h>
@@ -148,6 +150,25 @@ flow_grant(struct flow *f)
 	f->bytes += bytes;
 }
 
+bool
+flow_start(struct flow *f, uint64_t bytes)
+{
+	struct queues *qs;
+
+	if (!f->inlet.queue) /* gone: queue_put will say so */
+		return true;
+	qs = f->inlet.queue->qs;
+	if (f->inlet.reserved_messages > 0 && f->inlet.reserved_bytes >= bytes) {
+		queue_started(&f->inlet, bytes);
+		return true;
+	}
+	if (!queue_reserve_partial(qs, NULL, bytes + QUEUE_OVERHEAD))
+		return false;
+	queue_release_partial(qs, bytes + QUEUE_OVERHEAD);
+	queue_started_reserved(&f->inlet, bytes);
+	return true;
+}
+
 int
 flow_put(struct flow *f, struct message *m, struct sender *s, uint64_t number)
 {
@@ -157,10 +178,10 @@ flow_put(struct flow *f, struct message *m, struct sender *s, uint64_t number)
 		flow_grant(f);
 	f->messages -= f->messages > 0;
 	f->bytes -= m->body_len < f->bytes ? m->body_len : f->bytes;
-	queue_started(&f->inlet, m->body_len);
+	ck_assert(flow_start(f, message_bytes(m)));
 	err = queue_put(&f->inlet, m, s, number);
 	if (err < 0) {
-		queue_abandoned(&f->inlet, m->body_len);
+		queue_abandoned(&f->inlet, message_bytes(m));
 		message_unref(m);
 	}
 	return err;

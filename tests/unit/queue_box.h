@@ -48,6 +48,8 @@ struct flow {
 void flow_open(struct flow *f, struct queue *q, bool peer);
 void flow_grant(struct flow *f);
 /* Start and put a message, after a grant if need be. The result of queue_put (the message is freed if it fails). */
+/* A message starts: by the flow's credit, or by room of its own. false: there is none. */
+bool flow_start(struct flow *f, uint64_t bytes);
 int flow_put(struct flow *f, struct message *m, struct sender *s, uint64_t number);
 /* Fill: n messages of no bytes, numbers 1 to n. */
 void flow_fill(struct box *b, struct flow *f, uint64_t n, struct sender *s);

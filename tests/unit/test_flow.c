@@ -125,8 +125,11 @@ START_TEST(more_than_granted)
 	flow_in_open(&f);
 	ck_assert_int_eq(flow_in_item(&f, 1, 10, 0, 10), FLOW_OVERRUN);
 	ck_assert(credit_grant(&f.credit, 2, 5));
-	/* A body may overdraw what is left, and then nothing may start. */
-	ck_assert_int_eq(flow_in_item(&f, 1, 10, 0, 10), FLOW_ACCEPT);
+	/* Not more bytes than are left; but a body may start with as many, and then nothing else may. */
+	ck_assert_int_eq(flow_in_item(&f, 1, 10, 0, 10), FLOW_OVERRUN);
+	ck_assert_int_eq(flow_in_item(&f, 1, 10, 0, 5), FLOW_PART);
+	ck_assert(!f.fits);
+	ck_assert_int_eq(flow_in_item(&f, 1, 10, 5, 5), FLOW_ACCEPT);
 	flow_in_accept(&f, 1);
 	ck_assert_int_eq(flow_in_item(&f, 2, 1, 0, 1), FLOW_OVERRUN);
 	ck_assert(credit_grant(&f.credit, 2, 11));
@@ -365,7 +368,7 @@ END_TEST
 static void
 send_whole(uint64_t number, uint64_t len)
 {
-	ck_assert(flow_out_may_start(&out));
+	ck_assert(flow_out_may_start(&out, 0));
 	ck_assert_uint_eq(flow_out_start(&out, number, len, LARGE), 0);
 	flow_out_sent(&out, len);
 	ck_assert_uint_eq(out.partial, 0);
@@ -376,18 +379,18 @@ START_TEST(sender_waits_for_flow_state)
 	struct flow_out f = { 0 };
 
 	ck_assert_int_eq(f.state, FLOW_OUT_CLOSED);
-	ck_assert(!flow_out_may_start(&f));
+	ck_assert(!flow_out_may_start(&f, 0));
 	flow_out_open(&f);
 	ck_assert_int_eq(f.state, FLOW_OUT_OPENING);
-	ck_assert(!flow_out_may_start(&f));
+	ck_assert(!flow_out_may_start(&f, 0));
 	flow_out_state(&f, 7, 5, 0, 0, 0, 0);
 	ck_assert_uint_eq(f.sent, 7);
 	ck_assert_uint_eq(f.confirmed, 5);
-	ck_assert(!flow_out_may_start(&f)); /* no credit */
+	ck_assert(!flow_out_may_start(&f, 0)); /* no credit */
 	ck_assert(credit_grant(&f.credit, 1, 1));
-	ck_assert(flow_out_may_start(&f));
+	ck_assert(flow_out_may_start(&f, 0));
 	flow_out_close(&f);
-	ck_assert(!flow_out_may_start(&f));
+	ck_assert(!flow_out_may_start(&f, 0));
 	ck_assert_uint_eq(f.confirmed, 5);
 }
 END_TEST
@@ -399,16 +402,16 @@ START_TEST(sender_counts_credit)
 	flow_out_open(&f);
 	flow_out_state(&f, 0, 0, 0, 0, 2, 100);
 	for (uint64_t i = 1; i <= 2; i++) {
-		ck_assert(flow_out_may_start(&f));
+		ck_assert(flow_out_may_start(&f, 0));
 		flow_out_start(&f, i, 40, LARGE);
 		flow_out_sent(&f, 40);
 	}
-	ck_assert(!flow_out_may_start(&f));
+	ck_assert(!flow_out_may_start(&f, 0));
 	ck_assert(credit_grant(&f.credit, 10, 100));
-	ck_assert(flow_out_may_start(&f));
+	ck_assert(flow_out_may_start(&f, 0));
 	flow_out_start(&f, 3, 500, LARGE);
 	flow_out_sent(&f, 500);
-	ck_assert(!flow_out_may_start(&f));
+	ck_assert(!flow_out_may_start(&f, 0));
 }
 END_TEST
 
@@ -450,13 +453,13 @@ START_TEST(sender_chunks)
 	ck_assert_uint_eq(flow_out_start(&out, 1, LARGE, LARGE), 0);
 	ck_assert(flow_out_may_continue(&out));
 	flow_out_sent(&out, 400);
-	ck_assert(!flow_out_may_start(&out)); /* of one flow never two at once */
+	ck_assert(!flow_out_may_start(&out, 0)); /* of one flow never two at once */
 	ck_assert(flow_out_may_continue(&out));
 	ck_assert_uint_eq(out.partial_sent, 400);
 	flow_out_sent(&out, 600);
 	ck_assert(!flow_out_may_continue(&out));
 	ck_assert_uint_eq(out.partial, 0);
-	ck_assert(flow_out_may_start(&out));
+	ck_assert(flow_out_may_start(&out, 0));
 	ck_assert_uint_eq(out.credit.used_bytes, LARGE);
 }
 END_TEST
@@ -490,7 +493,7 @@ START_TEST(sender_resumes)
 	ck_assert_uint_eq(out.partial, 0);
 	flow_out_open(&out);
 	flow_out_state(&out, 4, 4, 5, 40, 10, 1000);
-	ck_assert(flow_out_may_start(&out));
+	ck_assert(flow_out_may_start(&out, 0));
 	ck_assert_uint_eq(flow_out_start(&out, 5, 100, LARGE), 40);
 	ck_assert_uint_eq(out.credit.used_messages, 1);
 	ck_assert_uint_eq(out.credit.used_bytes, 60);
@@ -523,7 +526,7 @@ START_TEST(sender_aborts)
 	flow_out_sent(&out, 400);
 	flow_out_abort(&out);
 	ck_assert(!flow_out_may_continue(&out));
-	ck_assert(flow_out_may_start(&out));
+	ck_assert(flow_out_may_start(&out, 0));
 	send_whole(2, 10);
 	ck_assert(!out.partial_waits);
 }
@@ -539,9 +542,9 @@ START_TEST(sender_aborts_its_only_one)
 	flow_out_sent(&out, 400);
 	flow_out_abort(&out);
 	send_whole(3, 10);
-	ck_assert(!flow_out_may_start(&out));
+	ck_assert(!flow_out_may_start(&out, 0));
 	ck_assert_int_eq(flow_out_confirm(&out, 3), 0);
-	ck_assert(flow_out_may_start(&out));
+	ck_assert(flow_out_may_start(&out, 0));
 	/* A Reject that crosses the Abort is still one. */
 	ck_assert_int_eq(flow_out_reject(&out, 3), -EPROTO);
 	send_whole(4, 10);
@@ -552,7 +555,7 @@ START_TEST(sender_aborts_its_only_one)
 	flow_out_abort(&out);
 	send_whole(6, 10);
 	ck_assert_int_eq(flow_out_reject(&out, 5), 0);
-	ck_assert(!flow_out_may_start(&out));
+	ck_assert(!flow_out_may_start(&out, 0));
 }
 END_TEST
 
@@ -565,15 +568,15 @@ START_TEST(sender_halts)
 	ck_assert_int_eq(flow_out_reject(&out, 6), -EPROTO);
 	ck_assert_int_eq(flow_out_reject(&out, 4), 0);
 	ck_assert_int_eq(out.state, FLOW_OUT_HALTED);
-	ck_assert(!flow_out_may_start(&out));
+	ck_assert(!flow_out_may_start(&out, 0));
 	ck_assert_int_eq(flow_out_reject(&out, 4), -EPROTO);
 	/* What lies before it can still be confirmed. */
 	ck_assert_int_eq(flow_out_confirm(&out, 3), 0);
-	ck_assert(!flow_out_may_start(&out));
+	ck_assert(!flow_out_may_start(&out, 0));
 	flow_out_resume(&out, 4);
 	ck_assert_uint_eq(out.sent, 4);
 	ck_assert_uint_eq(out.confirmed, 4);
-	ck_assert(flow_out_may_start(&out));
+	ck_assert(flow_out_may_start(&out, 0));
 }
 END_TEST
 
@@ -583,19 +586,19 @@ START_TEST(sender_one_at_a_time_after_resume)
 	ck_assert_int_eq(flow_out_reject(&out, 1), 0);
 	flow_out_resume(&out, 1);
 	send_whole(2, 10);
-	ck_assert(!flow_out_may_start(&out));
+	ck_assert(!flow_out_may_start(&out, 0));
 	/* A confirm that settles nothing new changes nothing. */
 	ck_assert_int_eq(flow_out_confirm(&out, 1), 0);
-	ck_assert(!flow_out_may_start(&out));
+	ck_assert(!flow_out_may_start(&out, 0));
 	/* Rejected too: still one at a time. */
 	ck_assert_int_eq(flow_out_reject(&out, 2), 0);
 	flow_out_resume(&out, 2);
 	send_whole(3, 10);
-	ck_assert(!flow_out_may_start(&out));
+	ck_assert(!flow_out_may_start(&out, 0));
 	ck_assert_int_eq(flow_out_confirm(&out, 3), 0);
 	send_whole(4, 10);
 	send_whole(5, 10);
-	ck_assert(flow_out_may_start(&out));
+	ck_assert(flow_out_may_start(&out, 0));
 }
 END_TEST
 

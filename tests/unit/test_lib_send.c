@@ -230,6 +230,7 @@ START_TEST(credit_holds_back)
 {
 	struct wire_frame state = { .kind = WIRE_FLOW_STATE, .u.flow_state = { .credit_messages = 2, .credit_bytes = 100 } };
 	struct wire_frame more = { .kind = WIRE_CREDIT, .u.credit = { .messages = 10, .bytes = 100 } };
+	struct fake_item i;
 	uint32_t flow;
 
 	up(NULL);
@@ -239,11 +240,20 @@ START_TEST(credit_holds_back)
 	state.u.flow_state.flow = more.u.credit.flow = flow;
 	fake_send(&d, &state);
 	fake_expect(&d, WIRE_DEFINE);
-	ck_assert_uint_eq(fake_expect(&d, WIRE_TRANSFER).u.run.n_items, 2); /* the second overdraws the bytes */
+	ck_assert_uint_eq(fake_expect(&d, WIRE_TRANSFER).u.run.n_items, 1);
+	/* Of what the credit does not cover as much as it does. */
+	i = fake_expect_item(&d);
+	ck_assert(i.number == 2 && i.item.offset == 0 && i.item.body.len == 40 && i.item.total == 60);
 	fake_expect_silence(&d);
 	fake_send(&d, &more); /* messages alone do not help */
 	fake_expect_silence(&d);
-	more.u.credit.bytes = 121;
+	more.u.credit.number = 2;
+	fake_send(&d, &more);
+	i = fake_expect_item(&d);
+	ck_assert(i.number == 2 && i.item.offset == 40 && i.item.body.len == 20);
+	fake_expect_silence(&d); /* all of it was counted */
+	more.u.credit.number = 0;
+	more.u.credit.bytes = 180;
 	fake_send(&d, &more);
 	ck_assert_uint_eq(fake_expect_item(&d).number, 3);
 	fake_expect_silence(&d);
@@ -302,7 +312,7 @@ START_TEST(large_body_waits_to_be_reserved)
 	uint32_t flow;
 	size_t got;
 
-	d.limits.window = 400000; /* what is reserved does not count */
+	d.limits.window = 400000;
 	up(NULL);
 	send_body(&d, "orders", 'L', size, ACCEPTED, &t);
 	flow = open_flow(&d, 0);
@@ -325,6 +335,8 @@ START_TEST(large_body_waits_to_be_reserved)
 		for (size_t n = 0; n < i.item.body.len; n++)
 			ck_assert_int_eq(i.item.body.data[n], 'L');
 		got += i.item.body.len;
+		/* What is reserved counts as all bytes do, and does so again at once. */
+		fake_send(&d, &(struct wire_frame){ .kind = WIRE_CREDIT, .u.credit = { .session = true, .bytes = 400000 + got } });
 	}
 	ck_assert_uint_eq(got, size);
 	expect_letter(&d, 2, 's', 0);

@@ -143,11 +143,10 @@ put(void)
 	if (!c || !m.open[i])
 		return;
 	queue_grant(&f->inlet, &messages, &bytes);
-	if (f->inlet.reserved_messages == 0 || f->inlet.reserved_bytes == 0) {
+	if (f->inlet.reserved_messages == 0 || f->inlet.reserved_bytes == 0 || !flow_start(f, size)) {
 		m.full++;
 		return;
 	}
-	queue_started(&f->inlet, size);
 	if (below(10) == 0) {
 		queue_abandoned(&f->inlet, size);
 		return;
