@@ -242,12 +242,9 @@ link_adopt(struct link *l, struct candidate *c)
 		intake_book_done(&core->intake, book);
 		intake_book_init(book, 0);
 	}
-	*live = (struct live){ .link = l, .session = s, .dialled = c->dialled, .nonce = c->nonce, .peer = c->peer };
+	*live = (struct live){ .link = l, .session = s, .dialled = c->dialled, .nonce = c->nonce, .peer = c->peer,
+		.decision = c->decision };
 	l->live = live;
-	if (!l->decides) {
-		l->decision = c->decision;
-		l->decision_boot = c->peer.boot_id;
-	}
 	session_set_owner(s, &events, live);
 	session_set_origin_filter(s, check_origin);
 	session_open(s);

@@ -17,6 +17,7 @@ struct live {
 	bool dialled; /* by this end */
 	uint64_t nonce;
 	struct state_peer peer;
+	uint64_t decision; /* that made it the one */
 	struct intake intake;
 };
 
@@ -42,7 +43,8 @@ struct candidate {
 	bool peer_holds;   /* it told which session it holds */
 	uint64_t held_nonce;
 	bool held_dialled_by_peer;
-	uint64_t decision;
+	uint64_t decision;  /* the Accept that it got, or gave */
+	uint64_t greeted;   /* our last decision when its Hello came */
 	struct loop_call again; /* after a probe */
 };
 
@@ -92,8 +94,8 @@ struct link {
 	size_t n_candidates;
 	struct candidate *dialling;
 	struct live *live;
-	uint64_t decision; /* highest followed, in the other end's present boot */
-	uint64_t decision_boot;
+	uint64_t decision; /* the other end's highest that was seen, and in which of its starts */
+	struct state_peer decider;
 #ifdef PLANT_TWO_SESSIONS
 	struct intake_book second_book;
 #endif

@@ -163,6 +163,18 @@ await_pair(void)
 /*
  * Each dials the other as soon as it can; one is started again and again. The
  * dials cross at all stages, and one session remains.
+ *
+ * No more than two are accepted in one start while nothing breaks or times out.
+ * Say D decides and F follows. D has one dial at a time, d, and dials no more
+ * once it has a session. F has one at a time, f, and dials no more while that is
+ * under way or it has a session; a dial it gives up has not said Hello. F ends
+ * what D accepted only for what D accepted later, so D, once up, stays up.
+ * - D accepts f first. d has been given up, or F's Hello on it came before: then
+ *   D ends it. Nothing is left that could take over from f: one session.
+ * - D accepts d first, and f's Hello came before: D ends f. F dials again only if
+ *   it does not have d yet (Close overtook Accept), and goes on as follows.
+ * - D accepts d first, and f's Hello came behind. If it says that F holds d, D
+ *   ends f, and F keeps d. Else f takes over, and again nothing is left: two.
  */
 START_TEST(both_dial)
 {
@@ -184,16 +196,21 @@ START_TEST(both_dial)
 
 		if (n->pid > 0)
 			node_kill(n);
+		/* What it had said on a connection that was meeting may still come up; behind the second answer it has. */
+		proxy_cut(&to_paris);
+		proxy_cut(&to_berlin);
+		look(other, n->name);
 		had = look(other, n->name).connects;
 		node_start(n);
 		proxy_target(p, n->url);
 		await_pair();
-		total += look(n, other->name).connects;
 		had = look(other, n->name).connects - had;
 		most = had > most ? had : most;
+		had = look(n, other->name).connects;
+		most = had > most ? had : most;
+		total += had;
 	}
-	/* Two where dials crossed, one else. */
-	ck_assert_msg(most <= 3 && total <= 2 * ROUNDS, "%" PRIu64 " in one start, %" PRIu64 " in %d", most, total, ROUNDS);
+	ck_assert_msg(most <= 2, "%" PRIu64 " in one start, %" PRIu64 " in %d", most, total, ROUNDS);
 	before[0] = look(&paris, "berlin").connects;
 	before[1] = look(&berlin, "paris").connects;
 	exchange(&paris, &berlin);
