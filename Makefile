@@ -184,7 +184,7 @@ $(B)/sim: $(call obj,$(SIM_SRC) $(COMMON_SRC) $(CORE_SRC) $(filter-out $(LIB_DOO
 sim: $(B)/sim
 	$(Q)$(B)/sim $(if $(SEED),--seed $(SEED),$(if $(SEEDS),--seeds $(SEEDS),--seconds $(or $(SECONDS),10)))
 
-PLANTS = NO_DEDUP NUMBER_REUSED GAP_IS_LOSS REJECT_LOST CREDIT_LEAK TWO_SESSIONS
+PLANTS = NO_DEDUP NUMBER_REUSED GAP_IS_LOSS REJECT_LOST CREDIT_LEAK TWO_SESSIONS ANY_DECISION
 sim-plants: $(PLANTS:%=sim-plant-%)
 sim-plant-%:
 	$(Q)$(MAKE) --no-print-directory B=$(B)/plant/$* PLANT=-DPLANT_$* $(B)/plant/$*/sim
