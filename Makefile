@@ -53,7 +53,7 @@ FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 
 .DEFAULT_GOAL := all
-.PHONY: all check check-unit check-daemon check-asan check-valgrind quickstart sim sim-plants fuzz lint install uninstall clean deps help
+.PHONY: all check check-unit check-daemon check-asan check-valgrind check-debian13 quickstart sim sim-plants fuzz lint install uninstall clean deps help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -65,6 +65,7 @@ help:
 	@echo "make check          install what is missing, build, run all tests"
 	@echo "make check-asan     the same under AddressSanitizer, UBSan, LeakSanitizer"
 	@echo "make check-valgrind unit tests under valgrind"
+	@echo "make check-debian13 make check in a fresh Debian 13 (root, network, mmdebstrap)"
 	@echo "make sim SECONDS=n | SEEDS=n | SEED=n   the simulator; a seed replays exactly"
 	@echo "make sim-plants     every planted fault must be found within 5000 seeds"
 	@echo "make fuzz SECONDS=n run each fuzz target that long"
@@ -165,6 +166,9 @@ check-asan: deps-check
 check-valgrind: $(UNIT_BIN)
 	$(Q)CK_TIMEOUT_MULTIPLIER=4 B=$(B) tests/lib/run $(UNIT_BIN:%="valgrind -q --error-exitcode=99 --leak-check=full --child-silent-after-fork=yes %")
 
+check-debian13:
+	$(Q)tests/debian13
+
 deps-build:
 	$(Q).ci/deps build
 deps-check:
@@ -184,7 +188,7 @@ $(B)/sim: $(call obj,$(SIM_SRC) $(COMMON_SRC) $(CORE_SRC) $(filter-out $(LIB_DOO
 sim: $(B)/sim
 	$(Q)$(B)/sim $(if $(SEED),--seed $(SEED),$(if $(SEEDS),--seeds $(SEEDS),--seconds $(or $(SECONDS),10)))
 
-PLANTS = NO_DEDUP NUMBER_REUSED GAP_IS_LOSS REJECT_LOST CREDIT_LEAK TWO_SESSIONS
+PLANTS = NO_DEDUP NUMBER_REUSED GAP_IS_LOSS REJECT_LOST CREDIT_LEAK TWO_SESSIONS ANY_DECISION
 sim-plants: $(PLANTS:%=sim-plant-%)
 sim-plant-%:
 	$(Q)$(MAKE) --no-print-directory B=$(B)/plant/$* PLANT=-DPLANT_$* $(B)/plant/$*/sim

@@ -65,15 +65,6 @@ link_retry(struct link *l, enum wire_close_code code, bool by_peer, const char *
 		link_set_state(l, LINK_STOPPED, why);
 		return;
 	}
-	/*
-	 * The session may have ended because the other end has just decided for
-	 * another, and its word is on its way there: a new dial would only replace
-	 * that again. It comes, or that connection ends, within handshake_timeout.
-	 */
-	if (!conflict && meet_is_settling(l)) {
-		link_set_state(l, LINK_DIALLING, why);
-		return;
-	}
 	if (l->peer->address.n == 0) {
 		link_set_state(l, conflict ? LINK_CONFLICT : LINK_IDLE, why);
 		log_write(core->log, told ? LOG_DEBUG : LOG_WARNING, l->context, "%s%s (%s), waiting to be dialled",
@@ -251,12 +242,9 @@ link_adopt(struct link *l, struct candidate *c)
 		intake_book_done(&core->intake, book);
 		intake_book_init(book, 0);
 	}
-	*live = (struct live){ .link = l, .session = s, .dialled = c->dialled, .nonce = c->nonce, .peer = c->peer };
+	*live = (struct live){ .link = l, .session = s, .dialled = c->dialled, .nonce = c->nonce, .peer = c->peer,
+		.decision = c->decision };
 	l->live = live;
-	if (!l->decides) {
-		l->decision = c->decision;
-		l->decision_boot = c->peer.boot_id;
-	}
 	session_set_owner(s, &events, live);
 	session_set_origin_filter(s, check_origin);
 	session_open(s);

@@ -17,6 +17,7 @@ struct live {
 	bool dialled; /* by this end */
 	uint64_t nonce;
 	struct state_peer peer;
+	uint64_t decision; /* that made it the one */
 	struct intake intake;
 };
 
@@ -42,7 +43,8 @@ struct candidate {
 	bool peer_holds;   /* it told which session it holds */
 	uint64_t held_nonce;
 	bool held_dialled_by_peer;
-	uint64_t decision;
+	uint64_t decision;  /* the Accept that it got, or gave */
+	uint64_t greeted;   /* our last decision when its Hello came */
 	struct loop_call again; /* after a probe */
 };
 
@@ -92,8 +94,8 @@ struct link {
 	size_t n_candidates;
 	struct candidate *dialling;
 	struct live *live;
-	uint64_t decision; /* highest followed, in the other end's present boot */
-	uint64_t decision_boot;
+	uint64_t decision; /* the other end's highest that was seen, and in which of its starts */
+	struct state_peer decider;
 #ifdef PLANT_TWO_SESSIONS
 	struct intake_book second_book;
 #endif
@@ -129,8 +131,6 @@ void meet_accept(struct link *l, struct session *s, const struct wire_hello *hel
 void meet_end_all(struct link *l);
 /* Tell a session why it ends and think of it no more. */
 void meet_dismiss(struct session *s, enum wire_close_code code, const char *reason);
-/* Is there a connection that was decided for, or on which only the other end's decision is missing? */
-bool meet_is_settling(const struct link *l);
 /* The session they ask about is about to end. */
 void meet_end_probes(struct link *l);
 /* Candidates that this end may drop because the pair has its session now. */

@@ -71,25 +71,6 @@ release(struct candidate *c)
 		free(c);
 }
 
-bool
-meet_is_settling(const struct link *l)
-{
-	LIST_FOREACH (n, &l->candidates) {
-		enum meeting step = list_entry(n, struct candidate, node)->step;
-
-		if (step == MEETING_ACCEPT || step == MEETING_RECORDING)
-			return true;
-	}
-	return false;
-}
-
-/* The link waited for a connection that has ended. */
-static bool
-is_missed(const struct link *l)
-{
-	return l->state == LINK_DIALLING && !l->live && !l->dialling && !l->dial_timer.armed && !meet_is_settling(l);
-}
-
 /* The meeting failed by our own word. */
 static void
 end(struct candidate *c, enum wire_close_code code, const char *reason)
@@ -104,7 +85,7 @@ end(struct candidate *c, enum wire_close_code code, const char *reason)
 	meet_dismiss(s, code, reason);
 	if (code == WIRE_CLOSE_STATE_CONFLICT || code == WIRE_CLOSE_NAME_IN_USE)
 		log_warning(l->core->log, l->context, "%s: %s", wire_close_name(code), reason);
-	if (dialled || code == WIRE_CLOSE_STATE_CONFLICT || is_missed(l))
+	if (dialled || code == WIRE_CLOSE_STATE_CONFLICT)
 		link_retry(l, code, false, reason);
 }
 
@@ -121,7 +102,7 @@ down(void *arg, enum wire_close_code code, bool by_peer, int error, const char *
 	release(c);
 	if (code != WIRE_CLOSE_NORMAL)
 		l->core->closed[CORE_CLOSED_PEER][code]++;
-	if (dialled || code == WIRE_CLOSE_STATE_CONFLICT || is_missed(l))
+	if (dialled || code == WIRE_CLOSE_STATE_CONFLICT)
 		link_retry(l, code, by_peer, reason);
 	else
 		log_debug(l->core->log, l->context, "a connection ended while meeting: %s", reason);
@@ -129,18 +110,55 @@ down(void *arg, enum wire_close_code code, bool by_peer, int error, const char *
 
 /* --------------------------------------------------------------- deciding -- */
 
-/* Was another connection decided for later? Also while this one was being written down. */
 static bool
-is_overruled(const struct candidate *c)
+same_folder(const struct state_peer *a, const struct state_peer *b)
 {
-	return c->link->decision_boot == c->peer.boot_id && c->decision <= c->link->decision;
+	return memcmp(a->store_id, b->store_id, STATE_ID) == 0;
 }
+
+/* Why the session the pair has stays, and not this connection to the same folder; NULL: it does not. */
+static const char *
+kept(const struct candidate *c, const struct live *old)
+{
+	if (c->peer.start_count != old->peer.start_count)
+		return c->peer.start_count > old->peer.start_count ? NULL : "a later start of this node was met meanwhile";
+	if (c->dialled == old->dialled)
+		return c->nonce > old->nonce ? NULL : "a newer connection is kept";
+	/*
+	 * Crossed dials. What its Hello says of an old session that was accepted only
+	 * behind it means "not yet", never "no longer": an end that has lost that one
+	 * dials again.
+	 */
+	if (old->decision > c->greeted)
+		return "the connection that was decided on first is kept";
+	/* Both ends hold the old session, and this end, with the smaller name, dialled it? It stays. */
+	if (c->peer_holds && c->held_nonce == old->nonce && c->held_dialled_by_peer == !old->dialled && old->dialled)
+		return "the connection dialled from the smaller name is kept";
+	return NULL;
+}
+
+/* The end that follows: was another of the decider's Accepts seen that came behind this one? */
+static bool
+is_overtaken(const struct candidate *c)
+{
+	const struct link *l = c->link;
+
+#ifdef PLANT_ANY_DECISION
+	return false;
+#endif
+	if (!same_folder(&l->decider, &c->peer) || c->peer.start_count > l->decider.start_count)
+		return false;
+	return c->peer.start_count < l->decider.start_count || c->decision < l->decision;
+}
+
+#define LATER_DECISION "a later decision was for another connection"
 
 static void
 recorded(void *arg, int error)
 {
 	struct candidate *c = arg;
 	struct link *l = c->link;
+	const char *why;
 
 	c->step = MEETING_OVER;
 	if (!l) { /* ended meanwhile */
@@ -151,15 +169,20 @@ recorded(void *arg, int error)
 		end(c, WIRE_CLOSE_INTERNAL, "cannot write down whom was met");
 		return;
 	}
-	if (!l->decides && is_overruled(c)) {
-		end(c, WIRE_CLOSE_DUPLICATE, "a later decision was for another connection");
+	/* Another connection may have become the one meanwhile. */
+	if (l->decides && l->live && same_folder(&l->live->peer, &c->peer) && (why = kept(c, l->live)) != NULL) {
+		end(c, WIRE_CLOSE_DUPLICATE, why);
+		return;
+	}
+	if (!l->decides && is_overtaken(c)) {
+		end(c, WIRE_CLOSE_DUPLICATE, LATER_DECISION);
 		return;
 	}
 	session_pause(c->session, false);
 	if (l->decides) {
 		struct wire_frame f = { .kind = WIRE_ACCEPT };
 
-		f.u.accept.decision = ++l->core->next_decision;
+		f.u.accept.decision = c->decision = ++l->core->next_decision;
 		session_send(c->session, &f);
 	}
 	link_adopt(l, c);
@@ -225,12 +248,13 @@ decide(struct candidate *c)
 {
 	struct link *l = c->link;
 	const struct live *old = l->live;
+	const char *why;
 
 	if (!old) {
 		record(c);
 		return;
 	}
-	if (memcmp(old->peer.store_id, c->peer.store_id, STATE_ID) != 0) {
+	if (!same_folder(&old->peer, &c->peer)) {
 		/* The same name from another state folder: only if the one we know is gone. */
 		c->step = MEETING_PROBING;
 		session_pause(c->session, true);
@@ -238,23 +262,30 @@ decide(struct candidate *c)
 			end(c, WIRE_CLOSE_NAME_IN_USE, "another node of this name is being asked whether it is alive");
 		return;
 	}
-	if (!l->decides || c->peer.start_count > old->peer.start_count) {
+	if (l->decides && (why = kept(c, old)) != NULL)
+		end(c, WIRE_CLOSE_DUPLICATE, why);
+	else
 		record(c);
+}
+
+/*
+ * The other end's decision. It counts from here, not from when the meeting is
+ * written down: connections overtake each other, and of two Accepts the lower
+ * must lose wherever the higher one's connection has got to.
+ */
+static void
+accepted(struct candidate *c, uint64_t decision)
+{
+	struct link *l = c->link;
+
+	c->decision = decision;
+	if (is_overtaken(c) || (decision == l->decision && l->decider.boot_id == c->peer.boot_id)) {
+		end(c, WIRE_CLOSE_DUPLICATE, LATER_DECISION);
 		return;
 	}
-	if (c->dialled == old->dialled) {
-		if (c->nonce > old->nonce)
-			record(c);
-		else
-			end(c, WIRE_CLOSE_DUPLICATE, "a newer connection is kept");
-		return;
-	}
-	/* Crossed dials: both ends hold the old session, and this end, with the smaller name, dialled it? It stays. */
-	if (c->peer_holds && c->held_nonce == old->nonce && c->held_dialled_by_peer == !old->dialled && old->dialled) {
-		end(c, WIRE_CLOSE_DUPLICATE, "the connection dialled from the smaller name is kept");
-		return;
-	}
-	record(c);
+	l->decision = decision;
+	l->decider = c->peer;
+	decide(c);
 }
 
 /* ----------------------------------------------------------------- frames -- */
@@ -293,6 +324,7 @@ hello_ok(struct candidate *c, const struct wire_hello *h)
 		end(c, WIRE_CLOSE_WRONG_NAME, reason);
 		return false;
 	}
+	c->greeted = l->core->next_decision;
 	memcpy(c->peer.store_id, h->store_id.data, STATE_ID);
 	c->peer.start_count = h->start_count;
 	c->peer.boot_id = h->boot_id;
@@ -382,11 +414,7 @@ frame(void *arg, const struct wire_frame *f)
 	if (f->kind == WIRE_KNOWN && c->step == MEETING_KNOWN) {
 		known(c, &f->u.known);
 	} else if (f->kind == WIRE_ACCEPT && c->step == MEETING_ACCEPT) {
-		c->decision = f->u.accept.decision;
-		if (is_overruled(c))
-			end(c, WIRE_CLOSE_DUPLICATE, "a later decision was for another connection");
-		else
-			decide(c);
+		accepted(c, f->u.accept.decision);
 	} else {
 		end(c, WIRE_CLOSE_PROTOCOL, "a frame out of place while meeting");
 	}

@@ -162,6 +162,66 @@ START_TEST(while_meeting)
 }
 END_TEST
 
+/* As far as its Accept, which is not said. */
+static struct raw *
+almost_met(const char *name)
+{
+	const struct wire_frame hello = raw_hello_peer(name, "paris");
+	struct raw *r = raw_peer(&w.paris);
+
+	raw_frame(r, &hello);
+	raw_until(r, WIRE_HELLO);
+	raw_frame(r, &(struct wire_frame){ .kind = WIRE_KNOWN });
+	raw_until(r, WIRE_KNOWN);
+	return r;
+}
+
+/*
+ * Two connections, whose Accepts overtake each other: the higher is followed,
+ * though its meeting is not written down yet when the lower comes.
+ */
+START_TEST(decisions_overtake)
+{
+	struct raw *first, *second;
+
+	witness_begin(&w, "", SECTIONS);
+	for (uint64_t i = 1; i <= 20; i += 2) {
+		first = almost_met("aachen");
+		second = almost_met("aachen");
+		raw_frame(second, &(struct wire_frame){ .kind = WIRE_ACCEPT, .u.accept = { i + 1 } });
+		raw_frame(first, &(struct wire_frame){ .kind = WIRE_ACCEPT, .u.accept = { i } });
+		expect_end(first, WIRE_CLOSE_DUPLICATE, "overtaken");
+		raw_alive(second);
+		raw_close(second);
+	}
+	witness_end(&w);
+}
+END_TEST
+
+/* Dials of rome, about which paris decides: the later one is the one, and the other hears so. */
+START_TEST(dials_overtake)
+{
+	struct raw *older, *newer;
+	struct wire_frame f[2] = { raw_hello_peer("rome", "paris"), raw_hello_peer("rome", "paris") };
+
+	witness_begin(&w, "", SECTIONS);
+	newer = raw_peer(&w.paris);
+	raw_frame(newer, &f[1]);
+	raw_until(newer, WIRE_KNOWN);
+	older = raw_peer(&w.paris);
+	raw_frame(older, &f[0]);
+	raw_until(older, WIRE_KNOWN);
+	/* The first is being written down when the second comes. */
+	raw_frame(newer, &(struct wire_frame){ .kind = WIRE_KNOWN });
+	raw_frame(older, &(struct wire_frame){ .kind = WIRE_KNOWN });
+	expect_end(older, WIRE_CLOSE_DUPLICATE, "an older dial");
+	raw_until(newer, WIRE_ACCEPT);
+	raw_alive(newer);
+	raw_close(newer);
+	witness_end(&w);
+}
+END_TEST
+
 /* -------------------------------------------------------------- what it sends */
 
 static struct wire_frame
@@ -438,6 +498,8 @@ main(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, hellos);
 	tcase_add_test(tc, while_meeting);
+	tcase_add_test(tc, decisions_overtake);
+	tcase_add_test(tc, dials_overtake);
 	tcase_add_test(tc, frames);
 	tcase_add_test(tc, origins);
 	tcase_add_test(tc, verdicts);

@@ -18,7 +18,7 @@
 #define PAIRS_MAX 32
 #define BUFFER (64 * 1024)
 
-enum command { CMD_TARGET, CMD_CUT, CMD_HOLE, CMD_SPLIT, CMD_PASSED };
+enum command { CMD_TARGET, CMD_CUT, CMD_HOLE, CMD_SPLIT, CMD_PASSED, CMD_PAIRS };
 
 struct order {
 	uint32_t command, value;
@@ -163,6 +163,13 @@ obey(struct server *s)
 	case CMD_PASSED:
 		answer = s->passed;
 		break;
+	case CMD_PAIRS:
+		/* Who waits at the door counts. */
+		while (!s->hole && poll(&(struct pollfd){ .fd = s->listener, .events = POLLIN }, 1, 0) > 0)
+			take(s);
+		for (size_t i = 0; i < PAIRS_MAX; i++)
+			answer += s->pairs[i].fd[0] >= 0;
+		break;
 	}
 	return write(s->control, &answer, sizeof(answer)) == (ssize_t)sizeof(answer);
 }
@@ -290,4 +297,10 @@ uint64_t
 proxy_passed(struct proxy *p)
 {
 	return command(p, CMD_PASSED, 0);
+}
+
+size_t
+proxy_pairs(struct proxy *p)
+{
+	return (size_t)command(p, CMD_PAIRS, 0);
 }

@@ -29,5 +29,7 @@ void proxy_hole(struct proxy *p, bool on);
 void proxy_split(struct proxy *p, uint32_t bytes);
 /* Bytes passed on so far. */
 uint64_t proxy_passed(struct proxy *p);
+/* Connections that go through it now. */
+size_t proxy_pairs(struct proxy *p);
 
 #endif

@@ -18,6 +18,7 @@
 #define BODY_MAX 400000 /* with chunks, and a reservation */
 #define HELD_MAX 64
 #define QUEUES 2
+#define MEETINGS_MAX 2 /* sessions of a pair while nothing breaks */
 
 struct node {
 	struct settings set;
@@ -752,6 +753,21 @@ actors_check_limits(void)
 			check_manners(&sim.nodes[i]);
 			check_memory(&sim.nodes[i]);
 			router_each(daemon_core(sim.nodes[i].daemon)->router, within, &sim.nodes[i]);
+		}
+}
+
+void
+actors_check_calm(void)
+{
+	for (int i = 0; i < sim.n_nodes; i++)
+		for (size_t k = 0; sim.nodes[i].loop && k < daemon_n_links(sim.nodes[i].daemon); k++) {
+			const struct link *l = daemon_link(sim.nodes[i].daemon, k);
+			struct link_stats st;
+
+			link_stats(l, &st);
+			if (st.connects > MEETINGS_MAX)
+				world_violation("%s: %llu sessions with %s, and nothing has broken yet", sim.nodes[i].set.name,
+				    (unsigned long long)st.connects, link_name(l));
 		}
 }
 

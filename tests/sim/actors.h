@@ -27,6 +27,8 @@ bool actors_at_rest(void);
 void actors_trace(void);
 /* Limits hold now. */
 void actors_check_limits(void);
+/* Nothing has gone wrong yet: no pair met more often than crossed dials make it (the argument is in t_peers). */
+void actors_check_calm(void);
 
 size_t actors_n_daemons(void);
 size_t actors_n_clients(void);

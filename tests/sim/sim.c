@@ -48,6 +48,8 @@ run(uint64_t seed, bool trace, struct results *r)
 		while (world_step(next < stop ? next : stop) && !world_violated())
 			;
 		if (world_now() < stop) {
+			if (faults == 0)
+				actors_check_calm();
 			actors_fault();
 			faults++;
 		}
