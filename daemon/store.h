@@ -205,6 +205,7 @@ struct store_read {
 	void (*done)(struct store_read *r, int error);
 	void *memory;
 	struct store_bytes parts[STORE_PARTS];
+	uint64_t counter; /* the message's */
 	void *impl[4];
 };
 
