@@ -262,7 +262,7 @@ connectd_send(struct connectd *c, struct connectd_msg *m, unsigned levels, conne
 		e.since = conn_now(c);
 	if (m->ttl > 0)
 		e.deadline = m->ttl < UINT64_MAX - e.since ? e.since + m->ttl : UINT64_MAX;
-	if (sendq_push(&f->queue, &e) < 0) {
+	if (sendq_push(&f->queue, &e, f->queue.next) < 0) {
 		producer_ready(c, f);
 		return conn_fail(c, -ENOMEM, "out of memory");
 	}
