@@ -1,9 +1,9 @@
 /*
  * producer: the sending half of a handle. One flow per destination and
  * priority, opened at the first message; its messages are numbered here and
- * stay until what became of them is known. producer.c holds the calls and the
- * flows, outcome.c what the daemon says about them, pump.c puts messages on
- * the wire.
+ * stay until what became of them is known. producer.c holds the flows and what
+ * is sent, producer_wait.c the calls that wait, outcome.c what the daemon says
+ * about messages, pump.c puts them on the wire.
  */
 #ifndef PRODUCER_H
 #define PRODUCER_H
