@@ -37,8 +37,8 @@ struct connectd_consumer; /* a subscription to one queue */
 enum connectd_level {
 	CONNECTD_NONE = 0,
 	CONNECTD_ACCEPTED = 1,  /* in memory at the local daemon */
-	CONNECTD_STORED = 2,    /* synced to disk there (durable messages; not in this version) */
-	CONNECTD_ARRIVED = 3,   /* accepted by the destination daemon */
+	CONNECTD_STORED = 2,    /* synced to disk there (durable messages only) */
+	CONNECTD_ARRIVED = 3,   /* accepted by the destination daemon, synced there if durable */
 	CONNECTD_CONSUMED = 4,  /* acked there (not in this version) */
 	CONNECTD_REJECTED = 16, /* can never be taken; see the reason */
 	CONNECTD_EXPIRED = 17,
@@ -65,7 +65,7 @@ struct connectd_options {
 	int timeout_ms;          /* to connect and greet; 0: 5000 */
 	int keep_trying;         /* do not wait for the daemon, nor fail without it: go on trying in the background */
 	int no_reconnect;        /* end with -ENOTCONN when the daemon goes, instead of coming back */
-	uint32_t window_messages; /* unconfirmed at most; 0: 65536 */
+	uint32_t window_messages; /* not yet safe, or not at the level asked for, at most; 0: 65536 */
 	uint64_t window_bytes;    /* 0: 16 MiB */
 };
 
@@ -175,8 +175,10 @@ void connectd_msg_get_id(const struct connectd_msg *m, uint64_t *ret_boot, uint6
  * (result 0), or it will not get there: level tells what is known, result is
  * -ECANCELED (closed), -ENODATA (the session that could have told is gone and
  * the message is no longer waiting at the daemon), -EBADMSG with REJECTED,
- * EXPIRED, PURGED, DEAD or DROPPED and a reason, -EINPROGRESS (in doubt: the
- * daemon forgot this sender).
+ * EXPIRED, PURGED, DEAD or DROPPED and a reason, -EINPROGRESS (in doubt: sent,
+ * and the daemon has forgotten this sender or refuses it since), -ENOTSUP
+ * (STORED was asked for, and the queue keeps messages in memory: the message is
+ * there).
  */
 struct connectd_outcome {
 	enum connectd_level level;
@@ -190,21 +192,26 @@ typedef void (*connectd_outcome_fn)(struct connectd *c, struct connectd_msg *m, 
 
 /*
  * Send. Never blocks; takes its own reference. levels is an OR of
- * CONNECTD_TELL(CONNECTD_ACCEPTED), CONNECTD_TELL(CONNECTD_ARRIVED) (0: as
- * ACCEPTED); fn may be NULL. The bytes are written before it returns, except
- * inside a call-back or while corked. -EAGAIN: the window is full, the
- * descriptor wakes when there is room; -EMSGSIZE: above the daemon's
+ * CONNECTD_TELL(CONNECTD_ACCEPTED), CONNECTD_TELL(CONNECTD_STORED),
+ * CONNECTD_TELL(CONNECTD_ARRIVED); 0 asks for what makes the message as safe as
+ * its durability says, STORED on a durable queue, else ACCEPTED. fn may be NULL.
+ * Until it is as safe the message is sent again when the daemon restarts, and
+ * counts in the window, whatever was asked for. The bytes are written before it
+ * returns, except inside a call-back or while corked. -EAGAIN: the window is
+ * full, the descriptor wakes when there is room; -EMSGSIZE: above the daemon's
  * max_message, or reply-to, correlation id and headers above 4096 bytes;
- * -ENOTSUP: STORED or CONSUMED asked for; -EINVAL: a received message; -ENOTCONN;
- * -ENOMEM. After a failure the message is not taken, and no call-back comes.
+ * -ENOTSUP: CONSUMED asked for; -EINVAL: a received message, or STORED asked for
+ * a memory message; -ENOTCONN; -ENOMEM. After a failure the message is not
+ * taken, and no call-back comes.
  */
 int connectd_send(struct connectd *c, struct connectd_msg *m, unsigned levels, connectd_outcome_fn fn, void *userdata);
 
 /*
- * Send and wait for one level, ACCEPTED or ARRIVED. 0 when reached; -ETIMEDOUT:
- * the message stays on its way; -EBADMSG: rejected, expired...; the sentence
- * says which; -EAGAIN: the window stayed full all the time, it was not sent; or
- * as an outcome's result, or as connectd_send.
+ * Send and wait for one level: ACCEPTED, STORED, ARRIVED, or NONE for as safe
+ * as its durability says. 0 when reached; -ETIMEDOUT: the message stays on its
+ * way; -EBADMSG: rejected, expired...; the sentence says which; -EAGAIN: the
+ * window stayed full all the time, it was not sent; or as an outcome's result,
+ * or as connectd_send.
  */
 int connectd_send_wait(struct connectd *c, struct connectd_msg *m, enum connectd_level level, int timeout_ms);
 
@@ -212,7 +219,7 @@ int connectd_send_wait(struct connectd *c, struct connectd_msg *m, enum connectd
 void connectd_cork(struct connectd *c);
 int connectd_uncork(struct connectd *c); /* 0 or -ENOTCONN */
 
-/* Messages sent and not yet at the level asked for. */
+/* Messages sent that had no final call yet. */
 size_t connectd_unconfirmed(const struct connectd *c);
 
 /* -------------------------------------------------------------- consuming */

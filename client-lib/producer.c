@@ -7,7 +7,7 @@
 #include "connection.h"
 #include "msg.h"
 
-#define LEVELS_KNOWN (CONNECTD_TELL(CONNECTD_ACCEPTED) | CONNECTD_TELL(CONNECTD_ARRIVED))
+#define LEVELS_KNOWN (CONNECTD_TELL(CONNECTD_ACCEPTED) | CONNECTD_TELL(CONNECTD_STORED) | CONNECTD_TELL(CONNECTD_ARRIVED))
 
 /* ------------------------------------------------------------------ flows */
 
@@ -181,14 +181,22 @@ producer_tell(struct connectd *c, const struct sendq_entry *e, enum connectd_lev
 }
 
 void
-producer_final(struct connectd *c, const struct sendq_entry *e, enum connectd_level level, int result, const char *reason)
+producer_finish(struct connectd *c, const struct sendq_entry *e, enum connectd_level level, int result, const char *reason)
 {
 	struct connectd_outcome o = { .level = level, .final = 1, .result = result, .reason = reason, .number = e->number };
 
 	c->producers.unconfirmed--;
-	c->producers.unconfirmed_bytes -= e->msg->body_len;
 	if (e->fn != NULL)
 		e->fn(c, e->msg, &o, e->userdata);
+}
+
+void
+producer_final(struct connectd *c, const struct sendq_entry *e, enum connectd_level level, int result, const char *reason)
+{
+	c->producers.held--;
+	c->producers.held_bytes -= e->msg->body_len;
+	if (!e->finished)
+		producer_finish(c, e, level, result, reason);
 	connectd_msg_unref(e->msg);
 }
 
@@ -237,15 +245,17 @@ connectd_send(struct connectd *c, struct connectd_msg *m, unsigned levels, conne
 	if (c->state == CONN_DEAD || c->closing)
 		return conn_fail(c, -ENOTCONN, "not connected, and not coming back");
 	if ((levels & ~LEVELS_KNOWN) != 0)
-		return conn_fail(c, -ENOTSUP, "only the levels ACCEPTED and ARRIVED can be asked for");
+		return conn_fail(c, -ENOTSUP, "only the levels ACCEPTED, STORED and ARRIVED can be asked for");
 	if (m->dest == NULL)
 		return conn_fail(c, -EINVAL, "a received message has no destination: make a new one");
+	if ((levels & CONNECTD_TELL(CONNECTD_STORED)) != 0 && m->durability == CONNECTD_MEMORY)
+		return conn_fail(c, -EINVAL, "a memory message is never stored");
 	if (c->limits.max_message > 0 && m->body_len > c->limits.max_message)
 		return conn_fail(c, -EMSGSIZE, "body of %zu bytes, and the daemon takes at most %llu", m->body_len,
 		    (unsigned long long)c->limits.max_message);
 	f = flow_find(p, m);
-	if (p->unconfirmed >= p->window_messages || p->unconfirmed_bytes >= p->window_bytes)
-		return conn_fail(c, -EAGAIN, "%zu messages are not confirmed yet", p->unconfirmed);
+	if (!producers_have_room(p))
+		return conn_fail(c, -EAGAIN, "%zu messages are not confirmed yet", p->held);
 	if (f == NULL && p->n_flows >= PRODUCER_FLOWS_MAX)
 		return conn_fail(c, -EAGAIN, "%zu destinations have messages that are not confirmed yet", p->n_flows);
 	r = msg_freeze(m);
@@ -257,7 +267,7 @@ connectd_send(struct connectd *c, struct connectd_msg *m, unsigned levels, conne
 	if (f == NULL)
 		return conn_fail(c, -ENOMEM, "out of memory");
 
-	e.levels = levels != 0 ? levels : CONNECTD_TELL(CONNECTD_ACCEPTED);
+	e.levels = (uint16_t)levels;
 	if (m->ttl > 0 || m->not_before > 0)
 		e.since = conn_now(c);
 	if (m->ttl > 0)
@@ -268,7 +278,8 @@ connectd_send(struct connectd *c, struct connectd_msg *m, unsigned levels, conne
 	}
 	connectd_msg_ref(m);
 	p->unconfirmed++;
-	p->unconfirmed_bytes += m->body_len;
+	p->held++;
+	p->held_bytes += m->body_len;
 	if (e.deadline != 0 && e.deadline < p->expire_at) {
 		p->expire_at = e.deadline;
 		conn_wake(c, e.deadline);
@@ -304,18 +315,12 @@ producers_cancel(struct connectd *c, bool quiet)
 {
 	LIST_FOREACH(node, &c->producers.flows) {
 		struct producer_flow *f = list_entry(node, struct producer_flow, all);
-		enum connectd_level level = CONNECTD_ACCEPTED;
 		struct sendq_entry e;
 
-		for (;;) {
-			if (!sendq_waited(&f->queue, 0, UINT64_MAX, &e)) {
-				if (!sendq_pop(&f->queue, UINT64_MAX, &e))
-					break;
-				level = CONNECTD_NONE;
-			}
+		while (sendq_waited(&f->queue, 0, UINT64_MAX, &e) || sendq_pop(&f->queue, UINT64_MAX, &e)) {
 			if (quiet)
 				e.fn = NULL;
-			producer_final(c, &e, level, -ECANCELED, "closed");
+			producer_final(c, &e, (enum connectd_level)e.reached, -ECANCELED, "closed");
 		}
 	}
 }

@@ -50,6 +50,9 @@ struct producer_flow {
 	uint32_t id;        /* in this session; 0: not open */
 	struct flow_out out;
 	struct sendq queue;
+	bool durable;       /* as the daemon said: its queue keeps messages on disk unless they say memory */
+	uint32_t settles;   /* the level at which a Confirm settles; below, messages stay to be sent again */
+	uint64_t accepted;  /* up to here messages of this session know that they are accepted */
 	uint64_t sent_max;  /* highest number ever put on a wire */
 	uint64_t maybe_max; /* up to here they may have reached an earlier boot of the daemon */
 	uint64_t boot;      /* of the daemon it was last open with; 0: none */
@@ -71,12 +74,20 @@ struct producers {
 	struct dict_out types;
 	struct credit window; /* of the session: bytes only */
 	uint32_t chunk;
-	size_t unconfirmed;
-	uint64_t unconfirmed_bytes;
+	size_t unconfirmed;   /* messages without their final call */
+	size_t held;          /* messages, with those kept only to be sent again */
+	uint64_t held_bytes;
 	uint32_t window_messages;
 	uint64_t window_bytes;
 	uint64_t expire_at;   /* next look for expired messages; UINT64_MAX: none */
 };
+
+/* Is there room in the window for another message? */
+static inline bool
+producers_have_room(const struct producers *p)
+{
+	return p->held < p->window_messages && p->held_bytes < p->window_bytes;
+}
 
 void producers_init(struct connectd *c);
 /* Every open message ends with -ECANCELED; its sender hears of it unless `quiet`. */
@@ -100,8 +111,14 @@ void producer_drop_id(struct connectd *c, struct producer_flow *f);
 /* Close flows that are idle and too many; with need_id also one more, if that frees an id. */
 void producers_trim(struct connectd *c, bool need_id);
 
-/* A message got to a level, or is over (then the reference of the entry goes): tell its sender. */
+/*
+ * A message got to a level, or is over: tell its sender. producer_finish makes
+ * the final call; producer_final does so unless it was made, and the entry's
+ * reference goes.
+ */
 void producer_tell(struct connectd *c, const struct sendq_entry *e, enum connectd_level level);
+void producer_finish(struct connectd *c, const struct sendq_entry *e, enum connectd_level level, int result,
+    const char *reason);
 void producer_final(struct connectd *c, const struct sendq_entry *e, enum connectd_level level, int result,
     const char *reason);
 

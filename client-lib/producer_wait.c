@@ -65,7 +65,7 @@ has_room(void *arg)
 {
 	const struct producers *p = &((struct connectd *)arg)->producers;
 
-	return p->unconfirmed < p->window_messages && p->unconfirmed_bytes < p->window_bytes && p->n_flows < PRODUCER_FLOWS_MAX;
+	return producers_have_room(p) && p->n_flows < PRODUCER_FLOWS_MAX;
 }
 
 int
@@ -77,17 +77,17 @@ connectd_send_wait(struct connectd *c, struct connectd_msg *m, enum connectd_lev
 
 	if (c->entered)
 		return conn_fail(c, -EDEADLK, "a call-back cannot wait");
-	if (level != CONNECTD_ACCEPTED && level != CONNECTD_ARRIVED)
-		return conn_fail(c, -ENOTSUP, "only the levels ACCEPTED and ARRIVED can be asked for");
+	if ((unsigned)level > CONNECTD_ARRIVED)
+		return conn_fail(c, -ENOTSUP, "only the levels ACCEPTED, STORED and ARRIVED can be waited for");
 	r = conn_until(c, timeout_ms, has_room, c);
 	if (r == -ETIMEDOUT)
-		return conn_fail(c, -EAGAIN, "%zu messages are not confirmed yet; this one was not sent", c->producers.unconfirmed);
+		return conn_fail(c, -EAGAIN, "%zu messages are not confirmed yet; this one was not sent", c->producers.held);
 	if (r < 0)
 		return r;
 	w = calloc(1, sizeof(*w));
 	if (w == NULL)
 		return conn_fail(c, -ENOMEM, "out of memory");
-	r = connectd_send(c, m, CONNECTD_TELL(level), send_waited, w);
+	r = connectd_send(c, m, level != CONNECTD_NONE ? CONNECTD_TELL(level) : 0, send_waited, w);
 	if (r < 0) {
 		free(w);
 		return r;
@@ -103,7 +103,8 @@ connectd_send_wait(struct connectd *c, struct connectd_msg *m, enum connectd_lev
 	if (r < 0 && !w->ended) {
 		w->abandoned = true; /* its final call frees it */
 		if (r == -ETIMEDOUT)
-			conn_fail(c, r, "not %s in time; the message stays on its way", wire_level_name(level));
+			conn_fail(c, r, "not %s in time; the message stays on its way",
+			    level != CONNECTD_NONE ? wire_level_name(level) : "confirmed");
 		return r;
 	}
 	r = w->outcome.result;

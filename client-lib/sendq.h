@@ -21,7 +21,9 @@ struct sendq_entry {
 	uint64_t number;
 	uint64_t since;    /* when it was given to us, if it has a time to live or a delay */
 	uint64_t deadline; /* of its time to live; 0: none */
-	uint32_t levels;   /* bits of CONNECTD_TELL */
+	uint16_t levels;   /* bits of CONNECTD_TELL; 0: as safe as its durability says */
+	uint8_t reached;   /* what its sender could have been told so far: a level */
+	bool finished;     /* its final call was made; kept only to be sent again */
 };
 
 struct sendq {
