@@ -7,8 +7,8 @@
  * touches signals, or exits; one handle, with its messages, belongs to one
  * thread at a time; after fork the child may only close it. Times are
  * milliseconds; a timeout of -1 waits for ever, 0 does not wait. Call-backs run
- * only inside connectd_process, connectd_wait, connectd_flush,
- * connectd_send_wait, connectd_recv and connectd_close; inside one, those that
+ * only inside connectd_process, connectd_wait, connectd_flush, connectd_send_wait,
+ * connectd_producer_open, connectd_recv and connectd_close; inside one, those that
  * wait or process return -EDEADLK, and connectd_close takes effect when it has
  * returned. Those that wait return -EINTR when a signal handler ran.
  */
@@ -138,6 +138,8 @@ int connectd_msg_set_durability(struct connectd_msg *m, enum connectd_durability
 int connectd_msg_set_ttl(struct connectd_msg *m, uint64_t ms);        /* 0: none */
 int connectd_msg_set_not_before(struct connectd_msg *m, uint64_t ms); /* delay, waited out at the destination queue */
 int connectd_msg_set_priority(struct connectd_msg *m, enum connectd_priority p);
+/* For a named producer alone, see connectd_producer_open. -EINVAL: 0 or UINT64_MAX. */
+int connectd_msg_set_number(struct connectd_msg *m, uint64_t number);
 int connectd_msg_set_reply_to(struct connectd_msg *m, const char *dest);
 int connectd_msg_set_correlation_id(struct connectd_msg *m, const void *id, size_t len);
 int connectd_msg_add_header(struct connectd_msg *m, const char *name, const void *value, size_t len);
@@ -178,7 +180,8 @@ void connectd_msg_get_id(const struct connectd_msg *m, uint64_t *ret_boot, uint6
  * EXPIRED, PURGED, DEAD or DROPPED and a reason, -EINPROGRESS (in doubt: sent,
  * and the daemon has forgotten this sender or refuses it since), -ENOTSUP
  * (STORED was asked for, and the queue keeps messages in memory: the message is
- * there).
+ * there), -ESTALE (another instance of the named producer has taken over, which
+ * learns whether the message is there).
  */
 struct connectd_outcome {
 	enum connectd_level level;
@@ -200,9 +203,10 @@ typedef void (*connectd_outcome_fn)(struct connectd *c, struct connectd_msg *m, 
  * returns, except inside a call-back or while corked. -EAGAIN: the window is
  * full, the descriptor wakes when there is room; -EMSGSIZE: above the daemon's
  * max_message, or reply-to, correlation id and headers above 4096 bytes;
- * -ENOTSUP: CONSUMED asked for; -EINVAL: a received message, or STORED asked for
- * a memory message; -ENOTCONN; -ENOMEM. After a failure the message is not
- * taken, and no call-back comes.
+ * -ENOTSUP: CONSUMED asked for; -EINVAL: a received message, STORED asked for a
+ * memory message, or a number that does not fit (connectd_producer_open);
+ * -ESTALE and others: the named producer is over; -ENOTCONN; -ENOMEM. After a
+ * failure the message is not taken, and no call-back comes.
  */
 int connectd_send(struct connectd *c, struct connectd_msg *m, unsigned levels, connectd_outcome_fn fn, void *userdata);
 
@@ -214,6 +218,30 @@ int connectd_send(struct connectd *c, struct connectd_msg *m, unsigned levels, c
  * or as connectd_send.
  */
 int connectd_send_wait(struct connectd *c, struct connectd_msg *m, enum connectd_level level, int timeout_ms);
+
+/*
+ * Open a named producer: one whose messages bear numbers of the program's own,
+ * so that it knows after its own crash where to go on. From here on messages
+ * sent by this handle to `queue`, spelled like this, belong to it: each must have
+ * a number above that of the one before (connectd_msg_set_number; gaps are fine)
+ * and normal priority, else connectd_send says -EINVAL. They are one order.
+ *
+ * *ret_last is the highest number that any instance of this name (of this user,
+ * to this queue) got to safety, 0 if none: what is above is to be sent, again
+ * with the same numbers; what was sent before and is there all the same is not
+ * taken twice. Blocks up to the time-out of connectd_open. -ETIMEDOUT: the daemon
+ * did not answer yet; call again to go on waiting. -EINVAL: the name (as of a
+ * queue, at most 32 bytes) or the queue; -EEXIST: this handle has another name
+ * for that queue; -EUSERS: more than 64 names on this handle, or the daemon's
+ * limit; -EACCES, -ENOENT: may not send there, no such queue.
+ *
+ * Who opens a name takes it over from an earlier instance, which is over then:
+ * its open messages end with -ESTALE, as does connectd_send, and the library
+ * does not open it again. So it is when the daemon refuses or has forgotten it
+ * after a restart, with the errno for that. Calling this again takes it back.
+ * Named producers end with the handle; the daemon keeps the number.
+ */
+int connectd_producer_open(struct connectd *c, const char *name, const char *queue, uint64_t *ret_last);
 
 /* Gather what is sent and acked until uncork; nests. For bulk: much of it is written earlier. */
 void connectd_cork(struct connectd *c);

@@ -165,7 +165,7 @@ end_unnamed(struct connectd *c, struct producer_flow *f, uint64_t from, struct w
 static void
 new_producer(struct connectd *c, struct producer_flow *f)
 {
-	io_random(c->io, f->producer, sizeof(f->producer));
+	io_random(c->io, f->producer, PRODUCER_ID);
 	f->boot = 0;
 	f->maybe_max = 0;
 }
@@ -176,10 +176,16 @@ refused(struct connectd *c, struct producer_flow *f, uint32_t verdict, const cha
 	uint64_t until = f->queue.next - 1;
 	struct sendq_entry e;
 
+	c->producers.window.used_bytes -= f->promised; /* the rest of a body under way is not sent */
+	f->promised = 0;
 	flow_out_close(&f->out);
 	producer_move(c, f, PRODUCER_ALONE);
 	producer_drop_id(c, f);
 	end_waiting(c, f, 0, UINT64_MAX, CONNECTD_NONE, -ENODATA, reason);
+	if (f->named) {
+		producer_over(c, f, verdict, reason);
+		return;
+	}
 	if (verdict == WIRE_VERDICT_FORGOTTEN) {
 		/* What was never sent is not in doubt: it goes under the new name. */
 		while (!c->closing && sendq_pop(&f->queue, f->sent_max, &e))
@@ -204,18 +210,27 @@ producer_flow_state(struct connectd *c, const struct wire_flow_state *s)
 	struct producer_flow *f = flow_by_id(c, s->flow);
 	char text[CONN_TEXT];
 	uint64_t from = 1, settled = s->confirmed;
+	bool first;
 	int r;
 
-	if (f == NULL || f->out.state != FLOW_OUT_OPENING)
+	/* Only a named producer that is taken over hears of its flow without having asked. */
+	if (f == NULL || (f->out.state != FLOW_OUT_OPENING && !(f->named && s->verdict == WIRE_VERDICT_TAKEN_OVER)))
 		return conn_fail(c, -EPROTO, "the daemon told the state of a flow that was not asked for");
 	if (s->verdict != WIRE_VERDICT_OK) {
 		refused(c, f, s->verdict, conn_text(text, s->reason, wire_verdict_name(s->verdict)));
 		return 0;
 	}
-	if (s->accepted >= f->queue.next || s->confirmed > s->accepted) {
+	first = f->named && !f->known;
+	if ((s->accepted >= f->queue.next && !first) || s->accepted == UINT64_MAX || s->confirmed > s->accepted) {
 		refused(c, f, WIRE_VERDICT_STATE_CONFLICT, "the daemon claims to have messages that were never sent");
 		return 0;
 	}
+	if (first)
+		sendq_init(&f->queue, s->confirmed + 1); /* nothing could be sent before */
+	f->known = true;
+	f->epoch = s->epoch;
+	if (s->confirmed > f->settled)
+		f->settled = s->confirmed;
 	if (f->boot != 0 && f->boot != c->boot_id)
 		f->maybe_max = f->sent_max;
 	f->boot = c->boot_id;
@@ -257,6 +272,8 @@ producer_confirm(struct connectd *c, const struct wire_confirm *w)
 		if (w->level >= WIRE_LEVEL_ARRIVED)
 			end_waiting(c, f, 0, w->number, CONNECTD_ARRIVED, 0, "");
 		settle_up_to(c, f, w->number, w->level);
+		if (w->number > f->settled)
+			f->settled = w->number;
 	}
 	producer_ready(c, f);
 	return 0;

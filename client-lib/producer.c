@@ -12,57 +12,70 @@
 /* ------------------------------------------------------------------ flows */
 
 static uint64_t
-flow_hash(const char *dest, size_t len, unsigned priority)
+flow_hash(const char *dest, size_t len, bool named, unsigned priority)
 {
-	return hmap_hash(dest, len, priority);
+	return hmap_hash(dest, len, named ? WIRE_PRIORITIES : priority);
 }
 
 static bool
-flow_is(const struct producer_flow *f, const struct connectd_msg *m)
+flow_is(const struct producer_flow *f, const char *dest, size_t len, bool named, unsigned priority)
 {
-	return f->priority == m->priority && f->dest_len == m->dest_len && memcmp(f->dest, m->dest, m->dest_len) == 0;
+	return f->named == named && f->priority == priority && f->dest_len == len && memcmp(f->dest, dest, len) == 0;
 }
 
-static struct producer_flow *
-flow_find(struct producers *p, const struct connectd_msg *m)
+struct producer_flow *
+producer_find(struct producers *p, const char *dest, size_t len, bool named, unsigned priority)
 {
 	struct hmap_node *n;
 
-	if (p->last != NULL && flow_is(p->last, m))
+	if (p->last != NULL && flow_is(p->last, dest, len, named, priority))
 		return p->last;
-	for (n = hmap_find(&p->by_name, flow_hash(m->dest, m->dest_len, m->priority)); n != NULL; n = hmap_find_next(n)) {
+	for (n = hmap_find(&p->by_name, flow_hash(dest, len, named, priority)); n != NULL; n = hmap_find_next(n)) {
 		struct producer_flow *f = hmap_entry(n, struct producer_flow, by_name);
 
-		if (flow_is(f, m))
+		if (flow_is(f, dest, len, named, priority))
 			return p->last = f;
 	}
 	return NULL;
 }
 
-static struct producer_flow *
-flow_new(struct connectd *c, const struct connectd_msg *m)
+struct producer_flow *
+producer_new(struct connectd *c, const char *dest, size_t len, bool named, unsigned priority)
 {
 	struct producers *p = &c->producers;
 	struct producer_flow *f = calloc(1, sizeof(*f));
 
-	if (f == NULL || hmap_add(&p->by_name, &f->by_name, flow_hash(m->dest, m->dest_len, m->priority)) < 0) {
+	if (f == NULL || hmap_add(&p->by_name, &f->by_name, flow_hash(dest, len, named, priority)) < 0) {
 		free(f);
 		return NULL;
 	}
-	memcpy(f->dest, m->dest, m->dest_len);
-	f->dest_len = m->dest_len;
-	f->priority = m->priority;
-	/*
-	 * A producer of its own: two names of one queue (`orders`, and `paris/orders`
-	 * on paris) must not number into each other, nor into what an earlier flow
-	 * to the same place left behind.
-	 */
-	io_random(c->io, f->producer, sizeof(f->producer));
+	memcpy(f->dest, dest, len);
+	f->dest_len = len;
+	f->named = named;
+	f->priority = priority;
 	sendq_init(&f->queue, 1);
 	list_init(&f->turn);
 	list_append(&p->flows, &f->all);
 	p->n_flows++;
+	p->n_named += named;
 	return p->last = f;
+}
+
+/*
+ * The flow of messages without a named producer. It is a producer of its own:
+ * two names of one queue (`orders`, and `paris/orders` on paris) must not number
+ * into each other, nor into what an earlier flow to the same place left behind.
+ */
+static struct producer_flow *
+unnamed_new(struct connectd *c, const struct connectd_msg *m)
+{
+	struct producer_flow *f = producer_new(c, m->dest, m->dest_len, false, m->priority);
+
+	if (f == NULL)
+		return NULL;
+	f->producer_len = PRODUCER_ID;
+	io_random(c->io, f->producer, PRODUCER_ID);
+	return f;
 }
 
 /* An id is free, or its flow idle: one that had to wait for that tries again. */
@@ -73,9 +86,8 @@ next_unopened(struct connectd *c)
 		producer_move(c, list_entry(c->producers.unopened.next, struct producer_flow, turn), PRODUCER_READY);
 }
 
-/* Its messages are gone already. */
-static void
-flow_free(struct connectd *c, struct producer_flow *f)
+void
+producer_free(struct connectd *c, struct producer_flow *f)
 {
 	struct producers *p = &c->producers;
 
@@ -86,6 +98,7 @@ flow_free(struct connectd *c, struct producer_flow *f)
 	list_remove(&f->all);
 	hmap_remove(&p->by_name, &f->by_name);
 	p->n_flows--;
+	p->n_named -= f->named;
 	sendq_done(&f->queue);
 	free(f);
 }
@@ -131,10 +144,12 @@ has_something_to_do(const struct producer_flow *f)
 void
 producer_ready(struct connectd *c, struct producer_flow *f)
 {
-	if (sendq_empty(&f->queue)) {
-		if (f->where == PRODUCER_IDLE)
+	if (!producer_wants(f)) {
+		enum producer_where where = f->named ? PRODUCER_ALONE : PRODUCER_IDLE; /* idle ones may be closed */
+
+		if (f->where == where)
 			return;
-		producer_move(c, f, PRODUCER_IDLE);
+		producer_move(c, f, where);
 		next_unopened(c);
 		return;
 	}
@@ -163,7 +178,7 @@ producers_trim(struct connectd *c, bool need_id)
 			    .u.settled = { .flow = f->id, .number = f->queue.next - 1, .close = true } });
 		if (f->id != 0)
 			need_id = false;
-		flow_free(c, f);
+		producer_free(c, f);
 		if (p->n_flows <= PRODUCER_FLOWS && !need_id)
 			return;
 	}
@@ -234,14 +249,37 @@ producers_expire(struct connectd *c, uint64_t now)
 
 /* ------------------------------------------------------------------ calls */
 
-int
-connectd_send(struct connectd *c, struct connectd_msg *m, unsigned levels, connectd_outcome_fn fn, void *userdata)
+/*
+ * Does the message belong to a named producer, and fit it? 0 and *ret, NULL if
+ * there is none for its destination; or a negative errno.
+ */
+static int
+of_named(struct connectd *c, const struct connectd_msg *m, struct producer_flow **ret)
 {
 	struct producers *p = &c->producers;
-	struct sendq_entry e = { .msg = m, .fn = fn, .userdata = userdata };
-	struct producer_flow *f;
-	int r;
+	struct producer_flow *f = NULL;
 
+	if (p->n_named > 0)
+		f = producer_find(p, m->dest, m->dest_len, true, WIRE_PRIORITY_NORMAL);
+	*ret = f;
+	if (f == NULL)
+		return m->number == 0 ? 0 : conn_fail(c, -EINVAL, "%s: a number, and no named producer is open for it", m->dest);
+	if (f->over != 0)
+		return conn_fail(c, f->over, "%s: the named producer is over", m->dest);
+	if (m->number == 0 || m->priority != WIRE_PRIORITY_NORMAL)
+		return conn_fail(c, -EINVAL, "%s: messages of a named producer have a number and normal priority", m->dest);
+	if (!f->known)
+		return conn_fail(c, -EAGAIN, "%s: the named producer is not open yet", m->dest);
+	if (m->number < f->queue.next)
+		return conn_fail(c, -EINVAL, "number %llu is not above %llu, the last", (unsigned long long)m->number,
+		    (unsigned long long)f->queue.next - 1);
+	return 0;
+}
+
+/* May this message be sent in this way at all? 0 and the flow of its named producer, or a negative errno. */
+static int
+check(struct connectd *c, const struct connectd_msg *m, unsigned levels, struct producer_flow **ret)
+{
 	if (c->state == CONN_DEAD || c->closing)
 		return conn_fail(c, -ENOTCONN, "not connected, and not coming back");
 	if ((levels & ~LEVELS_KNOWN) != 0)
@@ -253,9 +291,23 @@ connectd_send(struct connectd *c, struct connectd_msg *m, unsigned levels, conne
 	if (c->limits.max_message > 0 && m->body_len > c->limits.max_message)
 		return conn_fail(c, -EMSGSIZE, "body of %zu bytes, and the daemon takes at most %llu", m->body_len,
 		    (unsigned long long)c->limits.max_message);
-	f = flow_find(p, m);
+	return of_named(c, m, ret);
+}
+
+int
+connectd_send(struct connectd *c, struct connectd_msg *m, unsigned levels, connectd_outcome_fn fn, void *userdata)
+{
+	struct producers *p = &c->producers;
+	struct sendq_entry e = { .msg = m, .fn = fn, .userdata = userdata, .levels = (uint16_t)levels };
+	struct producer_flow *f = NULL;
+	int r = check(c, m, levels, &f);
+
+	if (r < 0)
+		return r;
 	if (!producers_have_room(p))
 		return conn_fail(c, -EAGAIN, "%zu messages are not confirmed yet", p->held);
+	if (f == NULL)
+		f = producer_find(p, m->dest, m->dest_len, false, m->priority);
 	if (f == NULL && p->n_flows >= PRODUCER_FLOWS_MAX)
 		return conn_fail(c, -EAGAIN, "%zu destinations have messages that are not confirmed yet", p->n_flows);
 	r = msg_freeze(m);
@@ -263,16 +315,15 @@ connectd_send(struct connectd *c, struct connectd_msg *m, unsigned levels, conne
 		return conn_fail(c, r, r == -EMSGSIZE ? "reply-to, correlation id and headers above %d bytes" : "out of memory",
 		    WIRE_PACKED_MAX);
 	if (f == NULL)
-		f = flow_new(c, m);
+		f = unnamed_new(c, m);
 	if (f == NULL)
 		return conn_fail(c, -ENOMEM, "out of memory");
 
-	e.levels = (uint16_t)levels;
 	if (m->ttl > 0 || m->not_before > 0)
 		e.since = conn_now(c);
 	if (m->ttl > 0)
 		e.deadline = m->ttl < UINT64_MAX - e.since ? e.since + m->ttl : UINT64_MAX;
-	if (sendq_push(&f->queue, &e, f->queue.next) < 0) {
+	if (sendq_push(&f->queue, &e, f->named ? m->number : f->queue.next) < 0) {
 		producer_ready(c, f);
 		return conn_fail(c, -ENOMEM, "out of memory");
 	}
@@ -331,7 +382,7 @@ producers_done(struct connectd *c)
 	struct producers *p = &c->producers;
 
 	LIST_FOREACH_SAFE(node, &p->flows)
-		flow_free(c, list_entry(node, struct producer_flow, all));
+		producer_free(c, list_entry(node, struct producer_flow, all));
 	hmap_done(&p->by_name);
 	dict_out_done(&p->types);
 }

@@ -2,8 +2,9 @@
  * producer: the sending half of a handle. One flow per destination and
  * priority, opened at the first message; its messages are numbered here and
  * stay until what became of them is known. producer.c holds the flows and what
- * is sent, producer_wait.c the calls that wait, outcome.c what the daemon says
- * about messages, pump.c puts them on the wire.
+ * is sent, producer_wait.c the calls that wait, producer_named.c the producers
+ * with a name, outcome.c what the daemon says about messages, pump.c puts them
+ * on the wire.
  */
 #ifndef PRODUCER_H
 #define PRODUCER_H
@@ -24,7 +25,9 @@
 #define PRODUCER_FLOWS 256      /* above, flows that are idle are closed */
 #define PRODUCER_FLOWS_MAX 4096 /* flow objects of one handle; beyond, -EAGAIN */
 #define PRODUCER_IDS 1024       /* flows open in one session at most */
-#define PRODUCER_ID 16          /* bytes of a producer id */
+#define PRODUCER_ID 16          /* bytes of the id of a producer without a name */
+#define PRODUCER_NAME_MAX 32    /* of one with a name */
+#define PRODUCER_NAMED 64       /* producers with a name on one handle: their flows are never closed */
 #define PRODUCER_WINDOW 65536
 #define PRODUCER_WINDOW_BYTES (16u << 20)
 #define PRODUCER_EXPIRE_MS 50   /* between two looks for expired messages */
@@ -46,7 +49,13 @@ struct producer_flow {
 	char dest[NAMES_DEST_MAX + 1];
 	size_t dest_len;
 	unsigned priority;
-	uint8_t producer[PRODUCER_ID];
+	uint8_t producer[PRODUCER_NAME_MAX];
+	size_t producer_len;
+	bool named;
+	bool known;         /* a named producer: the daemon said where it stands */
+	int over;           /* a named producer: taken over or refused, a negative errno; 0: it is not */
+	uint64_t epoch;     /* a named producer: which of its instances this is */
+	uint64_t settled;   /* a named producer: the highest number confirmed */
 	uint32_t id;        /* in this session; 0: not open */
 	struct flow_out out;
 	struct sendq queue;
@@ -62,7 +71,7 @@ struct producer_flow {
 
 struct producers {
 	struct list flows;
-	size_t n_flows;
+	size_t n_flows, n_named;
 	struct hmap by_name;
 	struct producer_flow *last; /* the one found last */
 	struct producer_flow *by_id[PRODUCER_IDS];
@@ -100,6 +109,25 @@ void producers_down(struct connectd *c);
 
 /* Look for messages whose time to live passed before they were sent. */
 void producers_expire(struct connectd *c, uint64_t now);
+
+/* The flow to a destination, of a named producer or at a priority; NULL: none. */
+struct producer_flow *producer_find(struct producers *p, const char *dest, size_t len, bool named, unsigned priority);
+
+/* A new one without a producer's id. NULL: out of memory. */
+struct producer_flow *producer_new(struct connectd *c, const char *dest, size_t len, bool named, unsigned priority);
+
+/* Its messages are gone already. */
+void producer_free(struct connectd *c, struct producer_flow *f);
+
+/* producer_named.c: the daemon serves this named producer no longer. */
+void producer_over(struct connectd *c, struct producer_flow *f, uint32_t verdict, const char *reason);
+
+/* Has it messages, or is it one that must be open whether it has or not? */
+static inline bool
+producer_wants(const struct producer_flow *f)
+{
+	return !sendq_empty(&f->queue) || (f->named && f->out.state == FLOW_OUT_CLOSED && f->over == 0);
+}
 
 /* Put the flow where it belongs: in line if it has something to do. */
 void producer_ready(struct connectd *c, struct producer_flow *f);

@@ -18,7 +18,7 @@ DEPS_test_admin = tools/admin common/frame $(WIRE) common/names gen/admin.pb-c
 LIBS_test_admin = -lprotobuf-c
 DEPS_test_state = daemon/state daemon/disk daemon/task daemon/loop common/hmap common/names
 LIBS_test_state = -levent_core -lpthread
-LIBCONNECTD = $(addprefix client-lib/,connection connection_handle consumer dict io msg msg_packed out outcome producer producer_wait pump sendq) $(WIRE) \
+LIBCONNECTD = $(addprefix client-lib/,connection connection_handle consumer dict io msg msg_packed out outcome producer producer_named producer_wait pump sendq) $(WIRE) \
 	$(addprefix common/,flow frame hmap names)
 DEPS_test_lib_sendq = client-lib/sendq
 DEPS_test_lib_message = $(LIBCONNECTD) gen/orders.pb-c
@@ -31,6 +31,8 @@ DEPS_test_lib_resend = tests/unit/fake_daemon $(LIBCONNECTD)
 LIBS_test_lib_resend = -lprotobuf-c
 DEPS_test_lib_stored = tests/unit/fake_daemon $(LIBCONNECTD)
 LIBS_test_lib_stored = -lprotobuf-c
+DEPS_test_lib_named = tests/unit/fake_daemon $(LIBCONNECTD)
+LIBS_test_lib_named = -lprotobuf-c
 DEPS_test_lib_recv = tests/unit/fake_daemon $(LIBCONNECTD)
 LIBS_test_lib_recv = -lprotobuf-c
 MESSAGE = daemon/message daemon/intern daemon/slab common/hmap $(WIRE)
