@@ -62,7 +62,7 @@ static const struct verb verbs[] = {
 	    "  --dest QUEUE     the queue at the consumer's daemon, as the producer's calls it: berlin/bench\n"
 	    "  --size N         bytes a message, 8 or more (default 1K)\n"
 	    "  --seconds S      how long to send (default 5)\n"
-	    "  --memory         mark the messages as memory messages\n"
+	    "  --memory         memory messages, also where the queue is durable\n"
 	    "  --latency        one message in flight, there and back, instead of throughput\n",
 	    verb_bench },
 };
