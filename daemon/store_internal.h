@@ -467,6 +467,7 @@ uint64_t store_snapshot_bytes(const struct store *s);
 
 /* ------------------------------------------------------- store_recover.c -- */
 
+/* Reads what is there into the tables; all of it on this thread. */
 int store_recover(struct store *s, const struct store_recovery *found, char why[static 200]);
 
 #endif

@@ -125,6 +125,7 @@ find_parts(struct read_job *j, struct store_read *r)
 
 	if (store_message_decode(&rec, &e, r->parts) < 0)
 		return -EIO;
+	r->counter = e.counter;
 	if (e.body) {
 		if (e.last_len != j->body_len)
 			return -EIO;

@@ -106,13 +106,14 @@ size_file(struct store *s, const struct journal_file *f)
 struct last {
 	struct store_place place;
 	uint8_t *data; /* malloc'ed */
-	size_t len;
 	bool is_first; /* in its segment */
 	/* The last end of a snapshot in this segment. */
 	struct store_place replay;
 	uint32_t next_queue, next_flow;
 	uint64_t next_body;
 	uint64_t wall_ms;
+	struct store_batch batch;
+	uint64_t end; /* behind it */
 };
 
 static void
@@ -166,7 +167,8 @@ find_last(struct recovery *rc, struct journal_file *f, struct last *l)
 			continue;
 		number = sc.batch.number;
 		note_batch(&sc, l);
-		l->len = sc.batch.len;
+		l->batch = sc.batch;
+		l->end = sc.at;
 	}
 	if (r < 0 || number == 0)
 		return r;
@@ -179,17 +181,17 @@ read_last(struct recovery *rc, struct journal_file *f, struct last *l)
 {
 	const uint8_t *p;
 	size_t len;
-	int r = recover_bytes(rc, f, (uint64_t)l->place.block * STORE_BLOCK, l->len, &p, &len);
+	int r = recover_bytes(rc, f, (uint64_t)l->place.block * STORE_BLOCK, l->batch.len, &p, &len);
 
 	if (r < 0)
 		return r;
-	l->data = malloc(STORE_HEADER + store_align(l->len, 4096));
+	l->data = malloc(STORE_HEADER + store_align(l->batch.len, 4096));
 	if (!l->data)
 		return -ENOMEM;
-	if (len != l->len)
+	if (len != l->batch.len)
 		return -EIO;
-	memset(l->data + STORE_HEADER + l->len, 0, store_align(l->len, 4096) - l->len);
-	memcpy(l->data + STORE_HEADER, p, l->len);
+	memset(l->data + STORE_HEADER + l->batch.len, 0, store_align(l->batch.len, 4096) - l->batch.len);
+	memcpy(l->data + STORE_HEADER, p, l->batch.len);
 	return 0;
 }
 
@@ -212,9 +214,9 @@ find_newest(struct recovery *rc, struct last *l)
 	return 0;
 }
 
-/* Follow the headers from the newest segment to the one where replay starts. */
+/* Follow the headers from the newest segment to the one where replay starts: these count. */
 static void
-follow_chain(struct recovery *rc, struct journal_file *f)
+follow_chain(struct recovery *rc, struct journal_file *f, bool tell)
 {
 	f->counts = true;
 	while (f->h.segment != rc->replay.segment && f->h.before.segment != 0) {
@@ -226,7 +228,8 @@ follow_chain(struct recovery *rc, struct journal_file *f)
 			before->last = end.batch;
 		} else {
 			rc->damaged = true;
-			store_damaged(rc->s, "segment %" PRIu32 " is missing", end.segment);
+			if (tell)
+				store_damaged(rc->s, "segment %" PRIu32 " is missing", end.segment);
 			/* Whatever is before that may still be good. */
 			for (size_t i = rc->n_files; i-- > 0 && !before;)
 				if (rc->files[i].valid && rc->files[i].h.segment < f->h.segment && rc->files[i].h.segment < end.segment)
@@ -241,59 +244,49 @@ follow_chain(struct recovery *rc, struct journal_file *f)
 
 /* ---------------------------------------------------------------- rewrite -- */
 
-/* A free file, or a new one. Files that are in the chain's range and not in the chain are free. */
+/* A file in which there is nothing of the journal; NULL: there is none. */
 static struct journal_file *
-pick_fresh(struct recovery *rc, uint64_t size)
+pick_fresh(struct recovery *rc, uint32_t number, uint64_t size)
 {
+	struct journal_file *best = NULL;
+
 	for (size_t i = 0; i < rc->n_files; i++) {
 		struct journal_file *f = &rc->files[i];
 
-		if (f->counts || (f->valid && f->h.segment <= rc->newest->h.segment &&
-		    (rc->replay.segment == 0 ? false : f->h.segment < rc->replay.segment)))
-			continue;
-		if (f->bytes <= size)
+		/* The name that comes next must not be taken from another file. */
+		if (f->segment->number == number)
 			return f;
+		/* What lies before the start of replay is judged by the snapshot, later. */
+		if (!f->counts && !(f->valid && (rc->damaged || f->h.segment < rc->replay.segment)) && f->bytes <= size)
+			best = f;
 	}
-	return NULL;
+	return best;
 }
 
 static int
-open_fresh(struct recovery *rc, struct journal_file *f, uint32_t number, uint64_t size)
+open_fresh(struct recovery *rc, struct journal_file *f, bool is_new, uint32_t number, uint64_t size)
 {
 	struct store *s = rc->s;
+	struct segment *g = f->segment;
 	char from[STORE_NAME_MAX], to[STORE_NAME_MAX];
-	bool is_new = !f->segment->allocated && f->bytes == 0 && !f->sound && f->segment->number == 0;
 	int r = 0;
 
+	store_name(from, g->number);
 	store_name(to, number);
-	if (!is_new) {
-		store_name(from, f->segment->number);
-		if (f->segment->number != number)
-			r = disk_rename(s->cfg.disk, from, to);
-	}
+	if (!is_new && g->number != number)
+		r = disk_rename(s->cfg.disk, from, to);
 	if (r == 0)
-		r = disk_file_open(s->cfg.disk, to, is_new, &f->segment->writing);
+		r = disk_file_open(s->cfg.disk, to, is_new, &g->writing);
 	if (r == 0)
-		f->segment->number = number;
-	if (r == 0)
-		r = disk_allocate(f->segment->writing, size);
-	if (r == 0)
-		f->bytes = f->bytes < size ? size : f->bytes;
-	return r;
-}
-
-static void
-adopt(struct recovery *rc, struct journal_file *f, const struct last *l)
-{
-	struct store *s = rc->s;
-
-	f->valid = f->sound = true;
-	f->end = STORE_HEADER + store_align(l->len, STORE_BLOCK);
-	f->last = l->place.batch;
-	rc->newest = f;
-	s->current = f->segment;
-	s->before = f->h.before;
-	s->batch_number = l->place.batch;
+		r = disk_allocate(g->writing, size);
+	if (r < 0 && is_new && g->writing)
+		disk_remove(s->cfg.disk, to);
+	if (r < 0)
+		return r;
+	g->number = number;
+	if (f->bytes < size)
+		f->bytes = size;
+	return 0;
 }
 
 /* The header of the segment in which the last batch is written again. */
@@ -301,7 +294,6 @@ static void
 fresh_header(struct recovery *rc, const struct last *l, uint32_t number, uint64_t size, struct store_header *ret)
 {
 	struct store *s = rc->s;
-	const struct store_header *old = &rc->newest->h;
 
 	*ret = (struct store_header){
 		.segment = number,
@@ -319,27 +311,21 @@ fresh_header(struct recovery *rc, const struct last *l, uint32_t number, uint64_
 	loop_random(s->cfg.loop, &ret->seed, sizeof(ret->seed));
 	/* Nothing but this batch is in the old one: it is not needed any more. */
 	if (l->is_first)
-		ret->before = old->before;
-	if (ret->replay.segment == l->place.segment && ret->replay.batch == l->place.batch)
+		ret->before = rc->newest->h.before;
+	if (l->replay.segment == l->place.segment && l->replay.batch == l->place.batch)
 		ret->replay = (struct store_place){ number, STORE_HEADER / STORE_BLOCK, l->place.batch };
 #ifdef PLANT_REWRITE_TWICE
-	ret->before = (struct store_place){ l->place.segment,
-		(uint32_t)(l->place.block + store_align(l->len, STORE_BLOCK) / STORE_BLOCK), l->place.batch };
-	ret->first_batch++;
+	ret->before = (struct store_place){ l->place.segment, (uint32_t)(l->end / STORE_BLOCK), ret->first_batch++ };
 #endif
 }
 
 /* Every sum depends on the place. */
 static void
-seal_again(uint8_t *buf, const struct store_header *h)
+seal_again(uint8_t *buf, struct store_batch b, const struct store_header *h)
 {
-	struct store_batch b = { .flags = STORE_FIRST_REWRITTEN };
 	struct store_record r;
 	uint32_t at = 0;
-	size_t need;
 
-	(void)need;
-	store_batch_peek(buf, &b);
 	b.flags = STORE_FIRST_REWRITTEN;
 	b.number = h->first_batch;
 	while (store_batch_next(buf, &b, STORE_HEADER, &at, &r))
@@ -348,44 +334,67 @@ seal_again(uint8_t *buf, const struct store_header *h)
 }
 
 static int
+write_fresh(struct recovery *rc, struct journal_file *f, bool is_new, struct last *l, uint32_t number, uint64_t size)
+{
+	struct disk *disk = rc->s->cfg.disk;
+	struct disk_file *file;
+	ssize_t n;
+	int r = open_fresh(rc, f, is_new, number, size);
+
+	if (r < 0)
+		return r;
+	file = f->segment->writing;
+	fresh_header(rc, l, number, size, &f->h);
+	store_header_encode(l->data, &f->h);
+	seal_again(l->data + STORE_HEADER, l->batch, &f->h);
+	n = disk_pwrite(file, l->data, STORE_HEADER + store_align(l->batch.len, STORE_BLOCK), 0);
+	if (n < 0)
+		return (int)n;
+	if (disk_sync(file) < 0 || disk_sync_folder(disk, STORE_FOLDER) < 0)
+		return -EIO;
+	f->segment->seed = f->h.seed;
+	f->valid = f->sound = true;
+	return 0;
+}
+
+/*
+ * The last batch is written again and synced before it counts: that it can be
+ * read does not mean that it is on disk, if its sync failed. From here on the
+ * journal ends in the new segment, which says where it ends in the old one.
+ */
+static int
 rewrite(struct recovery *rc, struct last *l)
 {
 	struct store *s = rc->s;
-	uint64_t need = STORE_HEADER + store_align(l->len, 4096) + STORE_FOOTER;
+	uint64_t need = STORE_HEADER + store_align(l->batch.len, 4096) + STORE_FOOTER;
 	uint64_t size = need > s->cfg.segment ? need : s->cfg.segment;
 	uint32_t number = rc->newest->h.segment + 1;
-	struct journal_file *f = NULL;
-	ssize_t n;
+	struct journal_file *f = pick_fresh(rc, number, size);
+	bool is_new = !f;
 	int r;
 
-	/* A free file that has this name is the one to take. */
-	for (size_t i = 0; i < rc->n_files && !f; i++)
-		if (rc->files[i].segment->number == number)
-			f = &rc->files[i];
-	if (!f)
-		f = pick_fresh(rc, size);
-	if (!f) {
+	if (is_new) {
 		f = &rc->files[rc->n_files];
-		*f = (struct journal_file){ .segment = store_segment_new(s, 0, size) };
+		*f = (struct journal_file){ .segment = store_segment_new(s, number, s->cfg.segment) };
 		if (!f->segment)
 			return -ENOMEM;
 		rc->n_files++;
 	}
-	r = open_fresh(rc, f, number, size);
+	if (f->bytes > size)
+		size = f->bytes / 4096 * 4096;
+	rc->open_file = NULL;
+	r = write_fresh(rc, f, is_new, l, number, size);
 	if (r < 0)
 		return store_is_no_space(r) ? -ENOSPC : r == -ENOMEM ? r : -EIO;
-	fresh_header(rc, l, number, size, &f->h);
-	f->segment->seed = f->h.seed;
-	store_header_encode(l->data, &f->h);
-	seal_again(l->data + STORE_HEADER, &f->h);
-	n = disk_pwrite(f->segment->writing, l->data, STORE_HEADER + store_align(l->len, STORE_BLOCK), 0);
-	if (n < 0)
-		return store_is_no_space((int)n) ? -ENOSPC : -EIO;
-	if (disk_sync(f->segment->writing) < 0 || disk_sync_folder(s->cfg.disk, STORE_FOLDER) < 0)
-		return -EIO;
-	rc->open_file = NULL;
-	l->replay = f->h.replay;
-	adopt(rc, f, l);
+	f->end = STORE_HEADER + store_align(l->batch.len, STORE_BLOCK);
+	f->last = f->h.first_batch;
+	rc->replay = f->h.replay;
+	s->current = f->segment;
+	s->before = f->h.before;
+	for (size_t i = 0; i < rc->n_files; i++)
+		rc->files[i].counts = false;
+	qsort(rc->files, rc->n_files, sizeof(*rc->files), by_number);
+	rc->newest = find_file(rc, number);
 	return 0;
 }
 
@@ -424,6 +433,32 @@ read_all(struct recovery *rc)
 	return r;
 }
 
+static int
+recover_journal(struct recovery *rc, struct last *l)
+{
+	struct store *s = rc->s;
+	int r = read_last(rc, rc->newest, l);
+
+	rc->replay = l->replay;
+	if (r < 0)
+		return r;
+	follow_chain(rc, rc->newest, false);
+#ifdef PLANT_SYNC_FAILED_ACCEPTED
+	rc->newest->end = l->end;
+	rc->newest->last = l->place.batch;
+	s->before = (struct store_place){ l->place.segment, (uint32_t)(l->end / STORE_BLOCK), l->place.batch };
+#else
+	r = rewrite(rc, l);
+	if (r < 0)
+		return r;
+	rc->damaged = false;
+	follow_chain(rc, rc->newest, true);
+#endif
+	s->replay = rc->replay;
+	s->batch_number = rc->newest->last;
+	return read_all(rc);
+}
+
 static void
 done(struct recovery *rc)
 {
@@ -458,7 +493,7 @@ settle_files(struct recovery *rc)
 		raise32(&s->last_number, f->valid && f->counts ? f->h.segment : 0);
 		if (!f->counts)
 			continue;
-		g->state = f == rc->newest ? SEGMENT_CURRENT : SEGMENT_SEALED;
+		g->state = g == s->current ? SEGMENT_CURRENT : SEGMENT_SEALED;
 		s->n_free--;
 	}
 }
@@ -482,11 +517,7 @@ store_recover(struct store *s, const struct store_recovery *found, char why[stat
 		s->next_queue = last.next_queue;
 		s->next_flow = last.next_flow;
 		s->next_body = last.next_body;
-		rc.replay = last.replay;
-		follow_chain(&rc, rc.newest);
-		r = read_last(&rc, rc.newest, &last);
-		if (r == 0)
-			r = recover_continue(&rc, &last);
+		r = recover_journal(&rc, &last);
 	}
 	if (r == 0)
 		settle_files(&rc);
