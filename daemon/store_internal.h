@@ -288,6 +288,8 @@ struct segment *store_segment_new(struct store *s, uint32_t number, uint64_t siz
 void store_segment_remove(struct store *s, struct segment *g); /* from the table */
 /* Room for n more records. */
 int store_segment_reserve(struct segment *g, uint32_t n);
+/* No more come. */
+void store_segment_shrink(struct segment *g);
 /* A record of the current batch, or one found; counts as live. */
 uint32_t store_segment_add(struct store *s, struct segment *g, store_ref ref, uint64_t offset, uint32_t len);
 /* It was dead, and that is on disk. */

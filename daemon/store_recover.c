@@ -493,6 +493,8 @@ settle_files(struct recovery *rc)
 		raise32(&s->last_number, f->valid && f->counts ? f->h.segment : 0);
 		if (!f->counts)
 			continue;
+		if (g != s->current)
+			store_segment_shrink(g);
 		g->state = g == s->current ? SEGMENT_CURRENT : SEGMENT_SEALED;
 		if (f->h.segment >= s->replay.segment)
 			s->replay_bytes += g->end;
