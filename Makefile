@@ -47,7 +47,9 @@ UNIT := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 TESTLIB_SRC := $(wildcard tests/lib/*.c)
 DAEMON_TESTS := $(patsubst tests/daemon/%.c,%,$(wildcard tests/daemon/t_*.c))
 TRANSPORT_SRC := $(wildcard tests/transport/*.c)
-SIM_SRC := $(wildcard tests/sim/*.c)
+SIM_SRC := $(filter-out tests/sim/torture%,$(wildcard tests/sim/*.c))
+TORTURE_SRC := $(wildcard tests/sim/torture*.c tests/sim/vdisk*.c) tests/sim/sim_disk.c tests/sim/sim_loop.c tests/sim/world.c
+STORE_SRC := $(wildcard daemon/store*.c)
 FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))

@@ -36,6 +36,12 @@ vdisk_set_limit(struct vdisk *v, uint64_t bytes)
 	v->limit = bytes;
 }
 
+uint64_t
+vdisk_stamp(const struct vdisk *v)
+{
+	return v->stamp;
+}
+
 struct vdisk_stats
 vdisk_stats(const struct vdisk *v)
 {
@@ -115,6 +121,7 @@ vdisk_own(struct vdisk *v, int file)
 {
 	struct inode *old = v->inodes[file], *i;
 
+	v->stamp++;
 	if (old->refs == 1)
 		return old;
 	i = malloc(sizeof(*i));

@@ -35,6 +35,8 @@ struct vdisk *vdisk_clone(const struct vdisk *v);
 void vdisk_set_limit(struct vdisk *v, uint64_t bytes);
 /* Bytes of all blocks that are taken by files whose name begins with prefix. */
 uint64_t vdisk_used(const struct vdisk *v, const char *prefix);
+/* Rises with everything that changes the disk. */
+uint64_t vdisk_stamp(const struct vdisk *v);
 /* For the draws of failed calls. */
 void vdisk_seed(struct vdisk *v, uint64_t seed);
 

@@ -63,6 +63,7 @@ change(struct vdisk *v, const char *from, const char *to, int file)
 {
 	struct change *c;
 
+	v->stamp++;
 	if (v->n_changes == v->cap_changes) {
 		v->cap_changes = v->cap_changes ? 2 * v->cap_changes : 8;
 		v->changes = realloc(v->changes, v->cap_changes * sizeof(*v->changes));
@@ -253,6 +254,7 @@ vdisk_sync_folder(struct vdisk *v, const char *prefix)
 
 	while (n > 0 && !is_in(v->changes[n - 1].from, prefix) && !is_in(v->changes[n - 1].to, prefix))
 		n--;
+	v->stamp += n > 0;
 	for (size_t k = 0; k < n; k++)
 		vdisk_apply(&v->durable, &v->changes[k]);
 	v->n_changes -= n;

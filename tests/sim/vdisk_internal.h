@@ -56,7 +56,7 @@ struct vdisk {
 	struct names now, durable;
 	struct change *changes; /* from durable to now */
 	size_t n_changes, cap_changes;
-	uint64_t limit, order, rng;
+	uint64_t limit, order, stamp, rng;
 	struct vdisk_stats stats;
 };
 
