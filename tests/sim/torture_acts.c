@@ -13,6 +13,7 @@
 #define FLOWS_MAX 5
 #define GROUP_ACTS 5
 #define SMALL_PART 300
+#define FILL_TRIES 150
 
 typedef unsigned long long ull;
 
@@ -109,6 +110,8 @@ copy_journal(const struct life *l, uint8_t *buf, size_t len)
 static size_t
 draw_last_len(const struct life *l)
 {
+	if (l->is_filling && world_chance(80))
+		return l->set.segment / 8 + world_below(l->set.segment / 8);
 	if (world_chance(l->set.large))
 		return 20000 + world_below(l->set.segment < 200000 ? 60000 : 400000);
 	if (world_chance(l->set.medium))
@@ -492,12 +495,14 @@ life_work(struct life *l, unsigned steps)
 bool
 life_fill(struct life *l)
 {
-	for (unsigned refused = 0; refused < 8 && life_goes_on(l) && !l->is_fenced && some_queue(l);) {
+	l->is_filling = true;
+	for (unsigned refused = 0, tries = 0; refused < 8 && tries < FILL_TRIES && life_goes_on(l) && !l->is_fenced && some_queue(l); tries++) {
 		refused += !act_put(l);
 		act_body(l);
 		if (world_chance(40))
 			life_pass(l, world_below(10) * MS);
 	}
+	l->is_filling = false;
 	return life_goes_on(l);
 }
 

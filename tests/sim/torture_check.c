@@ -193,7 +193,7 @@ model_check(struct model_state *st, const struct model_found *f, uint32_t least,
 {
 	static struct model_state found, end;
 	static uint32_t chain[PREFIXES_MAX];
-	uint32_t n = 0, tip = least, ret = UINT32_MAX;
+	uint32_t n = 0, tip = least, first = UINT32_MAX, ret = UINT32_MAX;
 
 	for (uint32_t k = most; k != least; k = model_get(k)->before) {
 		if (k == 0 || n == PREFIXES_MAX)
@@ -206,9 +206,10 @@ model_check(struct model_state *st, const struct model_found *f, uint32_t least,
 	for (;;) {
 		bool is_whole = n == 0 || !model_get(chain[n - 1])->joined;
 
+		/* Of several the longest: what it may have used of sequence numbers is more. */
 		if (is_whole && same(st, &found, f)) {
 			ret = tip;
-			break;
+			first = first == UINT32_MAX ? tip : first;
 		}
 		if (n == 0)
 			break;
@@ -228,9 +229,11 @@ model_check(struct model_state *st, const struct model_found *f, uint32_t least,
 		world_violation("what was found is no prefix of what was appended");
 		return ret;
 	}
-	check_fields(st, f, boot_ahead_ms);
 	model_replay(&end, most);
+	model_replay(st, first);
 	check_last_seqs(st, &end, f);
+	model_replay(st, ret);
+	check_fields(st, f, boot_ahead_ms);
 	return world_violated() ? UINT32_MAX : ret;
 }
 

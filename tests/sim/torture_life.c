@@ -313,6 +313,9 @@ life_settle(struct life *l)
 	store_hurry(l->s);
 	while (life_goes_on(l) && !l->is_fenced && store_synced(l->s) < store_ticket(l->s)) {
 		life_pass(l, MS);
+		/* Nobody can wait for that. */
+		if (l->is_full && vdisk_limit(sim_disk_vdisk(l->machine)) != 0)
+			return life_goes_on(l);
 		if (world_ms() > until) {
 			struct store_stats st;
 

@@ -42,11 +42,11 @@ struct life_tips life_tips(void);
 
 /* So many things in a row, with time passing between them. False: a violation, or the machine died. */
 bool life_work(struct life *l, unsigned steps);
-/* Put messages until there is no room for another. */
+/* Put messages, and larger ones than usual, until there is no room for another or that takes too long. */
 bool life_fill(struct life *l);
 /* The same, but never a new message. */
 bool life_work_off(struct life *l, unsigned steps);
-/* Wait until everything is synced; a violation if that takes too long. Not for a store that is fenced. */
+/* Wait until everything is synced; a violation if that takes too long. Not for one that is fenced or has no space. */
 bool life_settle(struct life *l);
 /* Read every message, and compare. */
 bool life_read_all(struct life *l, bool may_be_damaged);

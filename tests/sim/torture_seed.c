@@ -12,7 +12,7 @@
 
 #define MS 1000000u
 #define VARIANTS 3 /* of a crash: the process, the power twice */
-#define LIVES_MAX 4
+#define APPENDS_MAX 700
 #define LOOP_STARTS 8
 
 typedef unsigned long long ull;
@@ -245,7 +245,7 @@ the_run(void)
 	struct life *l = start_well((struct life_tips){ 0, 0 });
 	unsigned left = 300 + (unsigned)world_below(200);
 
-	while (l && left > 0 && !world_violated()) {
+	while (l && left > 0 && !world_violated() && model_size().appends < APPENDS_MAX) {
 		unsigned steps = 20 + (unsigned)world_below(60);
 		uint64_t dice = world_below(100);
 

@@ -42,6 +42,12 @@ vdisk_stamp(const struct vdisk *v)
 	return v->stamp;
 }
 
+uint64_t
+vdisk_limit(const struct vdisk *v)
+{
+	return v->limit;
+}
+
 struct vdisk_stats
 vdisk_stats(const struct vdisk *v)
 {

@@ -33,6 +33,7 @@ struct vdisk *vdisk_clone(const struct vdisk *v);
 
 /* Bytes that all files may take together; 0: as many as they like. What has blocks keeps them. */
 void vdisk_set_limit(struct vdisk *v, uint64_t bytes);
+uint64_t vdisk_limit(const struct vdisk *v);
 /* Bytes of all blocks that are taken by files whose name begins with prefix. */
 uint64_t vdisk_used(const struct vdisk *v, const char *prefix);
 /* Rises with everything that changes the disk. */
