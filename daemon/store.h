@@ -141,16 +141,21 @@ uint64_t store_synced(const struct store *s);
  */
 void store_hurry(struct store *s);
 
-/* What is appended between the two is wholly there after a crash, or not at all. At most STORE_GROUP_MAX bytes; does not nest. */
+/*
+ * What is appended between the two is wholly there after a crash, or not at
+ * all. At most store_group_max bytes (STORE_GROUP_MAX, less with small
+ * segments); does not nest.
+ */
 #define STORE_GROUP_MAX (2u << 20)
 void store_group_begin(struct store *s);
 void store_group_end(struct store *s);
+uint64_t store_group_max(const struct store *s);
 
 /*
  * Append a message. What m points to must stay until the ticket is synced or
  * store_done was called. 0 and *ret; or -ENOMEM, -EIO (fenced), -EFBIG (a part
  * too large). Does not ask for room: the caller has reserved it (store_room).
- * Takes over m->body.
+ * Takes over m->body if it succeeds.
  */
 int store_put(struct store *s, const struct store_message *m, store_ref *ret);
 /*

@@ -1,0 +1,636 @@
+/*
+ * store: the face. What is appended waits in a ring of items until a batch
+ * takes it (store_batch.c); a ticket is the number of an item.
+ */
+#include "store.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "disk.h"
+#include "store_internal.h"
+
+/* ------------------------------------------------------------------ state -- */
+
+uint64_t
+store_now_wall(const struct store *s)
+{
+	uint64_t wall = loop_wall_ms(s->cfg.loop);
+
+	/* A clock that was set back must not make what is written look older than what was. */
+	return wall > s->wall_floor ? wall : s->wall_floor;
+}
+
+void
+store_set_state(struct store *s, enum store_state st, const char *why)
+{
+	if (s->state == st || s->state == STORE_FENCED)
+		return;
+	s->state = st;
+	snprintf(s->why, sizeof(s->why), "%s", st == STORE_OPEN ? "" : why);
+	loop_defer(s->cfg.loop, &s->tell_call);
+}
+
+void
+store_fence(struct store *s, const char *what, int error)
+{
+	char why[160];
+
+	snprintf(why, sizeof(why), "%s: %s", what, strerror(-error));
+	store_set_state(s, STORE_FENCED, why);
+	loop_timer_stop(&s->linger);
+	loop_timer_stop(&s->retry);
+}
+
+void
+store_damaged(struct store *s, const char *fmt, ...)
+{
+	char text[200];
+	va_list ap;
+
+	s->stats.damaged++;
+	if (!s->ev.damaged)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	s->ev.damaged(s->ev.arg, text);
+}
+
+/* Deferred, so that nothing is told from inside a call of the owner. */
+static void
+tell(void *arg)
+{
+	struct store *s = arg;
+	bool room = s->wanted_room > 0 && store_room(s) >= s->wanted_room;
+
+	if (room)
+		s->wanted_room = 0;
+	if (s->state != s->state_told) {
+		s->state_told = s->state;
+		if (room)
+			loop_defer(s->cfg.loop, &s->tell_call), s->wanted_room = 1;
+		if (s->ev.state)
+			s->ev.state(s->ev.arg, s->state, s->why);
+		return;
+	}
+	if (room && s->ev.room)
+		s->ev.room(s->ev.arg);
+}
+
+static void
+close_now(void *arg)
+{
+	store_batch_close(arg);
+}
+
+void
+store_kick(struct store *s)
+{
+	if (s->state != STORE_FENCED)
+		loop_defer(s->cfg.loop, &s->close_call);
+}
+
+static void
+lingered(void *arg)
+{
+	store_hurry(arg);
+}
+
+static void
+retry(void *arg)
+{
+	store_writer_retry(arg);
+}
+
+/* ------------------------------------------------------------------- open -- */
+
+static int
+check_config(const struct store_config *cfg, char why[static 200])
+{
+	if (cfg->segment < STORE_SEGMENT_MIN || cfg->segment % 4096 != 0 || cfg->segment > 1ull << 33 ||
+	    cfg->max_disk / cfg->segment < STORE_HELD_BACK + 4 || cfg->max_disk / cfg->segment >= SLOT_SEGMENT_MAX) {
+		snprintf(why, 200, "the sizes of the journal and of its segments do not fit");
+		return -EINVAL;
+	}
+	if (disk_is_remote(cfg->disk)) {
+		snprintf(why, 200, "the journal is on a network file system, whose syncs cannot be trusted");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static void
+init_sizes(struct store *s)
+{
+	uint64_t half = (s->cfg.segment - STORE_HEADER) / 2 / 4096 * 4096;
+
+	s->batch_max = half < STORE_BATCH_MAX ? half : STORE_BATCH_MAX;
+	s->piece_max = s->batch_max / 4 < STORE_PIECE_MAX ? (uint32_t)s->batch_max / 4 : STORE_PIECE_MAX;
+	s->usable = s->cfg.segment - STORE_HEADER - STORE_FOOTER;
+}
+
+static struct store *
+store_new(const struct store_config *cfg, const struct store_events *ev)
+{
+	struct store *s = calloc(1, sizeof(*s));
+	size_t room = 0;
+
+	if (!s)
+		return NULL;
+	s->cfg = *cfg;
+	s->ev = *ev;
+	init_sizes(s);
+	loop_call_init(&s->close_call, close_now, s);
+	loop_call_init(&s->tell_call, tell, s);
+	loop_timer_init(&s->linger, cfg->loop, lingered, s);
+	loop_timer_init(&s->retry, cfg->loop, retry, s);
+	hmap_init(&s->moved);
+	hmap_init(&s->bodies);
+	hmap_init(&s->queues.map);
+	hmap_init(&s->flows.map);
+	list_init(&s->moved_list);
+	list_init(&s->queues.list);
+	list_init(&s->flows.list);
+	list_init(&s->reads);
+	s->next_queue = s->next_flow = 1;
+	s->next_body = 1;
+	s->room_items = 16;
+	s->items = calloc(s->room_items, sizeof(*s->items));
+	if (!s->items || store_grow(&s->slots, &room, 16, sizeof(*s->slots)) < 0 || store_cleaner_new(s) < 0 ||
+	    store_snapshot_new(s) < 0) {
+		store_free(s);
+		return NULL;
+	}
+	s->room_slots = (uint32_t)room;
+	s->slots[0] = (struct slot){ 0 }; /* no message */
+	s->n_slots = 1;
+	return s;
+}
+
+int
+store_open(const struct store_config *cfg, const struct store_recovery *found, const struct store_events *ev,
+    struct store **ret, char why[static 200])
+{
+	struct store *s;
+	int r = check_config(cfg, why);
+
+	if (r < 0)
+		return r;
+	s = store_new(cfg, ev);
+	if (!s) {
+		snprintf(why, 200, "the journal: out of memory");
+		return -ENOMEM;
+	}
+	why[0] = '\0';
+	r = disk_mkdir(cfg->disk, STORE_FOLDER);
+	if (r == 0)
+		r = store_recover(s, found, why);
+	if (r < 0) {
+		if (!why[0])
+			snprintf(why, 200, "the journal: %s", strerror(-r));
+		store_free(s);
+		return r;
+	}
+	store_writer_ahead(s);
+	*ret = s;
+	return 0;
+}
+
+void
+store_item_done(struct item *it)
+{
+	void *own;
+
+	if (it->kind == ITEM_QUEUE || it->kind == ITEM_FLOW || it->kind == ITEM_MOVE || it->kind == ITEM_PIECE) {
+		memcpy(&own, &it->parts[STORE_PARTS - 1], sizeof(own));
+		free(own);
+	}
+	it->kind = ITEM_NONE;
+}
+
+static void
+free_tables(struct store *s)
+{
+	struct hmap_node *n;
+
+	LIST_FOREACH_SAFE (m, &s->moved_list)
+		store_moved_drop(s, list_entry(m, struct moved, list)->ref);
+	while ((n = hmap_walk(&s->bodies, NULL)))
+		store_body_free(hmap_entry(n, struct store_body, node));
+	store_defined_done(&s->queues);
+	store_defined_done(&s->flows);
+	hmap_done(&s->moved);
+	hmap_done(&s->bodies);
+	for (uint32_t i = 0; i < s->n_segments; i++)
+		if (s->segments[i])
+			store_segment_remove(s, s->segments[i]);
+	free(s->segments);
+	free(s->slots);
+}
+
+void
+store_free(struct store *s)
+{
+	if (!s)
+		return;
+	loop_call_cancel(&s->close_call);
+	loop_call_cancel(&s->tell_call);
+	loop_timer_stop(&s->linger);
+	loop_timer_stop(&s->retry);
+	store_cleaner_free(s);
+	store_reader_free(s);
+	store_snapshot_free(s);
+	s->snapshot = NULL;
+	if (s->items)
+		for (uint64_t n = s->head; n < s->tail; n++)
+			store_item_done(store_item(s, n));
+	free(s->items);
+	disk_file_close(s->job.sealed);
+	if (s->ahead.segment == NULL || s->ahead.segment->writing != s->ahead.file)
+		disk_file_close(s->ahead.file);
+	disk_file_close(s->ahead.close);
+	free_tables(s);
+	free(s->buf);
+	free(s->releases);
+	free(s->dones);
+	free(s->marks);
+	free(s->offers);
+	free(s->index);
+	free(s->sealed_index);
+	free(s);
+}
+
+/* ----------------------------------------------------------------- append -- */
+
+uint64_t
+store_ticket(const struct store *s)
+{
+	return s->tail + s->dropped;
+}
+
+uint64_t
+store_synced(const struct store *s)
+{
+	return s->synced;
+}
+
+void
+store_hurry(struct store *s)
+{
+	if (s->hurry || s->head == s->tail || s->state == STORE_FENCED)
+		return;
+	s->hurry = true;
+	loop_timer_stop(&s->linger);
+	if (!s->inflight)
+		store_kick(s);
+}
+
+static int
+grow_items(struct store *s)
+{
+	uint64_t room = 2 * s->room_items;
+	struct item *more;
+
+	if (s->tail - s->head < s->room_items)
+		return 0;
+	more = malloc(room * sizeof(*more));
+	if (!more)
+		return -ENOMEM;
+	for (uint64_t n = s->head; n < s->tail; n++)
+		more[n & (room - 1)] = *store_item(s, n);
+	free(s->items);
+	s->items = more;
+	s->room_items = room;
+	return 0;
+}
+
+/*
+ * What cannot be refused cannot be forgotten either: when there is no memory
+ * for it, nothing that comes later may be confirmed.
+ */
+struct item *
+store_append(struct store *s, enum item_kind kind)
+{
+	struct item *it;
+
+	if (s->state != STORE_FENCED && grow_items(s) < 0)
+		store_fence(s, "append", -ENOMEM);
+	if (s->state == STORE_FENCED) {
+		s->dropped++;
+		return NULL;
+	}
+	it = store_item(s, s->tail);
+	*it = (struct item){ .kind = (uint8_t)kind };
+	/* A group that is too large for a batch cannot be whole: see store_group_max. */
+	it->joined = s->in_group && s->tail > s->group_start && s->group_bytes <= store_group_max(s);
+	s->tail++;
+	if (!s->hurry && !s->inflight && !s->linger.armed)
+		loop_timer_start(&s->linger, STORE_LINGER_MS);
+	return it;
+}
+
+static void
+in_group(struct store *s, const struct item *it)
+{
+	if (s->in_group)
+		s->group_bytes += store_item_bytes(it);
+}
+
+uint64_t
+store_group_max(const struct store *s)
+{
+	uint64_t max = s->batch_max - STORE_BATCH_HEAD;
+
+	return max < STORE_GROUP_MAX ? max : STORE_GROUP_MAX;
+}
+
+void
+store_group_begin(struct store *s)
+{
+	s->in_group = true;
+	s->group_start = s->tail;
+	s->group_bytes = 0;
+}
+
+void
+store_group_end(struct store *s)
+{
+	s->in_group = false;
+}
+
+/* The record of m; 0: it does not fit. */
+static uint64_t
+message_len(const struct store *s, const struct store_message *m)
+{
+	uint64_t len = STORE_MESSAGE_HEAD, max = s->in_group ? store_group_max(s) : s->batch_max - STORE_BATCH_HEAD;
+
+	for (size_t i = 0; i < STORE_PARTS - 1; i++) {
+		if (m->parts[i].len > STORE_PART_MAX)
+			return 0;
+		len += m->parts[i].len;
+	}
+	if (!m->body) {
+		if (m->parts[STORE_PARTS - 1].len > max)
+			return 0;
+		len += m->parts[STORE_PARTS - 1].len;
+	}
+	if (store_padded(len) + (s->in_group ? s->group_bytes : 0) > max)
+		return 0;
+	return len;
+}
+
+static void
+fill_message(struct item *it, const struct store_message *m, store_ref ref)
+{
+	it->ref = ref;
+	it->queue = m->queue;
+	it->flow = m->flow;
+	it->seq = m->seq;
+	it->number = m->number;
+	it->counter = m->counter;
+	it->priority = m->priority;
+	it->flags = m->flags;
+	it->expires = m->expires_ms;
+	it->not_before = m->not_before_ms;
+	for (size_t i = 0; i < STORE_PARTS - 1; i++) {
+		it->lens[i] = (uint16_t)m->parts[i].len;
+		it->parts[i] = m->parts[i].data;
+	}
+	it->last_len = m->body ? m->body->len : m->parts[STORE_PARTS - 1].len;
+	it->parts[STORE_PARTS - 1] = m->body ? NULL : m->parts[STORE_PARTS - 1].data;
+}
+
+int
+store_put(struct store *s, const struct store_message *m, store_ref *ret)
+{
+	bool large = m->body && m->body->len > 0;
+	uint64_t len = message_len(s, m);
+	struct item *it;
+	store_ref ref;
+
+	if (s->state == STORE_FENCED)
+		return -EIO;
+	if (len == 0)
+		return -EFBIG;
+	if (m->body) {
+		int r = store_body_finish(m->body);
+
+		if (r < 0)
+			return r;
+	}
+	if (grow_items(s) < 0 || store_slot_new(s, &ref) < 0)
+		return -ENOMEM;
+	if (large && hmap_add(&s->bodies, &m->body->node, hmap_hash_number(ref)) < 0) {
+		store_slot_free(s, ref);
+		return -ENOMEM;
+	}
+	it = store_append(s, ITEM_MESSAGE);
+	s->slots[ref].record = (uint32_t)(s->tail - 1);
+	fill_message(it, m, ref);
+	if (large) {
+		m->body->ref = ref;
+		s->slots[ref].large = true;
+	} else {
+		store_body_free(m->body);
+	}
+	in_group(s, it);
+	s->live_bytes += store_record_cost(s, len);
+	s->messages++;
+	s->stats.payload_bytes += len - STORE_MESSAGE_HEAD;
+	store_hurry(s);
+	*ret = ref;
+	return 0;
+}
+
+struct item *
+store_pending_item(const struct store *s, const struct slot *t)
+{
+	return store_item(s, s->head + (uint32_t)(t->record - (uint32_t)s->head));
+}
+
+/* It was not written yet: only its mark is. */
+static void
+cancel(struct store *s, store_ref ref)
+{
+	struct item *it = store_pending_item(s, &s->slots[ref]);
+
+	s->live_bytes -= store_record_cost(s, store_item_len(it));
+	it->kind = it->flow ? ITEM_MARK : ITEM_NONE;
+	if (s->slots[ref].large) {
+		struct store_body *b = store_body_find(s, ref);
+
+		store_body_release(s, b);
+		store_body_free(b);
+	}
+	store_slot_free(s, ref);
+	store_room_grown(s);
+}
+
+void
+store_done(struct store *s, store_ref ref, uint32_t queue, uint64_t seq)
+{
+	struct slot *t = &s->slots[ref];
+	struct item *it;
+
+	if (t->dying || t->state == SLOT_UNUSED)
+		return;
+	if (t->reading)
+		store_reader_dead(s, ref);
+	s->messages--;
+	/* What was moved before it was written goes the long way; it is rare. */
+	if (t->state == SLOT_PENDING && !t->moved && s->state != STORE_FENCED) {
+		cancel(s, ref);
+		return;
+	}
+	t->dying = true;
+	it = store_append(s, ITEM_DONE);
+	if (!it)
+		return;
+	it->ref = ref;
+	it->queue = queue;
+	it->seq = seq;
+	in_group(s, it);
+}
+
+int
+store_move(struct store *s, store_ref ref, uint32_t from, uint64_t from_seq, uint32_t to, uint64_t to_seq,
+    uint8_t flags, struct store_bytes note)
+{
+	void *copy = NULL;
+	struct moved *m;
+	struct item *it;
+
+	if (s->state == STORE_FENCED)
+		return -EIO;
+	if (note.len > STORE_NOTE_MAX)
+		return -EFBIG;
+	if (note.data) {
+		copy = malloc(note.len + 1);
+		if (!copy)
+			return -ENOMEM;
+		memcpy(copy, note.data, note.len);
+	}
+	m = grow_items(s) < 0 ? NULL : store_moved_get(s, ref);
+	if (!m) {
+		free(copy);
+		return -ENOMEM;
+	}
+	m->waiting++;
+	it = store_append(s, ITEM_MOVE);
+	it->ref = ref;
+	it->queue = from;
+	it->flow = to;
+	it->seq = from_seq;
+	it->number = to_seq;
+	it->flags = flags;
+	it->has_note = note.data != NULL;
+	it->last_len = note.len;
+	it->parts[STORE_PARTS - 1] = copy;
+	if (copy)
+		m->latest = (struct store_bytes){ copy, note.len };
+	in_group(s, it);
+	return 0;
+}
+
+void
+store_mark(struct store *s, uint32_t flow, uint64_t number)
+{
+	struct item *it = store_append(s, ITEM_MARK);
+
+	if (!it)
+		return;
+	it->flow = flow;
+	it->number = number;
+	in_group(s, it);
+}
+
+void
+store_offered(struct store *s, uint32_t queue, uint64_t seq)
+{
+	struct item *it = store_append(s, ITEM_OFFERED);
+
+	if (!it)
+		return;
+	it->queue = queue;
+	it->seq = seq;
+	in_group(s, it);
+}
+
+/* ------------------------------------------------------------ definitions -- */
+
+uint32_t
+store_new_queue(struct store *s)
+{
+	return s->next_queue++;
+}
+
+uint32_t
+store_new_flow(struct store *s)
+{
+	return s->next_flow++;
+}
+
+static int
+define(struct store *s, enum item_kind kind, uint32_t number, struct store_bytes definition)
+{
+	struct item *it;
+	void *copy;
+
+	if (s->state == STORE_FENCED)
+		return -EIO;
+	if (definition.len > STORE_DEFINITION_MAX)
+		return -EFBIG;
+	copy = malloc(definition.len + 1);
+	if (!copy || grow_items(s) < 0 || !store_defined_get(kind == ITEM_QUEUE ? &s->queues : &s->flows, number)) {
+		free(copy);
+		return -ENOMEM;
+	}
+	if (definition.len > 0)
+		memcpy(copy, definition.data, definition.len);
+	it = store_append(s, kind);
+	it->queue = it->flow = number;
+	it->last_len = definition.len;
+	it->parts[STORE_PARTS - 1] = copy;
+	in_group(s, it);
+	return 0;
+}
+
+int
+store_define_queue(struct store *s, uint32_t queue, struct store_bytes definition)
+{
+	return define(s, ITEM_QUEUE, queue, definition);
+}
+
+int
+store_define_flow(struct store *s, uint32_t flow, struct store_bytes definition)
+{
+	return define(s, ITEM_FLOW, flow, definition);
+}
+
+static void
+undefine(struct store *s, enum item_kind kind, uint32_t number)
+{
+	struct item *it = store_append(s, kind);
+
+	if (!it)
+		return;
+	it->queue = it->flow = number;
+	it->removed = true;
+	in_group(s, it);
+}
+
+void
+store_remove_queue(struct store *s, uint32_t queue)
+{
+	undefine(s, ITEM_QUEUE, queue);
+}
+
+void
+store_remove_flow(struct store *s, uint32_t flow)
+{
+	undefine(s, ITEM_FLOW, flow);
+}
