@@ -14,6 +14,7 @@
 #define GROUP_ACTS 5
 #define SMALL_PART 300
 #define FILL_TRIES 150
+#define INLINE 8 /* larger than so much of a segment: in pieces */
 
 typedef unsigned long long ull;
 
@@ -127,7 +128,7 @@ new_message(struct life *l, bool small)
 	uint32_t message;
 
 	for (unsigned i = 0; i < STORE_PARTS; i++) {
-		lens[i] = world_chance(40) ? 0 : world_below(i == 0 || small || !world_chance(3) ? SMALL_PART / 2 : STORE_PART_MAX + 1);
+		lens[i] = world_chance(40) ? 0 : world_below(i != 1 || small || !world_chance(8) ? SMALL_PART / 2 : STORE_PART_MAX + 1);
 		if (i == STORE_PARTS - 1)
 			lens[i] = small ? world_below(SMALL_PART) : draw_last_len(l);
 		sum += lens[i];
@@ -222,7 +223,9 @@ put(struct life *l, uint32_t message, struct store_body *body)
 	    (ull)m->number, (ull)size_of(message), body ? " in pieces" : "", r);
 	if (r == 0)
 		appended(l, a);
-	else if (r != -EIO || !l->is_fenced)
+	else
+		store_body_drop(body);
+	if (r != 0 && (r != -EIO || !life_fences(l)))
 		world_violation("store_put gives %d, and the store is not fenced", r);
 	return r == 0;
 }
@@ -239,7 +242,7 @@ act_put(struct life *l)
 	if (!has_room(l, message))
 		return false;
 	/* What fits no batch of small segments goes in pieces, and other things at times. */
-	if (model_message(message)->lens[STORE_PARTS - 1] <= l->set.segment / 4)
+	if (model_message(message)->lens[STORE_PARTS - 1] <= l->set.segment / INLINE)
 		return put(l, message, NULL);
 	if (l->n_bodies == LIFE_BODIES)
 		return true;
@@ -271,7 +274,7 @@ act_body(struct life *l)
 	len = len < left ? len : left;
 	r = store_body_append(b->body, m->bytes + head + b->at, len);
 	world_trace("message %u: %zu more of its bytes: %d", b->message, len, r);
-	if (r != 0 && (r != -EIO || !l->is_fenced))
+	if (r != 0 && (r != -EIO || !life_fences(l)))
 		world_violation("store_body_append gives %d, and the store is not fenced", r);
 	b->at += len;
 	if (r == 0 && b->at < m->lens[STORE_PARTS - 1] && world_below(100) > 1)
@@ -299,6 +302,13 @@ life_done(struct life *l, uint32_t message)
 		l->reads[i].was_done |= l->reads[i].message == message;
 	world_trace("message %u is done: queue %u seq %llu", message, p->queue, (ull)p->seq);
 	store_done(l->s, *life_ref(l, message), p->queue, p->seq);
+	/* What was never written need not be appended as done; but what is done in a group is done with it, or not at all. */
+	if (store_ticket(l->s) == l->last_ticket && !a.written && !in_group(l)) {
+		model_cancel(l->tip, l->base, message);
+		model_apply(&l->state, &a);
+		return;
+	}
+	l->last_ticket -= store_ticket(l->s) == l->last_ticket && !a.written;
 	appended(l, a);
 }
 
@@ -334,7 +344,7 @@ act_move(struct life *l)
 	    (ull)a.seq, note.len, r);
 	if (r == 0)
 		appended(l, a);
-	else if (r != -EIO || !l->is_fenced)
+	else if (r != -EIO || !life_fences(l))
 		world_violation("store_move gives %d, and the store is not fenced", r);
 }
 
@@ -368,12 +378,15 @@ act_offered(struct life *l)
 
 /* A number that was used before, by anything that may still be on disk, is one too few. */
 static void
-check_new(const struct life *l, bool is_queue, uint32_t number)
+check_new(struct life *l, bool is_queue, uint32_t number)
 {
+	uint32_t *known = is_queue ? &l->state.known_queues : &l->state.known_flows;
+
 	if (number == 0 || number >= MODEL_NUMBERS)
 		world_violation("the new number of a %s is %u", is_queue ? "queue" : "flow", number);
-	else if (number < (is_queue ? l->state.n_queues : l->state.n_flows))
+	else if (number < *known)
 		world_violation("the new number %u of a %s was used before", number, is_queue ? "queue" : "flow");
+	*known = number + 1;
 }
 
 static void
@@ -398,7 +411,7 @@ act_define(struct life *l, bool is_queue)
 	world_trace("%s %u: definition %u of %zu bytes: %d", is_queue ? "queue" : "flow", number, a.definition, b.len, r);
 	if (r == 0)
 		appended(l, a);
-	else if (r != -EIO || !l->is_fenced)
+	else if (r != -EIO || !life_fences(l))
 		world_violation("defining gives %d, and the store is not fenced", r);
 }
 

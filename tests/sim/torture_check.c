@@ -232,6 +232,8 @@ model_check(struct model_state *st, const struct model_found *f, uint32_t least,
 	model_replay(&end, most);
 	model_replay(st, first);
 	check_last_seqs(st, &end, f);
+	st->known_queues = st->n_queues;
+	st->known_flows = st->n_flows;
 	model_replay(st, ret);
 	check_fields(st, f, boot_ahead_ms);
 	return world_violated() ? UINT32_MAX : ret;

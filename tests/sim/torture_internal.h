@@ -49,6 +49,7 @@ struct life {
 
 void life_appended(struct life *l, const struct append *a);
 bool life_goes_on(const struct life *l);
+bool life_fences(const struct life *l);
 store_ref *life_ref(struct life *l, uint32_t message);
 /* Let time pass, and see that the limits hold. */
 bool life_pass(struct life *l, uint64_t ns);

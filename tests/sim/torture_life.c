@@ -284,6 +284,16 @@ life_is_fenced(const struct life *l)
 	return l->is_fenced;
 }
 
+/* It may not have been told yet. */
+bool
+life_fences(const struct life *l)
+{
+	struct store_stats st;
+
+	store_stats(l->s, &st);
+	return st.state == STORE_FENCED;
+}
+
 bool
 life_is_full(const struct life *l)
 {

@@ -92,6 +92,14 @@ model_get(uint32_t tip)
 	return &model.appends[tip];
 }
 
+void
+model_cancel(uint32_t tip, uint32_t base, uint32_t message)
+{
+	for (; tip != base; tip = model.appends[tip].before)
+		if (model.appends[tip].kind == APPEND_PUT && model.appends[tip].message == message)
+			model.appends[tip].cancelled = true;
+}
+
 /* ------------------------------------------------------------------- state -- */
 
 static struct model_queue *
@@ -176,6 +184,8 @@ model_apply(struct model_state *st, const struct append *a)
 	case APPEND_PUT:
 		place_of(st, a->message)->note = 0;
 		enter(st, a);
+		if (a->cancelled)
+			leave(st, a);
 		raise_mark(st, model.messages[a->message].flow, model.messages[a->message].number);
 		break;
 	case APPEND_DONE:
@@ -193,11 +203,13 @@ model_apply(struct model_state *st, const struct append *a)
 			st->queues[a->queue].offered = a->seq;
 		break;
 	case APPEND_QUEUE:
-		queue_of(st, a->queue)->exists = true;
+		if (!queue_of(st, a->queue)->exists)
+			st->queues[a->queue] = (struct model_queue){ .exists = true };
 		st->queues[a->queue].definition = a->definition;
 		break;
 	case APPEND_FLOW:
-		flow_of(st, a->queue)->exists = true;
+		if (!flow_of(st, a->queue)->exists)
+			st->flows[a->queue] = (struct model_flow){ .exists = true };
 		st->flows[a->queue].definition = a->definition;
 		break;
 	case APPEND_QUEUE_GONE:

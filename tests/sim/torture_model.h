@@ -38,6 +38,7 @@ struct append {
 	uint64_t ticket; /* of the store it was given to */
 	bool joined;     /* in one group with the one before */
 	bool written;    /* done: the message was surely on disk */
+	bool cancelled;  /* put: done before it was written, so that only its mark is */
 	uint32_t message;
 	uint32_t queue; /* or flow */
 	uint64_t seq;   /* of a put, of the new home of a move, offered; or a mark's number */
@@ -83,6 +84,8 @@ struct model_state {
 	struct model_queue queues[MODEL_NUMBERS];
 	struct model_flow flows[MODEL_NUMBERS];
 	uint32_t n_queues, n_flows; /* highest number + 1 */
+	/* Numbers below are on disk for sure (model_check): what came and went since may never have been. */
+	uint32_t known_queues, known_flows;
 	size_t n_live;
 };
 
@@ -107,6 +110,8 @@ uint32_t model_messages(void);
 /* Append; the new tip. */
 uint32_t model_append(uint32_t tip, const struct append *a);
 const struct append *model_get(uint32_t tip);
+/* The put of a message, between two tips, is never written. */
+void model_cancel(uint32_t tip, uint32_t base, uint32_t message);
 /* Forget what was appended and made since there were so many, as model_size said. */
 struct model_size {
 	uint32_t appends, messages;

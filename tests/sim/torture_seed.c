@@ -70,6 +70,17 @@ forget(void)
 /* ------------------------------------------------------------------ restarts -- */
 
 static void
+trace_files(void)
+{
+	struct vdisk *v = sim_disk_vdisk(run.machine);
+	const char *name = NULL;
+
+	while (world_tracing() && (name = vdisk_next(v, STORE_FOLDER "/", name)) != NULL)
+		world_trace("    %s: %llu bytes, %llu of blocks", name, (ull)vdisk_size(v, vdisk_find(v, name, false)),
+		    (ull)vdisk_used(v, name));
+}
+
+static void
 crash(bool power)
 {
 	struct sim_disk_faults *f = sim_disk_faults(run.machine);
@@ -86,6 +97,7 @@ crash(bool power)
 			vdisk_evict(sim_disk_vdisk(run.machine));
 		}
 	}
+	trace_files();
 }
 
 static struct life *
@@ -112,14 +124,18 @@ start_well(struct life_tips tips)
 
 /* ------------------------------------------------------------ after a crash -- */
 
-/* Starts that end at once, on a disk that has room for two segments more: none may be refused. */
+/* Starts that end at once, on a disk with room for the files that are there and two more: none may be refused. */
 static struct life_tips
 crash_loop(struct life_tips tips)
 {
 	struct vdisk *v = sim_disk_vdisk(run.machine);
+	const char *name = NULL;
+	uint64_t n = 2;
 
 	world_trace("a crash loop on a disk that is nearly full");
-	vdisk_set_limit(v, vdisk_used(v, NULL) + 2 * run.set.segment + VDISK_BLOCK);
+	while ((name = vdisk_next(v, STORE_FOLDER "/", name)) != NULL)
+		n++;
+	vdisk_set_limit(v, n * run.set.segment);
 	for (unsigned i = 0; i < LOOP_STARTS && !world_violated(); i++) {
 		struct life *l = start_well(tips);
 
