@@ -65,18 +65,61 @@ found_state(struct model_state *st, const struct model_found *f)
 	return true;
 }
 
-/* A note does not show in what is found: places are compared without. */
-static bool
-same(const struct model_state *want, const struct model_state *found, const struct model_found *f)
-{
-	if (want->n_live != found->n_live)
-		return false;
-	for (size_t i = 0; i < want->n_places; i++) {
-		const struct place *a = &want->places[i], *b = i < found->n_places ? &found->places[i] : NULL;
+/*
+ * When space is short a done goes ahead of messages that wait for space: by
+ * message, where in the chain (from 1) it is done for itself alone, and where
+ * it is moved last. 0: not at all.
+ */
+struct later {
+	uint32_t done, moved;
+};
 
-		if (a->live != (b && b->live))
+static struct later *
+find_later(const uint32_t *chain, uint32_t n)
+{
+	static struct later *later;
+	static size_t room;
+
+	if (room < model_messages()) {
+		room = 2 * (size_t)model_messages();
+		later = realloc(later, room * sizeof(*later));
+		if (!later)
+			abort();
+	}
+	memset(later, 0, room * sizeof(*later));
+	/* The chain is the wrong way round. */
+	for (uint32_t at = 1; at <= n; at++) {
+		const struct append *a = model_get(chain[n - at]);
+		bool is_group = a->joined || (at < n && model_get(chain[n - at - 1])->joined);
+
+		if (a->kind == APPEND_MOVE)
+			later[a->message].moved = at;
+		if (a->kind == APPEND_DONE && !is_group)
+			later[a->message].done = at;
+	}
+	return later;
+}
+
+static bool
+goes_ahead(const struct later *l, uint32_t at)
+{
+	return l->done > at && l->moved <= at;
+}
+
+/* A note does not show in what is found: places are compared without. `at` is how far in the chain we are. */
+static bool
+same(const struct model_state *want, const struct model_state *found, const struct model_found *f, const struct later *later,
+    uint32_t at)
+{
+	if (want->n_live < found->n_live)
+		return false;
+	for (size_t i = 0; i < want->n_places || i < found->n_places; i++) {
+		const struct place *a = i < want->n_places && want->places[i].live ? &want->places[i] : NULL;
+		const struct place *b = i < found->n_places && found->places[i].live ? &found->places[i] : NULL;
+
+		if ((b && !a) || (a && !b && !goes_ahead(&later[i], at)))
 			return false;
-		if (a->live && (a->queue != b->queue || a->seq != b->seq || a->flags != b->flags))
+		if (a && b && (a->queue != b->queue || a->seq != b->seq || a->flags != b->flags))
 			return false;
 	}
 	for (uint32_t q = 0; q < want->n_queues || q < f->n_queues; q++) {
@@ -193,13 +236,16 @@ model_check(struct model_state *st, const struct model_found *f, uint32_t least,
 {
 	static struct model_state found, end;
 	static uint32_t chain[PREFIXES_MAX];
-	uint32_t n = 0, tip = least, first = UINT32_MAX, ret = UINT32_MAX;
+	uint32_t n = 0, all, tip = least, first = UINT32_MAX, ret = UINT32_MAX;
+	const struct later *later;
 
 	for (uint32_t k = most; k != least; k = model_get(k)->before) {
 		if (k == 0 || n == PREFIXES_MAX)
 			abort(); /* least is not before most: a mistake of the harness */
 		chain[n++] = k;
 	}
+	all = n;
+	later = find_later(chain, n);
 	model_replay(st, least);
 	if (!found_state(&found, f))
 		return UINT32_MAX;
@@ -207,7 +253,7 @@ model_check(struct model_state *st, const struct model_found *f, uint32_t least,
 		bool is_whole = n == 0 || !model_get(chain[n - 1])->joined;
 
 		/* Of several the longest: what it may have used of sequence numbers is more. */
-		if (is_whole && same(st, &found, f)) {
+		if (is_whole && same(st, &found, f, later, all - n)) {
 			ret = tip;
 			first = first == UINT32_MAX ? tip : first;
 		}
@@ -235,6 +281,15 @@ model_check(struct model_state *st, const struct model_found *f, uint32_t least,
 	st->known_queues = st->n_queues;
 	st->known_flows = st->n_flows;
 	model_replay(st, ret);
+	/* Those that went ahead come next, in whatever order. */
+	for (uint32_t i = 1; i < st->n_places; i++) {
+		struct append a = { .kind = APPEND_DONE, .message = i, .queue = st->places[i].queue, .seq = st->places[i].seq };
+
+		if (!st->places[i].live || (i < found.n_places && found.places[i].live))
+			continue;
+		ret = model_append(ret, &a);
+		model_apply(st, &a);
+	}
 	check_fields(st, f, boot_ahead_ms);
 	return world_violated() ? UINT32_MAX : ret;
 }
