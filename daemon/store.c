@@ -195,6 +195,8 @@ store_open(const struct store_config *cfg, const struct store_recovery *found, c
 		store_free(s);
 		return r;
 	}
+	s->look = true;
+	store_look(s);
 	store_writer_ahead(s);
 	*ret = s;
 	return 0;

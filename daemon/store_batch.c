@@ -133,13 +133,20 @@ any_overtakes(const struct store *s, uint64_t from)
 	return false;
 }
 
+/* Of a snapshot a batch takes no more than a quarter. */
+static uint64_t
+snapshot_share(const struct store *s, uint64_t limit)
+{
+	uint64_t quarter = s->batch_max / 4;
+
+	return !store_snapshot_waiting(s) ? 0 : quarter < limit ? quarter : limit;
+}
+
 static uint64_t
 plan_front(struct store *s, uint64_t limit)
 {
-	uint64_t front = store_clean_waiting(s, store_is_short(s) ? limit / 2 : limit / 4);
+	uint64_t front = store_clean_waiting(s, store_is_pressing(s) ? limit / 2 : limit / 4) + snapshot_share(s, limit);
 
-	if (store_snapshot_waiting(s))
-		front += limit / 4;
 	return front < limit ? front : limit;
 }
 
@@ -590,6 +597,7 @@ begin_segment(struct store *s)
 		s->before = (struct store_place){ s->current->number, (uint32_t)(s->current->end / STORE_BLOCK), s->batch_number };
 		seal_current(s);
 	}
+	s->look = true;
 	s->last_number = g->number;
 	s->current = g;
 	s->next = NULL;
@@ -654,10 +662,10 @@ build(struct store *s, struct builder *b, const struct plan *p)
 {
 	s->n_releases = s->n_dones = s->n_marks = s->n_offers = 0;
 	s->first_inflight = b->segment->n_records;
-	if (p->front > 0)
-		store_clean_add(s, b, p->front);
-	if (b->at - STORE_BATCH_HEAD < p->front)
-		store_snapshot_add(s, b, p->front - (b->at - STORE_BATCH_HEAD));
+	if (p->front > 0) {
+		store_snapshot_add(s, b, snapshot_share(s, p->front));
+		store_clean_add(s, b, p->front - (b->at - STORE_BATCH_HEAD));
+	}
 	for (uint64_t n = s->head; n < p->end; n++)
 		add_item(b, store_item(s, n));
 	if (p->cut)

@@ -107,6 +107,8 @@ store_body_release(struct store *s, struct store_body *b)
 			s->live_bytes -= store_record_cost(s, store_item_len(it));
 			store_item_done(it);
 		} else {
+			if (t->damaged)
+				s->segments[t->segment]->damaged--;
 			s->live_bytes -= store_record_cost(s, store_slot_record(s, b->pieces[i])->len);
 			store_segment_release(s, s->segments[t->segment], t->record);
 		}

@@ -20,6 +20,8 @@
 #define STORE_LINGER_MS 5            /* what nobody waits for is written within that */
 #define STORE_RETRY_MS 1000          /* when there was no space */
 #define STORE_AHEAD_STEP (1u << 20)  /* bytes zeroed at once */
+#define STORE_LOOK_BATCHES 64        /* look at the segments after that many at the latest */
+#define STORE_SLACK 2                /* segments used beyond twice what lives before copying begins */
 #define STORE_COPY_MAX (1u << 20)    /* bytes copied in one batch */
 #define STORE_READS_MAX 1000         /* under way; less than a runner takes, as the cleaner reads too */
 #define STORE_READ_FILES 64          /* kept open for reading */
@@ -209,6 +211,8 @@ struct store {
 	bool wants_next;      /* a batch waits for the next segment */
 	bool no_space;        /* the last file could not be allocated */
 	bool try_space;       /* try again */
+	bool look;            /* a segment was sealed, or has nothing living any more: see what is to do */
+	unsigned looked;      /* batches since */
 	bool batch_full;      /* the batch under way found no space */
 	bool front_alone;     /* the last batch took none of the items */
 
@@ -389,6 +393,8 @@ void store_batch_synced(struct store *s);
 /* Do the next step ahead, if there is one. */
 void store_writer_ahead(struct store *s);
 void store_writer_retry(struct store *s);
+/* Is there something to free, to copy, to snapshot? */
+void store_look(struct store *s);
 /* Segments that can still be begun; messages may take what is above STORE_HELD_BACK. */
 uint32_t store_segments_left(const struct store *s);
 bool store_is_no_space(int error);
@@ -439,8 +445,8 @@ void store_reader_free(struct store *s);
 
 int store_cleaner_new(struct store *s);
 void store_cleaner_free(struct store *s);
-/* Look whether something should be copied, and begin. */
-void store_clean(struct store *s);
+/* Go on; with look, see whether a segment should be copied, and begin. */
+void store_clean(struct store *s, bool look);
 /* A range was read. */
 void store_clean_read(struct store *s, struct read_job *j);
 /* Bytes of copies that wait for a batch, at most limit. */
@@ -449,6 +455,17 @@ uint64_t store_clean_waiting(const struct store *s, uint64_t limit);
 void store_clean_add(struct store *s, struct builder *b, uint64_t limit);
 /* Should there be more free segments? */
 bool store_is_short(const struct store *s);
+/* So much that copying may take half of a batch? */
+bool store_is_pressing(const struct store *s);
+
+/* Bytes of files that are not free. */
+static inline uint64_t
+store_used(const struct store *s)
+{
+	uint64_t unused = (uint64_t)s->n_free * s->cfg.segment;
+
+	return s->file_bytes > unused ? s->file_bytes - unused : 0;
+}
 
 /* ------------------------------------------------------ store_snapshot.c -- */
 

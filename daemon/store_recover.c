@@ -443,17 +443,17 @@ recover_journal(struct recovery *rc, struct last *l)
 	if (r < 0)
 		return r;
 	follow_chain(rc, rc->newest, false);
-#ifdef PLANT_SYNC_FAILED_ACCEPTED
 	rc->newest->end = l->end;
 	rc->newest->last = l->place.batch;
 	s->before = (struct store_place){ l->place.segment, (uint32_t)(l->end / STORE_BLOCK), l->place.batch };
-#else
+#ifdef PLANT_SYNC_FAILED_ACCEPTED
+	if (0)
+#endif
 	r = rewrite(rc, l);
 	if (r < 0)
 		return r;
 	rc->damaged = false;
 	follow_chain(rc, rc->newest, true);
-#endif
 	s->replay = rc->replay;
 	s->batch_number = rc->newest->last;
 	return read_all(rc);
@@ -494,6 +494,8 @@ settle_files(struct recovery *rc)
 		if (!f->counts)
 			continue;
 		g->state = g == s->current ? SEGMENT_CURRENT : SEGMENT_SEALED;
+		if (f->h.segment >= s->replay.segment)
+			s->replay_bytes += g->end;
 		s->n_free--;
 	}
 }

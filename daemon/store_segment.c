@@ -111,7 +111,8 @@ void
 store_segment_release(struct store *s, struct segment *g, uint32_t record)
 {
 	g->records[record].ref = 0;
-	g->live--;
+	if (--g->live == 0)
+		s->look = true;
 	g->live_bytes -= store_record_cost(s, g->records[record].len);
 }
 

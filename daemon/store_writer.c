@@ -119,6 +119,22 @@ release(struct store *s, const struct release *r)
 }
 
 void
+store_look(struct store *s)
+{
+	bool look = s->look || ++s->looked >= STORE_LOOK_BATCHES;
+
+	if (look) {
+		s->look = false;
+		s->looked = 0;
+		store_segment_sweep(s);
+		store_snapshot(s);
+	}
+	store_clean(s, look);
+	if (store_snapshot_waiting(s) || store_clean_waiting(s, 1) > 0)
+		store_kick(s);
+}
+
+void
 store_batch_synced(struct store *s)
 {
 	struct segment *g = s->current;
@@ -133,13 +149,11 @@ store_batch_synced(struct store *s)
 	s->n_releases = 0;
 	s->synced = s->closed;
 	store_snapshot_synced(s);
-	store_segment_sweep(s);
-	store_snapshot(s);
-	store_clean(s);
+	store_look(s);
 	store_reader_synced(s);
 	store_room_grown(s);
 	store_writer_ahead(s);
-	if (s->hurry || store_snapshot_waiting(s) || store_clean_waiting(s, 1) > 0)
+	if (s->hurry)
 		store_kick(s);
 	else if (s->head < s->tail && !s->linger.armed)
 		loop_timer_start(&s->linger, STORE_LINGER_MS);

@@ -73,3 +73,5 @@ STORE_BOX = tests/unit/store_box $(STORE) daemon/disk daemon/task daemon/loop
 STORE_LIBS = -lxxhash -levent_core -lpthread
 DEPS_test_store = $(STORE_BOX)
 LIBS_test_store = $(STORE_LIBS)
+DEPS_test_store_space = $(STORE_BOX)
+LIBS_test_store_space = $(STORE_LIBS)
