@@ -160,6 +160,7 @@ begin(struct sim_disk_machine *m, uint64_t life, enum sim_disk_call call, bool *
 	m->calls++;
 	crashes = hits(&m->faults.crash);
 	if (hits(&m->faults.fail[call])) {
+		world_trace("disk: the next call fails");
 		m->failed[call]++;
 		if (ret_part)
 			*ret_part = true;
@@ -225,6 +226,7 @@ disk_file_open(struct disk *d, const char *name, bool create, struct disk_file *
 	if (r < 0)
 		return r;
 	vdisk_hold(d->m->v, r);
+	world_trace("disk: open %s: file %d", name, r);
 	*ret = malloc(sizeof(**ret));
 	if (!*ret)
 		abort();
@@ -253,6 +255,7 @@ disk_pread(struct disk_file *f, void *buf, size_t len, uint64_t offset)
 {
 	int r = begin(f->m, f->life, SIM_DISK_READ, NULL);
 
+	world_trace("disk: read %zu bytes of file %d at %llu: %d", len, f->file, (unsigned long long)offset, r);
 	return r < 0 ? r : (ssize_t)vdisk_read(f->m->v, f->file, buf, len, offset);
 }
 
@@ -277,6 +280,7 @@ disk_pwrite(struct disk_file *f, const void *buf, size_t len, uint64_t offset)
 	}
 	if (r == 0 && part < len)
 		r = vdisk_write(m->v, f->file, (const char *)buf + part, len - part, offset + part);
+	world_trace("disk: write %zu bytes of file %d at %llu: %d", len, f->file, (unsigned long long)offset, r);
 	return r < 0 ? r : (ssize_t)len;
 }
 
@@ -297,11 +301,11 @@ disk_sync(struct disk_file *f)
 	bool is_part;
 	int r = begin(m, f->life, SIM_DISK_SYNC, &is_part);
 
+	world_trace("disk: sync file %d: %d", f->file, r);
 	if (r == 0) {
 		vdisk_sync(m->v, f->file);
 		watched(m);
 	} else if (is_part && !m->is_dead) {
-		world_trace("disk: a sync fails");
 		vdisk_sync_fail(m->v, f->file);
 		watched(m);
 	}
@@ -321,6 +325,7 @@ disk_sync_folder(struct disk *d, const char *name)
 	char path[VDISK_NAME_MAX];
 	int r = begin(d->m, d->life, SIM_DISK_SYNC, NULL);
 
+	world_trace("disk: sync folder %s: %d", name ? name : "", r);
 	if (r == 0) {
 		vdisk_sync_folder(d->m->v, prefix(path, name));
 		watched(d->m);
@@ -333,7 +338,9 @@ disk_allocate(struct disk_file *f, uint64_t len)
 {
 	int r = begin(f->m, f->life, SIM_DISK_ALLOCATE, NULL);
 
-	return r < 0 ? r : vdisk_allocate(f->m->v, f->file, len);
+	r = r < 0 ? r : vdisk_allocate(f->m->v, f->file, len);
+	world_trace("disk: allocate %llu bytes of file %d: %d", (unsigned long long)len, f->file, r);
+	return r;
 }
 
 int
@@ -342,7 +349,9 @@ disk_rename(struct disk *d, const char *from, const char *to)
 	char a[VDISK_NAME_MAX], b[VDISK_NAME_MAX];
 	int r = begin(d->m, d->life, SIM_DISK_NAME, NULL);
 
-	return r < 0 ? r : vdisk_rename(d->m->v, whole(a, from), whole(b, to));
+	r = r < 0 ? r : vdisk_rename(d->m->v, whole(a, from), whole(b, to));
+	world_trace("disk: rename %s to %s: %d", from, to, r);
+	return r;
 }
 
 bool
@@ -358,7 +367,9 @@ disk_remove(struct disk *d, const char *name)
 	char path[VDISK_NAME_MAX];
 	int r = begin(d->m, d->life, SIM_DISK_NAME, NULL);
 
-	return r < 0 ? r : vdisk_remove(d->m->v, whole(path, name));
+	r = r < 0 ? r : vdisk_remove(d->m->v, whole(path, name));
+	world_trace("disk: remove %s: %d", name, r);
+	return r;
 }
 
 int

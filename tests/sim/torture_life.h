@@ -24,9 +24,13 @@ struct life_settings {
 
 #define LIFE_MACHINE "/machine"
 
+#define LIFE_DAMAGED 1
+
 /*
  * Open what is on the disk. What may be found lies between two tips. NULL: the
- * store refused (*ret_error), the machine died, or a violation was told.
+ * store refused (*ret_error), the machine died, a violation was told, or a call
+ * that was made to fail cost it messages (LIFE_DAMAGED): nothing can be said
+ * of that disk any more.
  */
 struct life *life_open(const struct life_settings *set, uint32_t least, uint32_t most, int *ret_error);
 /* The next start is the one after so many. */

@@ -32,6 +32,7 @@ static struct {
 	struct moment *moments;
 	size_t n, cap;
 	uint64_t stamp; /* of the last moment's disk */
+	bool is_spoiled; /* LIFE_DAMAGED */
 	struct seed_results *r;
 } run;
 
@@ -106,7 +107,8 @@ start(struct life_tips tips, int *ret_error)
 	struct life *l = life_open(&run.set, tips.least, tips.most, ret_error);
 
 	run.r->starts++;
-	run.r->refused += !l && *ret_error != 0;
+	run.r->refused += !l && *ret_error < 0;
+	run.is_spoiled |= !l && *ret_error == LIFE_DAMAGED;
 	return l;
 }
 
@@ -141,8 +143,6 @@ crash_loop(struct life_tips tips)
 
 		if (!l)
 			return tips;
-		if (world_chance(50))
-			life_work_off(l, 1);
 		tips = life_tips();
 		life_free(l);
 		crash(world_chance(50));
@@ -193,21 +193,22 @@ after(const struct moment *m, unsigned variant)
 {
 	struct life_tips tips = m->tips;
 	struct life *l;
-	unsigned hard = world_chance(45) ? 1 + (unsigned)world_below(2) : 0;
+	unsigned hard = world_chance(45) ? 1 + (unsigned)world_below(3) : 0;
 
 	sim_disk_set_vdisk(run.machine, vdisk_clone(m->disk));
 	vdisk_set_limit(sim_disk_vdisk(run.machine), 0);
 	crash(variant > 0);
+	run.is_spoiled = false;
 	run.r->states++;
 	run.r->unsynced += tips.least != tips.most;
 	if (world_chance(5))
 		tips = crash_loop(tips);
-	for (; hard > 0 && !world_violated(); hard--) {
+	for (; hard > 0 && !world_violated() && !run.is_spoiled; hard--) {
 		tips = hard_start(tips);
 		run.r->states++;
 		run.r->unsynced += tips.least != tips.most;
 	}
-	if (world_violated())
+	if (world_violated() || run.is_spoiled)
 		return;
 	l = start_well(tips);
 	if (!l)
