@@ -26,6 +26,7 @@
 #define WIRE_CHUNK_MAX (64 * 1024)         /* body bytes of one item */
 #define WIRE_CHUNK_MIN 1024
 #define WIRE_LARGE (256 * 1024)            /* above: one chunk, then wait for Credit.number */
+#define WIRE_MESSAGE_COST 256              /* what a message counts in the window beside its body and packed part */
 #define WIRE_PACKED_MAX 4096               /* bytes of Item.packed that we send or take */
 #define WIRE_REASON_MAX 200                /* bytes of a reason that we send */
 #define WIRE_DICTIONARY 1024               /* our limit of dictionary ids per kind */
@@ -49,6 +50,7 @@ enum wire_kind {
 	WIRE_RESUME = 16,
 	WIRE_ABORT = 17,
 	WIRE_PROGRESS = 18,
+	WIRE_WANT = 19,
 	WIRE_SUBSCRIBE = 20,
 	WIRE_SUBSCRIBED = 21,
 	WIRE_DELIVER = 22,
@@ -248,6 +250,7 @@ struct wire_reject {
 
 struct wire_resume { uint32_t flow; uint64_t after; };
 struct wire_abort { uint32_t flow; uint64_t number; };
+struct wire_want { uint64_t bytes, returned; };
 
 struct wire_progress {
 	uint32_t flow, level;
@@ -288,6 +291,7 @@ struct wire_credit { /* at most one scope is not 0; flow and subscription 0: the
 	uint32_t flow, subscription;
 	bool session;
 	uint64_t messages, bytes, number;
+	bool lent; /* of the session: to be returned when there is nothing to send */
 };
 
 struct wire_define {
@@ -325,6 +329,7 @@ struct wire_frame {
 		struct wire_reject reject;
 		struct wire_resume resume;
 		struct wire_abort abort;
+		struct wire_want want;
 		struct wire_progress progress;
 		struct wire_subscribe subscribe;
 		struct wire_subscribed subscribed;

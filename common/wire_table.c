@@ -112,6 +112,11 @@ static const struct wire_field resume[] = {
 	FIELD(2, UINT64, resume, after),
 };
 
+static const struct wire_field want[] = {
+	FIELD(1, UINT64, want, bytes),
+	FIELD(2, UINT64, want, returned),
+};
+
 static const struct wire_field abort_[] = {
 	FIELD(1, UINT32, abort, flow),
 	FIELD(2, UINT64, abort, number),
@@ -165,6 +170,7 @@ static const struct wire_field credit[] = {
 	FIELD(4, UINT64, credit, messages),
 	FIELD(5, UINT64, credit, bytes),
 	FIELD(6, UINT64, credit, number),
+	FIELD(7, BOOL, credit, lent),
 };
 
 static const struct wire_field define[] = {
@@ -206,6 +212,7 @@ static const struct wire_message frames[WIRE_KIND_MAX + 1] = {
 	[WIRE_RESUME] = MESSAGE("resume", resume),
 	[WIRE_ABORT] = MESSAGE("abort", abort_),
 	[WIRE_PROGRESS] = MESSAGE("progress", progress),
+	[WIRE_WANT] = MESSAGE("want", want),
 	[WIRE_SUBSCRIBE] = MESSAGE("subscribe", subscribe),
 	[WIRE_SUBSCRIBED] = MESSAGE("subscribed", subscribed),
 	[WIRE_DELIVER] = MESSAGE("deliver", run),
