@@ -254,6 +254,8 @@ producer_credit(struct connectd *c, const struct wire_credit *w)
 		if (w->bytes < p->window.granted_bytes)
 			return conn_fail(c, -EPROTO, "the daemon took credit back");
 		p->window.granted_bytes = w->bytes;
+		p->window_lent = w->lent;
+		p->window_wanted = false;
 		while (!list_empty(&p->blocked))
 			producer_move(c, list_entry(p->blocked.next, struct producer_flow, turn), PRODUCER_READY);
 		return 0;

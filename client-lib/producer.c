@@ -442,9 +442,7 @@ producers_up(struct connectd *c)
 
 	p->max_ids = (c->limits.max_flows < PRODUCER_IDS ? c->limits.max_flows : PRODUCER_IDS) - 1;
 	p->window = (struct credit){ .granted_bytes = c->limits.window };
-	p->chunk = c->limits.window / 4 < WIRE_CHUNK_MAX ? (uint32_t)(c->limits.window / 4) : WIRE_CHUNK_MAX;
-	if (p->chunk < WIRE_CHUNK_MIN)
-		p->chunk = WIRE_CHUNK_MIN;
+	p->window_wanted = p->window_lent = false;
 	dict_out_reset(&p->types, c->limits.dictionary);
 	LIST_FOREACH(node, &p->flows)
 		producer_ready(c, list_entry(node, struct producer_flow, all));

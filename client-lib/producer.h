@@ -70,7 +70,8 @@ struct producers {
 	uint64_t instance;
 	struct dict_out types;
 	struct credit window; /* of the session: bytes only */
-	uint32_t chunk;
+	bool window_wanted;   /* said Want, and no Credit came since */
+	bool window_lent;     /* by the last Credit: what is left goes back when nothing waits to be sent */
 	size_t unconfirmed;
 	uint64_t unconfirmed_bytes;
 	uint32_t window_messages;

@@ -102,18 +102,60 @@ make_item(struct connectd *c, const struct producer_flow *f, const struct sendq_
 	return item;
 }
 
+static uint64_t
+window_left(const struct producers *p)
+{
+	return p->window.granted_bytes > p->window.used_bytes ? p->window.granted_bytes - p->window.used_bytes : 0;
+}
+
+/* What a message counts in the session's window with its first item, beside the body. */
+static uint64_t
+window_head(const struct connectd_msg *m)
+{
+	return m->packed_len + WIRE_MESSAGE_COST;
+}
+
 /*
- * Bytes that a body is sure to send at once count against the session window
- * as a whole when it starts, so that bodies half sent never wait for each
- * other. One larger than what is ever left may start when half is free.
+ * Bytes that a body is sure to send at once count as a whole when it starts, so
+ * that bodies half sent never wait for each other. While one waits for room no
+ * other starts: what it asked for must be there for it.
  */
 static bool
-window_fits(const struct connectd *c, uint64_t bytes)
+window_fits(const struct producers *p, uint64_t bytes)
 {
-	const struct credit *w = &c->producers.window;
-	uint64_t left = w->granted_bytes > w->used_bytes ? w->granted_bytes - w->used_bytes : 0;
+	return !p->window_wanted && bytes <= window_left(p);
+}
 
-	return bytes <= left || left >= c->limits.window / 2;
+/* Of a large body only the first chunk is on the window: the rest is reserved. */
+static uint64_t
+window_body(const struct connectd_msg *m, uint64_t offset)
+{
+	uint64_t rest = m->body_len - offset;
+
+	return m->body_len > WIRE_LARGE && rest > WIRE_CHUNK_MAX ? WIRE_CHUNK_MAX : rest;
+}
+
+/*
+ * The next message needs so many bytes, or (0) nothing waits to be sent. What
+ * was lent goes back either way: sessions that keep a part while they wait for
+ * the rest would wait for each other.
+ */
+static void
+want(struct connectd *c, uint64_t bytes)
+{
+	struct producers *p = &c->producers;
+	struct wire_frame f = { .kind = WIRE_WANT };
+
+	if (p->window_lent)
+		f.u.want.returned = window_left(p);
+	p->window_lent = false;
+	p->window.used_bytes += f.u.want.returned;
+	if (bytes > 0) {
+		p->window_wanted = true;
+		f.u.want.bytes = p->window.used_bytes + bytes;
+	}
+	if (bytes > 0 || f.u.want.returned > 0)
+		conn_put(c, &f);
 }
 
 static void
@@ -127,11 +169,10 @@ started(struct producer_flow *f, uint64_t number)
 static void
 put_chunk(struct connectd *c, struct producer_flow *f)
 {
-	struct producers *p = &c->producers;
 	const struct sendq_entry *e = sendq_at(&f->queue, f->out.partial);
 	struct wire_item item = make_item(c, f, e);
 	uint64_t offset = f->out.partial_sent, rest = f->out.partial_total - offset;
-	size_t n = rest < p->chunk ? (size_t)rest : p->chunk, size, head;
+	size_t n = rest < WIRE_CHUNK_MAX ? (size_t)rest : WIRE_CHUNK_MAX, size, head;
 	uint8_t *at;
 
 	item.type = e->msg->type_len > 0 ? type_id(c, e->msg, true) : 0;
@@ -160,11 +201,10 @@ static void
 start_body(struct connectd *c, struct producer_flow *f, const struct sendq_entry *e)
 {
 	struct producers *p = &c->producers;
-	uint64_t total = e->msg->body_len, rest = total - flow_out_start(&f->out, e->number, total, WIRE_LARGE);
+	uint64_t total = e->msg->body_len, offset = flow_out_start(&f->out, e->number, total, WIRE_LARGE);
 
-	/* Of a large body only the first chunk is on the window: the rest is reserved. */
-	f->promised = total > WIRE_LARGE && rest > p->chunk ? p->chunk : rest;
-	p->window.used_bytes += f->promised;
+	f->promised = window_body(e->msg, offset);
+	p->window.used_bytes += f->promised + (offset == 0 ? window_head(e->msg) : 0);
 	started(f, e->number);
 	put_chunk(c, f);
 }
@@ -175,9 +215,9 @@ may_follow(struct connectd *c, const struct producer_flow *f, const struct sendq
 {
 	const struct connectd_msg *m = e->msg;
 
-	return m->body_len <= PUMP_COPY && m->body_len <= c->producers.chunk &&
-	    size + m->body_len + m->packed_len + 128 <= PUMP_RUN && flow_out_may_start(&f->out) &&
-	    window_fits(c, m->body_len) && (m->type_len == 0 || type_id(c, m, false) != 0) && !is_expired(c, f, e);
+	return m->body_len <= PUMP_COPY && size + m->body_len + m->packed_len + 128 <= PUMP_RUN &&
+	    flow_out_may_start(&f->out) && window_fits(&c->producers, m->body_len + window_head(m)) &&
+	    (m->type_len == 0 || type_id(c, m, false) != 0) && !is_expired(c, f, e);
 }
 
 /* As many small messages in one frame as there are, and may go. */
@@ -208,7 +248,7 @@ put_run(struct connectd *c, struct producer_flow *f, const struct sendq_entry *e
 		size = (size_t)(to - at) - WIRE_RUN_HEAD_MAX + item.body.len;
 		flow_out_start(&f->out, e->number, item.body.len, WIRE_LARGE);
 		flow_out_sent(&f->out, item.body.len);
-		c->producers.window.used_bytes += item.body.len;
+		c->producers.window.used_bytes += item.body.len + window_head(e->msg);
 		started(f, e->number);
 		e = sendq_at(&f->queue, e->number + 1);
 	} while (e != NULL && ++count < PUMP_RUN_ITEMS && may_follow(c, f, e, size));
@@ -224,7 +264,7 @@ pump_flow(struct connectd *c, struct producer_flow *f)
 {
 	struct producers *p = &c->producers;
 	const struct sendq_entry *e;
-	uint64_t window;
+	uint64_t window, offset;
 
 	if (sendq_empty(&f->queue) || f->out.state == FLOW_OUT_CLOSED) {
 		if (sendq_empty(&f->queue))
@@ -236,7 +276,8 @@ pump_flow(struct connectd *c, struct producer_flow *f)
 	if (flow_out_may_continue(&f->out)) {
 		put_chunk(c, f);
 	} else if (flow_out_may_start(&f->out) && (e = sendq_at(&f->queue, sendq_after(&f->queue, f->out.sent))) != NULL) {
-		window = e->msg->body_len > WIRE_LARGE ? p->chunk : e->msg->body_len;
+		offset = flow_out_offset(&f->out, e->number, e->msg->body_len);
+		window = window_body(e->msg, offset) + (offset == 0 ? window_head(e->msg) : 0);
 		if (is_expired(c, f, e)) {
 			/* Its final call comes from connectd_process. */
 			p->expire_at = 0;
@@ -244,12 +285,13 @@ pump_flow(struct connectd *c, struct producer_flow *f)
 			producer_move(c, f, PRODUCER_ALONE);
 			return;
 		}
-		if (!window_fits(c, window)) {
+		if (!window_fits(p, window)) {
+			if (!p->window_wanted)
+				want(c, window);
 			producer_move(c, f, PRODUCER_BLOCKED);
 			return;
 		}
-		if (e->msg->body_len > PUMP_COPY || e->msg->body_len > p->chunk ||
-		    (e->msg->body_len > 0 && f->out.resume_number == e->number))
+		if (e->msg->body_len > PUMP_COPY || offset > 0)
 			start_body(c, f, e);
 		else
 			put_run(c, f, e);
@@ -280,5 +322,7 @@ producers_pump(struct connectd *c)
 			for (unsigned n = 0; n < pump_order[i].turns && !list_empty(line) && out_has_room(&c->out) && c->failing == 0; n++)
 				pump_flow(c, list_entry(line->next, struct producer_flow, turn));
 		}
+	if (p->window_lent && !p->window_wanted && nothing_ready(p) && list_empty(&p->blocked) && c->failing == 0)
+		want(c, 0);
 	return out_pending(&c->out) > before;
 }

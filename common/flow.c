@@ -198,9 +198,15 @@ flow_out_may_start(const struct flow_out *f)
 }
 
 uint64_t
+flow_out_offset(const struct flow_out *f, uint64_t number, uint64_t total)
+{
+	return f->resume_number == number && f->resume_bytes < total ? f->resume_bytes : 0;
+}
+
+uint64_t
 flow_out_start(struct flow_out *f, uint64_t number, uint64_t total, uint64_t large)
 {
-	uint64_t offset = f->resume_number == number && f->resume_bytes < total ? f->resume_bytes : 0;
+	uint64_t offset = flow_out_offset(f, number, total);
 
 	f->sent = number;
 	f->resume_number = f->resume_bytes = 0;

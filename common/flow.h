@@ -144,10 +144,12 @@ void flow_out_state(struct flow_out *f, uint64_t accepted, uint64_t confirmed, u
 /* May a new message start now? */
 bool flow_out_may_start(const struct flow_out *f);
 
+/* The offset at which a message would start: 0 unless FlowState said that more of it is there. */
+uint64_t flow_out_offset(const struct flow_out *f, uint64_t number, uint64_t total);
+
 /*
  * Start message `number` with a body of `total` bytes; it is under way until
- * flow_out_sent has counted all of them. Returns the offset at which to start
- * (0 unless FlowState said more is there). Counts credit. A body above `large`
+ * flow_out_sent has counted all of them. Returns flow_out_offset. Counts credit. A body above `large`
  * waits for its reservation after its first chunk.
  */
 uint64_t flow_out_start(struct flow_out *f, uint64_t number, uint64_t total, uint64_t large);

@@ -151,7 +151,7 @@ hello(void *arg, const struct wire_hello *h)
 	}
 	session_greet(c->session);
 	session_open(c->session);
-	intake_init(&c->intake, &core->intake, &c->user->book, c->session, &c->who, c->origin, core->session_window);
+	intake_init(&c->intake, &core->intake, &c->user->book, c->session, &c->who, c->origin);
 	outlet_init(&c->outlet, core->loop, core->router, c->session, &c->who);
 	c->greeted = true;
 	log_debug(core->log, c->context, "connected");
@@ -172,6 +172,7 @@ frame(void *arg, const struct wire_frame *f)
 	case WIRE_TRANSFER:
 	case WIRE_RESUME:
 	case WIRE_ABORT:
+	case WIRE_WANT:
 		code = intake_frame(&c->intake, f, &reason);
 		break;
 	case WIRE_ADMIN_REQUEST:

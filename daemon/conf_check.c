@@ -6,6 +6,8 @@
 
 #include "conf_impl.h"
 
+#define MEMORY_BESIDE (1u << 20) /* room that sessions and peers need beside the largest messages (queue_window.c) */
+
 /* ----------------------------------------------------------------- names -- */
 
 /* NODE/NAME or NAME, either with `*` anywhere, which may stand for a letter. */
@@ -69,9 +71,9 @@ check_node(const struct conf_section *s, struct conf_faults *faults)
 	if (!s->faulty && node->max_partial < node->max_message)
 		conf_fault(faults, s->file, key_line(s, "max_partial") ? key_line(s, "max_partial") : line_of(s, "max_message"),
 		    "max_partial must be at least max_message");
-	if (!s->faulty && node->max_memory < node->max_message)
+	if (!s->faulty && node->max_memory < 2 * node->max_message + MEMORY_BESIDE)
 		conf_fault(faults, s->file, key_line(s, "max_memory") ? key_line(s, "max_memory") : line_of(s, "max_message"),
-		    "max_memory must be at least max_message");
+		    "max_memory must be at least twice max_message and 1M more");
 }
 
 static void

@@ -11,7 +11,6 @@ core_hello(const struct core *core, enum wire_role role, struct wire_hello *h)
 	h->software = wire_string("connectd " CONNECTD_VERSION);
 	h->limits.max_message = core->node->max_message;
 	h->limits.max_flows = INTAKE_FLOWS_MAX;
-	h->limits.window = core->session_window;
 	h->wall_clock_ms = loop_wall_ms(core->loop);
 }
 

@@ -33,7 +33,6 @@ struct core {
 	uint64_t next_counter; /* of message ids */
 	uint64_t next_nonce;   /* of dials */
 	uint64_t next_decision;
-	uint64_t session_window; /* Hello.limits.window */
 	bool stopping;
 	/* Sessions ended, by close code. */
 	uint64_t closed[CORE_CLOSED_KINDS][WIRE_CLOSE_CODES];

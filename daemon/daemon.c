@@ -12,8 +12,6 @@
 #define STOP_LOOK_MS 10    /* how often a stop looks whether it can go on */
 #define STOP_CLOSE_MS 2000 /* for the last words of sessions */
 #define LOST_LOGGED_MAX 100
-#define WINDOW_MIN (2 * (uint64_t)WIRE_LARGE)
-#define WINDOW_MAX (4ull << 20)
 
 enum phase { RUNNING, DRAINING, CLOSING, STOPPED };
 
@@ -147,12 +145,10 @@ make_parts(struct daemon *d)
 {
 	struct core *core = &d->core;
 	const struct router_events events = { on_queue, d };
-	uint64_t window = core->node->max_memory / 8;
 
 	core->sessions = (struct session_env){ .loop = core->loop, .messages = &d->messages,
 		.handshake_ms = core->node->handshake_timeout, .keepalive_ms = core->node->keepalive };
 	core->sessions.read_buffer = malloc(SESSION_READ_BUFFER);
-	core->session_window = window < WINDOW_MIN ? WINDOW_MIN : window > WINDOW_MAX ? WINDOW_MAX : window;
 	d->sources = (struct control_sources){ .core = core, .started_ms = loop_now_ms(core->loop),
 		.started_unix_ms = loop_wall_ms(core->loop), .listeners = each_listener, .connections = count_connections, .arg = d };
 	d->control = control_new(&d->sources);

@@ -17,33 +17,49 @@ intake_env_init(struct intake_env *env, struct loop *l, struct message_store *ms
 	loop_random(l, &env->seed, sizeof(env->seed));
 }
 
+/* The window of the session, if it has grown. */
+static void
+say_window(struct intake *in)
+{
+	struct wire_frame f = { .kind = WIRE_CREDIT };
+
+	if (in->env->stopping)
+		return;
+	queue_window_grant(&in->window);
+	if (in->window.granted == in->window_told)
+		return;
+	in->window_told = in->window.granted;
+	f.u.credit.session = true;
+	f.u.credit.bytes = in->window_told;
+	f.u.credit.lent = in->window.lent;
+	session_send(in->session, &f);
+}
+
+static void
+window_room(struct window *w)
+{
+	struct intake *in = list_entry(w, struct intake, window);
+
+	loop_defer(in->env->loop, &in->flush);
+}
+
 /* At the end of a loop pass: confirms, outcomes and credit of every flow that was touched. */
 static void
 flush(void *arg)
 {
 	struct intake *in = arg;
 	struct list *n;
-	uint64_t window;
 
 	while ((n = list_first(&in->dirty)) != NULL) {
 		list_remove(n);
 		intake_flow_say(list_entry(n, struct intake_flow, dirty));
 	}
-	window = in->window + in->window_used - in->window_open;
-	/* Worth a frame once a quarter is used up. */
-	if (window - in->window_granted >= in->window / 4 && !in->env->stopping) {
-		struct wire_frame f = { .kind = WIRE_CREDIT };
-
-		in->window_granted = window;
-		f.u.credit.session = true;
-		f.u.credit.bytes = window;
-		session_send(in->session, &f);
-	}
+	say_window(in);
 }
 
 void
 intake_init(struct intake *in, struct intake_env *env, struct intake_book *book, struct session *s,
-    const struct subject *who, struct intern_entry *origin, uint64_t window)
+    const struct subject *who, struct intern_entry *origin)
 {
 	*in = (struct intake){
 		.env = env,
@@ -51,11 +67,10 @@ intake_init(struct intake *in, struct intake_env *env, struct intake_book *book,
 		.session = s,
 		.who = *who,
 		.origin = origin,
-		.window = window,
-		.window_granted = window,
 	};
 	list_init(&in->dirty);
 	loop_call_init(&in->flush, flush, in);
+	queue_window_open(router_queues(env->router), &in->window, who->peer != NULL, window_room);
 }
 
 void
@@ -74,6 +89,7 @@ intake_done(struct intake *in)
 	free(in->flows);
 	in->flows = NULL;
 	in->cap = 0;
+	queue_window_close(&in->window);
 	loop_call_cancel(&in->flush);
 }
 
@@ -203,6 +219,8 @@ open_flow(struct intake *in, const struct wire_open_flow *o, const char **ret_re
 		intake_flow_detach(fl);
 	}
 	intake_flow_attach(fl, in, o->flow, q);
+	/* Before the flow's state, so that its first message need not ask for room. */
+	say_window(in);
 	answer(fl);
 	return WIRE_CLOSE_NORMAL;
 }
@@ -294,6 +312,35 @@ put(struct intake_flow *fl, struct message *m, uint64_t number)
 	return WIRE_CLOSE_NORMAL;
 }
 
+/*
+ * Count it in the session's window; of a large body only what comes before it
+ * is reserved.
+ */
+static bool
+window_ok(struct intake_flow *fl, const struct wire_item *item)
+{
+	struct intake *in = fl->intake;
+	uint64_t bytes = item->body.len;
+
+	if (fl->partial_granted)
+		return true;
+	if (item->offset == 0)
+		bytes += item->packed.len + WIRE_MESSAGE_COST;
+	if (!queue_window_use(&in->window, bytes))
+		return false;
+	fl->partial_window += bytes;
+	loop_defer(in->env->loop, &in->flush);
+	return true;
+}
+
+/* What the flow has in the window is in a queue now, reserved, or not kept. */
+static void
+settle_window(struct intake_flow *fl)
+{
+	queue_window_settle(&fl->intake->window, fl->partial_window);
+	fl->partial_window = 0;
+}
+
 static enum wire_close_code
 take_chunk(struct intake_flow *fl, uint64_t number, struct wire_item *item, uint64_t total, bool complete)
 {
@@ -308,10 +355,6 @@ take_chunk(struct intake_flow *fl, uint64_t number, struct wire_item *item, uint
 	} else {
 		message_grow(fl->partial, item->body);
 	}
-	if (!large && fl->partial_reserved > 0) { /* kept from an earlier session: counts in the queue again */
-		queue_release_partial(router_queues(fl->env->router), fl->partial_reserved);
-		fl->partial_reserved = 0;
-	}
 	if (!large && !fl->partial_started) {
 		queue_started(&fl->inlet, total);
 		fl->partial_started = true;
@@ -322,37 +365,16 @@ take_chunk(struct intake_flow *fl, uint64_t number, struct wire_item *item, uint
 		intake_flow_dirty(fl);
 		return WIRE_CLOSE_NORMAL;
 	}
-	if (large) {
+	if (large)
 		queue_started(&fl->inlet, total);
+	if (fl->partial_reserved > 0)
 		queue_release_partial(router_queues(fl->env->router), fl->partial_reserved);
-	}
 	m = fl->partial;
 	fl->partial = NULL;
 	fl->partial_reserved = 0;
 	fl->partial_started = fl->partial_wants = fl->partial_granted = false;
-	fl->intake->window_open -= fl->partial_window;
-	fl->partial_window = 0;
+	settle_window(fl);
 	return put(fl, m, number);
-}
-
-/* Count a body's bytes in the session's window; those of a reserved body only until it is reserved. */
-static bool
-window_ok(struct intake_flow *fl, const struct wire_item *item, enum flow_verdict verdict)
-{
-	struct intake *in = fl->intake;
-	bool unfinished = verdict == FLOW_PART || (verdict == FLOW_ACCEPT && item->total > 0);
-
-	if (fl->partial_granted)
-		return true;
-	in->window_used += item->body.len;
-	if (unfinished) {
-		fl->partial_window += item->body.len;
-		in->window_open += item->body.len;
-	}
-	if (in->window_used > in->window_granted)
-		return false;
-	loop_defer(in->env->loop, &in->flush);
-	return true;
 }
 
 static enum wire_close_code
@@ -368,7 +390,7 @@ take_item(struct intake_flow *fl, uint64_t number, struct wire_item *item, const
 	if (fl->in.partial != 0 && !fl->in.partial_live && !flow_in_continues(&fl->in, number, item->offset))
 		intake_flow_drop_partial(fl);
 	verdict = flow_in_item(&fl->in, number, total, item->offset, item->body.len);
-	if (verdict == FLOW_OVERRUN || !window_ok(fl, item, verdict)) {
+	if (verdict == FLOW_OVERRUN || !window_ok(fl, item)) {
 		*ret_reason = "more than the credit granted";
 		return WIRE_CLOSE_FLOW_CONTROL;
 	}
@@ -383,6 +405,7 @@ take_item(struct intake_flow *fl, uint64_t number, struct wire_item *item, const
 		if (item->offset == 0)
 			fl->in.credit.used_messages--; /* the sender counts it: never granted again */
 #endif
+		settle_window(fl);
 		intake_flow_dirty(fl); /* its credit is granted again */
 		return WIRE_CLOSE_NORMAL;
 	case FLOW_ACCEPT:
@@ -404,6 +427,7 @@ take_item(struct intake_flow *fl, uint64_t number, struct wire_item *item, const
 	if (!m)
 		return code;
 	queue_started(&fl->inlet, total);
+	settle_window(fl);
 	return put(fl, m, number);
 }
 
@@ -455,6 +479,14 @@ intake_frame(struct intake *in, const struct wire_frame *f, const char **ret_rea
 		}
 		intake_flow_drop_partial(fl);
 		intake_flow_dirty(fl);
+		return WIRE_CLOSE_NORMAL;
+	case WIRE_WANT:
+		if (!queue_window_return(&in->window, f->u.want.returned)) {
+			*ret_reason = "more of the window returned than is left";
+			return WIRE_CLOSE_FLOW_CONTROL;
+		}
+		queue_window_want(&in->window, f->u.want.bytes);
+		loop_defer(in->env->loop, &in->flush);
 		return WIRE_CLOSE_NORMAL;
 	case WIRE_SETTLED:
 		fl = flow_by_id(in, f->u.settled.flow);

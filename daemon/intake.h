@@ -61,21 +61,21 @@ struct intake {
 	uint32_t cap, n_flows;
 	struct list dirty; /* flows with something to say */
 	struct loop_call flush;
-	/* Body bytes: at most open at a time, allowed so far, received, of those in unfinished bodies. */
-	uint64_t window, window_granted, window_used, window_open;
+	struct window window;
+	uint64_t window_told; /* of window.granted */
 	uint64_t received; /* messages accepted */
 };
 
 /* who is copied (what it points to must live as long); origin is borrowed. */
 void intake_init(struct intake *in, struct intake_env *env, struct intake_book *book, struct session *s,
-    const struct subject *who, struct intern_entry *origin, uint64_t window);
+    const struct subject *who, struct intern_entry *origin);
 /* The session is gone: flows stay in the book. */
 void intake_done(struct intake *in);
 /* Say now what waits for the end of the pass: the session is about to close. */
 void intake_flush(struct intake *in);
 
 /*
- * A frame of the producing side: OpenFlow, Settled, Transfer, Resume, Abort.
+ * A frame of the producing side: OpenFlow, Settled, Transfer, Resume, Abort, Want.
  * Returns 0, or the close code (and *ret_reason, static) with which the
  * session must end.
  */

@@ -213,7 +213,7 @@ orphan_partial(struct intake_flow *fl)
 {
 	uint64_t total = fl->in.partial_total;
 
-	fl->intake->window_open -= fl->partial_window;
+	queue_window_settle(&fl->intake->window, fl->partial_window);
 	fl->partial_window = 0;
 	fl->partial_wants = fl->partial_granted = false;
 	fl->in.partial_live = false;
@@ -283,7 +283,7 @@ intake_flow_drop_partial(struct intake_flow *fl)
 	if (fl->partial_reserved > 0)
 		queue_release_partial(router_queues(fl->env->router), fl->partial_reserved);
 	if (fl->intake)
-		fl->intake->window_open -= fl->partial_window;
+		queue_window_settle(&fl->intake->window, fl->partial_window);
 	fl->partial_window = 0;
 	fl->partial_reserved = 0;
 	fl->partial_started = fl->partial_wants = fl->partial_granted = false;
@@ -383,7 +383,7 @@ say_credit(struct intake_flow *fl)
 		fl->partial_reserved = fl->in.partial_total;
 		f.u.credit.number = fl->in.partial;
 		/* Reserved bodies do not count in the session's window. */
-		fl->intake->window_open -= fl->partial_window;
+		queue_window_settle(&fl->intake->window, fl->partial_window);
 		fl->partial_window = 0;
 	}
 	if (!intake_flow_grant(fl) && f.u.credit.number == 0)

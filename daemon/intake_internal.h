@@ -26,7 +26,7 @@ struct intake_flow {
 	bool partial_started;     /* counted in the inlet */
 	bool partial_wants;       /* a large one: the session waits for Credit.number */
 	bool partial_granted;     /* it was told */
-	uint64_t partial_window;  /* bytes of it that count in the session's window */
+	uint64_t partial_window;  /* bytes of it that are open in the session's window */
 
 	/* Its session. */
 	struct intake *intake; /* NULL: none */

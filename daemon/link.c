@@ -149,6 +149,7 @@ frame(void *arg, const struct wire_frame *f)
 	case WIRE_TRANSFER:
 	case WIRE_RESUME:
 	case WIRE_ABORT:
+	case WIRE_WANT:
 		code = intake_frame(&live->intake, f, &reason);
 		break;
 	case WIRE_FLOW_STATE:
@@ -251,7 +252,7 @@ link_adopt(struct link *l, struct candidate *c)
 	session_set_owner(s, &events, live);
 	session_set_origin_filter(s, check_origin);
 	session_open(s);
-	intake_init(&live->intake, &core->intake, book, s, &who, NULL, core->session_window);
+	intake_init(&live->intake, &core->intake, book, s, &who, NULL);
 	loop_timer_stop(&l->dial_timer);
 	backoff_up(&l->backoff, loop_now_ms(core->loop));
 	l->peer_draining = false;

@@ -33,8 +33,8 @@ next_held(struct outflow *of, struct entry *e)
 	return e->node.next == held(of) ? NULL : entry_of(e->node.next);
 }
 
-static void
-make_ready(struct outflow *of)
+void
+outflow_ready(struct outflow *of)
 {
 	struct link *l = of->from->link;
 
@@ -69,7 +69,7 @@ retry(void *arg)
 		list_remove(n);
 		if (of->out.state == FLOW_OUT_REFUSED && of->verdict == WIRE_VERDICT_LIMIT)
 			flow_out_close(&of->out);
-		make_ready(of);
+		outflow_ready(of);
 	}
 }
 
@@ -160,49 +160,6 @@ open_flow(struct outflow *of)
 	session_send(of->from->link->live->session, &f);
 }
 
-/*
- * What a body is sure to send counts in the session's window as a whole when it
- * starts (of a large one the first chunk: the rest is reserved), so that bodies
- * half sent never wait for each other. One larger than what is ever left may
- * start when half is free.
- */
-static bool
-window_fits(const struct link *l, uint64_t bytes)
-{
-	uint64_t left = l->window_granted > l->window_used ? l->window_granted - l->window_used : 0;
-
-	return bytes <= left || (left > 0 && left >= l->window / 2);
-}
-
-static void
-window_promise(struct outflow *of, uint64_t total, uint64_t offset, uint64_t chunk)
-{
-	uint64_t rest = total - offset;
-
-	of->promised = total > WIRE_LARGE && rest > chunk ? chunk : rest;
-	of->from->link->window_used += of->promised;
-}
-
-static void
-window_wake(struct link *l)
-{
-	struct list *n;
-
-	while ((n = list_first(&l->no_window)) != NULL)
-		make_ready(list_entry(n, struct outflow, ready));
-}
-
-/* The rest of the body under way will not be sent. */
-static void
-window_give_back(struct outflow *of)
-{
-	if (of->promised == 0)
-		return;
-	of->from->link->window_used -= of->promised;
-	of->promised = 0;
-	window_wake(of->from->link);
-}
-
 /* A (chunk of a) message goes out. */
 static void
 send_chunk(struct outflow *of, struct entry *e, uint64_t offset)
@@ -218,7 +175,7 @@ send_chunk(struct outflow *of, struct entry *e, uint64_t offset)
 	if (e->redelivered)
 		item.flags |= WIRE_ITEM_MAYBE_DUPLICATE;
 	session_send_item(s, WIRE_TRANSFER, of->id, e->seq, &item, e->msg->type, e->msg->origin, e->msg);
-	of->promised -= item.body.len < of->promised ? item.body.len : of->promised;
+	link_window_sent(of, item.body.len);
 	flow_out_sent(&of->out, item.body.len);
 	if (of->out.partial != 0) {
 		of->current = e;
@@ -245,7 +202,7 @@ give_up_current(struct outflow *of)
 {
 	say_abort(of, of->out.partial);
 	flow_out_abort(&of->out);
-	window_give_back(of);
+	link_window_give_back(of);
 	queue_doomed(of->current);
 	of->current = NULL;
 }
@@ -328,7 +285,7 @@ send_one(struct outflow *of)
 {
 	struct link *l = of->from->link;
 	struct entry *e;
-	uint64_t chunk, offset;
+	uint64_t offset;
 
 	if (of->out.partial != 0) {
 		if (of->current && !of->current->msg) {
@@ -349,14 +306,13 @@ send_one(struct outflow *of)
 		queue_doomed(e);
 		return TURN_MORE;
 	}
-	chunk = session_chunk(l->live->session);
-	if (!window_fits(l, e->msg->body_len > WIRE_LARGE ? chunk : e->msg->body_len)) {
+	offset = flow_out_offset(&of->out, e->seq, e->msg->body_len);
+	if (!link_window_start(of, e->msg, offset, session_chunk(l->live->session))) {
 		of->cursor = e;
 		return TURN_NO_WINDOW;
 	}
 	e->sent = true;
-	offset = flow_out_start(&of->out, e->seq, e->msg->body_len, WIRE_LARGE);
-	window_promise(of, e->msg->body_len, offset, chunk);
+	flow_out_start(&of->out, e->seq, e->msg->body_len, WIRE_LARGE);
 	send_chunk(of, e, offset);
 	return TURN_MORE;
 }
@@ -426,6 +382,8 @@ pump(void *arg)
 			more |= !list_empty(ready);
 		}
 	}
+	if (l->live && list_empty(&l->no_window))
+		link_window_dry(l);
 }
 
 void
@@ -475,7 +433,7 @@ flow_state(struct outflow *of, const struct wire_flow_state *st, const char **re
 			of->verdict = WIRE_VERDICT_LIMIT;
 			park(of);
 		} else {
-			make_ready(of);
+			outflow_ready(of);
 		}
 		return WIRE_CLOSE_NORMAL;
 	}
@@ -497,7 +455,7 @@ flow_state(struct outflow *of, const struct wire_flow_state *st, const char **re
 	/* Half of a message that has ended meanwhile need not be kept there. */
 	if (st->partial_number != 0 && !resumes)
 		say_abort(of, st->partial_number);
-	make_ready(of);
+	outflow_ready(of);
 	return WIRE_CLOSE_NORMAL;
 }
 
@@ -508,11 +466,7 @@ credit(struct link *l, const struct wire_credit *c, const char **ret_reason)
 
 	*ret_reason = "credit that falls, or for nothing";
 	if (c->session) {
-		if (c->bytes < l->window_granted)
-			return WIRE_CLOSE_PROTOCOL;
-		l->window_granted = c->bytes;
-		window_wake(l);
-		return WIRE_CLOSE_NORMAL;
+		return link_window_credit(l, c) ? WIRE_CLOSE_NORMAL : WIRE_CLOSE_PROTOCOL;
 	}
 	of = c->flow < l->cap_ids ? l->by_id[c->flow] : NULL;
 	if (!of || of == &l->gone)
@@ -521,7 +475,7 @@ credit(struct link *l, const struct wire_credit *c, const char **ret_reason)
 		return WIRE_CLOSE_PROTOCOL;
 	if (c->number)
 		flow_out_reserved(&of->out, c->number);
-	make_ready(of);
+	outflow_ready(of);
 	return WIRE_CLOSE_NORMAL;
 }
 
@@ -555,17 +509,17 @@ outflows_frame(struct link *l, const struct wire_frame *f, const char **ret_reas
 			break;
 		settle(of, f->u.confirm.number);
 		if (of->out.state == FLOW_OUT_OPEN)
-			make_ready(of);
+			outflow_ready(of);
 		return WIRE_CLOSE_NORMAL;
 	case WIRE_REJECT:
 		if (flow_out_reject(&of->out, f->u.reject.number) != 0)
 			break;
 		of->current = NULL;
-		window_give_back(of);
+		link_window_give_back(of);
 		of->reject_number = f->u.reject.number;
 		of->reject_code = f->u.reject.code;
 		wire_text(f->u.reject.reason, of->reason, sizeof(of->reason));
-		make_ready(of);
+		outflow_ready(of);
 		return WIRE_CLOSE_NORMAL;
 	default:
 		break;
@@ -583,7 +537,7 @@ wake(struct consumer *c)
 
 	for (int p = 0; p < WIRE_PRIORITIES; p++)
 		if (queue_waiting(oq->queue, p) > 0)
-			make_ready(&oq->flows[p]);
+			outflow_ready(&oq->flows[p]);
 }
 
 /* A held entry that no bytes were sent of expired or was purged. */
@@ -679,15 +633,14 @@ outflows_done(struct link *l)
 void
 outflows_up(struct link *l, const struct wire_limits *limits)
 {
-	l->window = l->window_granted = limits->window;
-	l->window_used = 0;
+	link_window_up(l, limits->window);
 	l->max_ids = limits->max_flows < INTAKE_FLOWS_MAX ? limits->max_flows : INTAKE_FLOWS_MAX;
 	LIST_FOREACH (n, &l->outqueues) {
 		struct outqueue *oq = list_entry(n, struct outqueue, node);
 
 		for (int i = 0; i < WIRE_PRIORITIES; i++)
 			if (!list_empty(held(&oq->flows[i])) || queue_waiting(oq->queue, i) > 0)
-				make_ready(&oq->flows[i]);
+				outflow_ready(&oq->flows[i]);
 	}
 }
 

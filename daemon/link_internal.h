@@ -109,7 +109,9 @@ struct link {
 	struct list parked;    /* wait for the retry timer */
 	struct loop_call pump;
 	struct loop_timer retry;
-	uint64_t window, window_granted, window_used;
+	uint64_t window_granted, window_used;
+	bool window_wanted; /* said Want, and no Credit came since */
+	bool window_lent;   /* by the last Credit */
 
 	uint64_t sent_messages, received_messages, sent_bytes, received_bytes; /* of sessions gone by */
 	uint64_t sent_here; /* messages sent on this session and before */
@@ -142,6 +144,21 @@ void outflows_down(struct link *l);
 void outflows_writable(struct link *l);
 /* FlowState, Confirm, Reject, Credit. As intake_frame. */
 enum wire_close_code outflows_frame(struct link *l, const struct wire_frame *f, const char **ret_reason);
+/* It may have something to do. */
+void outflow_ready(struct outflow *of);
 void outflows_stats(const struct link *l, uint64_t *ret_waiting, uint64_t *ret_unconfirmed);
+
+/* link_window.c */
+void link_window_up(struct link *l, uint64_t start);
+/* The message (from offset on) starts now if the window has room for it; else the peer is asked for room. */
+bool link_window_start(struct outflow *of, const struct message *m, uint64_t offset, uint64_t chunk);
+/* So much of the body was sent. */
+void link_window_sent(struct outflow *of, uint64_t bytes);
+/* The rest of the body under way will not be sent. */
+void link_window_give_back(struct outflow *of);
+/* Credit for the session. False: it falls. */
+bool link_window_credit(struct link *l, const struct wire_credit *c);
+/* Nothing waits to be sent. */
+void link_window_dry(struct link *l);
 
 #endif

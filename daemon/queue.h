@@ -25,9 +25,10 @@
 #include "wheel.h"
 #include "wire.h"
 
-#define QUEUE_OVERHEAD 256 /* memory counted per message beside its bytes */
+#define QUEUE_OVERHEAD WIRE_MESSAGE_COST /* memory counted per message beside its bytes */
 #define QUEUE_WINDOW_MESSAGES 16384 /* most credit a flow holds */
 #define QUEUE_WINDOW_BYTES (4u << 20)
+#define QUEUE_WINDOW_SESSION (8u << 20) /* most bytes a session may have on their way */
 
 struct queue;
 struct queues;
@@ -181,7 +182,10 @@ void queue_doomed(struct entry *e);
 
 /* -------------------------------------------------------------- inlets */
 
-/* The receiving end of one flow: its claim on room. */
+/*
+ * The receiving end of one flow: its claim on room in the queue, and among the
+ * messages of all. Memory is claimed by the window of the session it is in.
+ */
 struct inlet {
 	struct queue *queue;
 	bool peer;                  /* full means no credit, whatever overflow says */
@@ -194,8 +198,8 @@ struct inlet {
 	uint64_t started_bytes;     /* what is counted for them */
 	uint64_t debt_bytes;        /* used beyond what was granted: the next grant begins with it */
 	uint64_t partial_wanted;    /* queue_reserve_partial had no room for that much */
-	bool regardless;            /* by the queue's overflow: no claim on its room, only on memory */
-	struct list starved;        /* in the queue's or the memory's list of those that want room */
+	bool regardless;            /* by the queue's overflow: no claim on its room */
+	struct list starved;        /* in the list of the queue, or of all queues, of those that want room */
 	struct list all;
 	/* There is room again after queue_grant or queue_reserve_partial had none: try again. */
 	void (*room)(struct inlet *in);
@@ -210,7 +214,7 @@ void queue_inlet_close(struct inlet *in);
 /*
  * How much credit may be granted in addition now: tops the reservation up to
  * the window once less than half of it is left, by the share of the room in
- * queue and memory that one flow may have; reserves it. Granted is granted: it
+ * the queue that one flow may have; reserves it. Granted is granted: it
  * can be put whatever happens. As long as there is room but for what others
  * have reserved and do not use, a flow gets at least one message; so a queue
  * may come to hold one message a flow above its bound. 0,0: nothing now (and
@@ -235,8 +239,45 @@ void queue_abandoned(struct inlet *in, uint64_t bytes);
 int queue_put(struct inlet *in, struct message *m, struct sender *sender, uint64_t number);
 
 /*
+ * The receiving end of a session's window: memory of what is on its way and in
+ * no queue yet. What it holds counts in max_memory, so whatever a session
+ * sends within it has room. Counters are bytes as Credit and Want count them.
+ */
+struct window {
+	struct queues *qs;     /* NULL: closed */
+	bool peer;             /* of a peer: may take the last of the memory */
+	uint64_t granted, used; /* since the session began */
+	uint64_t open;         /* of used: came, and is neither in a queue nor gone */
+	uint64_t wanted;       /* the other end waits until granted comes to this; 0: it does not wait */
+	bool lent;             /* the other end shall return what is left when it has nothing to send */
+	struct list starved;
+	/* granted has risen. Not called from inside queue_window_grant. */
+	void (*room)(struct window *w);
+};
+
+/* Nothing is granted yet. */
+void queue_window_open(struct queues *qs, struct window *w, bool peer, void (*room)(struct window *w));
+/* Gives back everything. */
+void queue_window_close(struct window *w);
+/* Raise granted by what there is without need, if it is worth saying. Nothing while others wait. */
+void queue_window_grant(struct window *w);
+/*
+ * Want: granted rises to this (by no more than one message may need) as soon
+ * as there is room and nobody waits longer. May call room at once, of others also.
+ */
+void queue_window_want(struct window *w, uint64_t granted);
+/* Used for nothing. False: more than is left. */
+bool queue_window_return(struct window *w, uint64_t bytes);
+/* So much came. False: more than is left. */
+bool queue_window_use(struct window *w, uint64_t bytes);
+/* So much of what came is in a queue (call before queue_put), reserved otherwise, or gone. */
+void queue_window_settle(struct window *w, uint64_t bytes);
+
+#define QUEUE_PARTIAL_OVERHEAD (WIRE_PACKED_MAX + QUEUE_OVERHEAD) /* memory counted for each reservation beside its bytes */
+/*
  * Memory for large bodies and for unfinished ones without a session, bounded
  * by max_partial. false: not now; if `in` is not NULL its `room` follows.
+ * Only what peers send (in->peer) may take the last of the memory.
  */
 bool queue_reserve_partial(struct queues *qs, struct inlet *in, uint64_t bytes);
 void queue_release_partial(struct queues *qs, uint64_t bytes);
@@ -279,7 +320,8 @@ void queue_forget(struct queue *q, struct sender *s);
 /* What all queues of a daemon share: loop, memory, the wheel of deadlines, the list of queues. */
 struct queues_config {
 	uint32_t start_count;
-	uint64_t max_memory;  /* bytes of bodies, packed parts and overhead, reservations included */
+	uint64_t max_memory;  /* bytes of bodies, packed parts and overhead, windows and partial bodies included */
+	uint64_t max_message; /* there is always a way for one of that size, if max_memory is twice that and a MiB more */
 	uint64_t max_messages;
 	uint64_t max_partial;
 	/* The dead-letter queue for q, made if need be; NULL: none can be had. */

@@ -29,13 +29,15 @@ struct queues {
 	struct loop_timer parked_timer;
 
 	/* Room. */
-	uint64_t used;             /* memory: entries, claims, partial bodies */
+	uint64_t used;             /* memory: entries, windows, partial bodies */
+	uint64_t windows;          /* of it what windows hold */
 	uint64_t n;                /* entries */
 	uint64_t claimed_messages; /* reserved or started by inlets */
-	uint64_t idle, idle_messages; /* of used and claimed_messages what is only reserved */
+	uint64_t idle_messages;    /* of these what is only reserved */
 	uint64_t partial;
-	struct list starved;         /* inlets that wait for memory */
-	struct list starved_partial; /* inlets that wait for memory for a large body */
+	struct list starved;         /* inlets that wait for room among the messages of all */
+	struct list starved_windows[2]; /* windows that wait for memory: of programs, of peers */
+	struct list starved_partial[2]; /* inlets that wait for memory for a large body: of programs, of peers */
 	struct list roomy;           /* queues whose starved inlets may look again */
 	struct loop_call serve;
 };
@@ -127,8 +129,16 @@ void entry_park(struct entry *e, const char *reason);
 void queue_room_serve(void *arg);
 /* Something has left q, or was given back: whoever starves may look again. */
 void queue_room_back(struct queue *q);
+/* Memory was given back. */
+void queue_memory_back(struct queues *qs);
 /* Forget every inlet. */
 void queue_room_close(struct queue *q);
+
+/* ---- queue_window.c */
+/* Of max_memory, for what programs or peers send. */
+uint64_t queue_memory_left(const struct queues *qs, bool peer);
+/* Those that wait for memory, as far as it goes. */
+void queue_window_serve(struct queues *qs);
 
 /* ---- queue_consumers.c */
 /* n messages came: wake as many idle consumers. */

@@ -130,7 +130,6 @@ settle_started(struct inlet *in, uint64_t body_len)
 		bytes = in->started_bytes;
 	in->started_bytes -= bytes;
 	q->qs->claimed_messages--;
-	q->qs->used -= bytes + QUEUE_OVERHEAD;
 	if (!in->regardless) {
 		q->claimed_messages--;
 		q->claimed_bytes -= bytes;

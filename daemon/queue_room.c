@@ -1,7 +1,8 @@
 /*
- * Room: what inlets may still send is reserved beforehand, in the queue and in
- * the memory of all, so that nothing granted can ever be refused. Inlets that
- * get nothing wait in a list, first come, first served.
+ * Room: what inlets may still send is reserved beforehand, in the queue and
+ * among the messages of all, so that nothing granted can ever be refused.
+ * Inlets that get nothing wait in a list, first come, first served. (Memory:
+ * queue_window.c.)
  */
 #include "queue_internal.h"
 
@@ -37,7 +38,6 @@ claim(struct inlet *in, uint64_t messages, uint64_t bytes)
 	struct queue *q = in->queue;
 
 	q->qs->claimed_messages += messages;
-	q->qs->used += bytes + messages * QUEUE_OVERHEAD;
 	if (!in->regardless) {
 		q->claimed_messages += messages;
 		q->claimed_bytes += bytes;
@@ -50,7 +50,6 @@ unclaim(struct inlet *in, uint64_t messages, uint64_t bytes)
 	struct queue *q = in->queue;
 
 	q->qs->claimed_messages -= messages;
-	q->qs->used -= bytes + messages * QUEUE_OVERHEAD;
 	if (!in->regardless) {
 		q->claimed_messages -= messages;
 		q->claimed_bytes -= bytes;
@@ -67,23 +66,14 @@ reserve(struct inlet *in, int64_t messages, int64_t bytes)
 	in->reserved_messages += (uint64_t)messages;
 	in->reserved_bytes += (uint64_t)bytes;
 	qs->idle_messages += (uint64_t)messages;
-	qs->idle += (uint64_t)(bytes + messages * QUEUE_OVERHEAD);
 }
 
 /* --------------------------------------------------------------------- room -- */
 
-static uint64_t
-free_memory(const struct queues *qs)
-{
-	/* A message without a body still takes its overhead. */
-	return below(qs->cfg.max_messages, qs->n + qs->claimed_messages) > 0 ? below(qs->cfg.max_memory, qs->used) : 0;
-}
-
 static bool
-memory_has_room(const struct queues *qs)
+messages_have_room(const struct queues *qs)
 {
-	return below(qs->cfg.max_messages, qs->n + qs->claimed_messages - qs->idle_messages) > 0 &&
-	       below(qs->cfg.max_memory, qs->used - qs->idle) > QUEUE_OVERHEAD;
+	return below(qs->cfg.max_messages, qs->n + qs->claimed_messages - qs->idle_messages) > 0;
 }
 
 static bool
@@ -93,10 +83,10 @@ queue_has_room(const struct queue *q)
 }
 
 static bool
-partial_has_room(const struct queues *qs, uint64_t bytes)
+partial_has_room(const struct queues *qs, bool peer, uint64_t bytes)
 {
-	/* What others have reserved and do not use must not keep it out for ever. */
-	return below(qs->cfg.max_partial, qs->partial) >= bytes && below(qs->cfg.max_memory, qs->used - qs->idle) >= bytes;
+	return below(qs->cfg.max_partial, qs->partial) >= bytes &&
+	       queue_memory_left(qs, peer) >= bytes + QUEUE_PARTIAL_OVERHEAD;
 }
 
 /* ------------------------------------------------------------------- grants -- */
@@ -133,18 +123,10 @@ limit(const struct inlet *in, uint64_t *messages, uint64_t *bytes)
 {
 	const struct queue *q = in->queue;
 	const struct queues *qs = q->qs;
-	uint64_t memory = free_memory(qs), most_messages, most_bytes;
-
-	/* When it gets tight everybody gets one message at a time. */
-	if (memory < qs->cfg.max_memory / 8) {
-		*messages = smaller(*messages, below(1, in->reserved_messages));
-		*bytes = smaller(*bytes, below(WINDOW_BYTES_START, in->reserved_bytes));
-	}
 	/* Shares of what would be free without its own reservation, so that asking often gives no more. */
-	memory += in->reserved_bytes + in->reserved_messages * QUEUE_OVERHEAD;
-	most_messages = smaller(memory / 8 / QUEUE_OVERHEAD,
-	    (below(qs->cfg.max_messages, qs->n + qs->claimed_messages) + in->reserved_messages) / 8);
-	most_bytes = memory / 8;
+	uint64_t most_messages = (below(qs->cfg.max_messages, qs->n + qs->claimed_messages) + in->reserved_messages) / 8;
+	uint64_t most_bytes = UINT64_MAX;
+
 	if (!in->regardless) {
 		uint64_t queue_messages = below(q->conf.max_messages, q->n + q->claimed_messages) + in->reserved_messages;
 		uint64_t queue_bytes = below(q->conf.max_bytes, q->bytes + q->claimed_bytes) + in->reserved_bytes;
@@ -183,7 +165,7 @@ queue_grant(struct inlet *in, uint64_t *ret_messages, uint64_t *ret_bytes)
 		return;
 	limit(in, &messages, &bytes);
 	/* But never less than one message while there is any room at all. */
-	if (memory_has_room(qs) && (in->regardless || queue_has_room(q))) {
+	if (messages_have_room(qs) && (in->regardless || queue_has_room(q))) {
 		if (in->reserved_messages + messages == 0)
 			messages = 1;
 		if (in->reserved_bytes + bytes == 0)
@@ -255,9 +237,9 @@ queue_abandoned(struct inlet *in, uint64_t bytes)
 bool
 queue_reserve_partial(struct queues *qs, struct inlet *in, uint64_t bytes)
 {
-	if (partial_has_room(qs, bytes)) {
+	if (partial_has_room(qs, in && in->peer, bytes)) {
 		qs->partial += bytes;
-		qs->used += bytes;
+		qs->used += bytes + QUEUE_PARTIAL_OVERHEAD;
 		if (in && in->partial_wanted > 0) {
 			in->partial_wanted = 0;
 			list_remove(&in->starved);
@@ -268,15 +250,19 @@ queue_reserve_partial(struct queues *qs, struct inlet *in, uint64_t bytes)
 		/* A flow with a body under way starts no other: this is the only room it waits for. */
 		list_remove(&in->starved);
 		in->partial_wanted = bytes;
-		starve(in, &qs->starved_partial);
+		starve(in, &qs->starved_partial[in->peer]);
 	}
 	return false;
 }
 
-static void
-memory_back(struct queues *qs)
+void
+queue_memory_back(struct queues *qs)
 {
-	if (!list_empty(&qs->starved) || !list_empty(&qs->starved_partial))
+	bool waits = !list_empty(&qs->starved);
+
+	for (int peer = 0; peer < 2; peer++)
+		waits |= !list_empty(&qs->starved_windows[peer]) || !list_empty(&qs->starved_partial[peer]);
+	if (waits)
 		loop_defer(qs->loop, &qs->serve);
 }
 
@@ -285,14 +271,14 @@ queue_release_partial(struct queues *qs, uint64_t bytes)
 {
 	assert(qs->partial >= bytes);
 	qs->partial -= bytes;
-	qs->used -= bytes;
-	memory_back(qs);
+	qs->used -= bytes + QUEUE_PARTIAL_OVERHEAD;
+	queue_memory_back(qs);
 }
 
 bool
 queue_partial_starved(const struct queues *qs)
 {
-	return !list_empty(&qs->starved_partial);
+	return !list_empty(&qs->starved_partial[false]) || !list_empty(&qs->starved_partial[true]);
 }
 
 /* ------------------------------------------------------------------- inlets -- */
@@ -359,7 +345,7 @@ queue_room_back(struct queue *q)
 			list_append(&qs->roomy, &q->roomy_node);
 		loop_defer(qs->loop, &qs->serve);
 	}
-	memory_back(qs);
+	queue_memory_back(qs);
 }
 
 static size_t
@@ -383,6 +369,20 @@ serve_first(struct list *starved)
 	in->room(in);
 }
 
+static void
+serve_partial(struct queues *qs, bool peer)
+{
+	struct list *starved = &qs->starved_partial[peer];
+
+	for (size_t n = length(starved); n > 0 && !list_empty(starved); n--) {
+		struct inlet *in = list_entry(starved->next, struct inlet, starved);
+
+		if (!partial_has_room(qs, peer, in->partial_wanted))
+			break;
+		serve_first(starved);
+	}
+}
+
 void
 queue_room_serve(void *arg)
 {
@@ -397,7 +397,7 @@ queue_room_serve(void *arg)
 		for (n = length(&q->starved); n > 0 && !list_empty(&q->starved) && queue_has_room(q); n--) {
 			struct list *first = q->starved.next;
 
-			if (memory_has_room(qs)) {
+			if (messages_have_room(qs)) {
 				serve_first(&q->starved);
 				continue;
 			}
@@ -405,13 +405,9 @@ queue_room_serve(void *arg)
 			list_append(&qs->starved, first);
 		}
 	}
-	for (n = length(&qs->starved); n > 0 && !list_empty(&qs->starved) && memory_has_room(qs); n--)
+	for (n = length(&qs->starved); n > 0 && !list_empty(&qs->starved) && messages_have_room(qs); n--)
 		serve_first(&qs->starved);
-	for (n = length(&qs->starved_partial); n > 0 && !list_empty(&qs->starved_partial); n--) {
-		struct inlet *in = list_entry(qs->starved_partial.next, struct inlet, starved);
-
-		if (!partial_has_room(qs, in->partial_wanted))
-			break;
-		serve_first(&qs->starved_partial);
-	}
+	serve_partial(qs, true);
+	serve_partial(qs, false);
+	queue_window_serve(qs);
 }

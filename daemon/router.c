@@ -211,6 +211,7 @@ router_new(struct loop *l, const struct conf *conf, struct message_store *ms, ui
 	cfg = (struct queues_config){
 		.start_count = start_count,
 		.max_memory = r->node->max_memory,
+		.max_message = r->node->max_message,
 		.max_messages = r->node->max_messages,
 		.max_partial = r->node->max_partial,
 		.dead_letter = router_dead_letter,

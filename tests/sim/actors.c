@@ -739,6 +739,25 @@ actors_check_limits(void)
 		}
 }
 
+void
+actors_check_memory(void)
+{
+	for (int i = 0; i < sim.n_nodes; i++) {
+		struct node *n = &sim.nodes[i];
+		uint64_t used, messages, partial;
+
+		if (!n->loop)
+			continue;
+		queues_memory(router_queues(daemon_core(n->daemon)->router), &used, &messages, &partial);
+		if (used > daemon_core(n->daemon)->node->max_memory)
+			world_violation("%s: %llu bytes of memory, %llu are allowed", n->set.name, (unsigned long long)used,
+			    (unsigned long long)daemon_core(n->daemon)->node->max_memory);
+		if (partial > daemon_core(n->daemon)->node->max_partial)
+			world_violation("%s: %llu bytes of partial bodies, %llu are allowed", n->set.name,
+			    (unsigned long long)partial, (unsigned long long)daemon_core(n->daemon)->node->max_partial);
+	}
+}
+
 size_t
 actors_n_daemons(void)
 {

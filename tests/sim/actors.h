@@ -27,6 +27,8 @@ bool actors_at_rest(void);
 void actors_trace(void);
 /* Limits hold now. */
 void actors_check_limits(void);
+/* max_memory and max_partial hold, now. */
+void actors_check_memory(void);
 
 size_t actors_n_daemons(void);
 size_t actors_n_clients(void);

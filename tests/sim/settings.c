@@ -69,7 +69,7 @@ settings_draw(struct settings *all, int n)
 		}
 	for (int i = 0; i < n; i++) {
 		struct settings *s = &all[i];
-		bool tight = world_chance(25);
+		bool tight = world_chance(35);
 
 		snprintf(s->name, sizeof(s->name), "%s", names[i]);
 		s->small = world_chance(35);
@@ -78,7 +78,8 @@ settings_draw(struct settings *all, int n)
 			  "drain_timeout = 1s\nmax_message = %u\n",
 		    s->name, s->name, s->name, (unsigned)s->max_message);
 		if (tight)
-			append(s, "max_memory = %uK\nmax_partial = %uK\n", 1024 + (unsigned)world_below(4096),
+			append(s, "max_memory = %uK\nmax_partial = %uK\n",
+			    (s->small ? 1032 : 2048) + (world_chance(50) ? 0 : (unsigned)world_below(4096)),
 			    512 + (unsigned)world_below(512));
 		if (world_chance(40))
 			append(s, "queue_linger = %ums\n", (unsigned)world_below(500));

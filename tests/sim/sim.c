@@ -46,7 +46,7 @@ run(uint64_t seed, bool trace, struct results *r)
 	while (world_now() < stop && !world_violated()) {
 		next = world_now() + world_below(SECOND);
 		while (world_step(next < stop ? next : stop) && !world_violated())
-			;
+			actors_check_memory();
 		if (world_now() < stop) {
 			actors_fault();
 			faults++;
@@ -58,7 +58,7 @@ run(uint64_t seed, bool trace, struct results *r)
 	while (!world_violated() && !actors_at_rest()) {
 		next = world_now() + SECOND / 4;
 		while (world_step(next) && !world_violated())
-			;
+			actors_check_memory();
 		actors_check_limits();
 		if (world_now() > stop) {
 			world_violation("not at rest %u s after the last fault: %zu messages open", (unsigned)(REST_TIME / SECOND),

@@ -197,8 +197,9 @@ END_TEST
 START_TEST(cross_checks)
 {
 	conf_told_refused(NODE "max_message = 300M\n",
-	    "f:3: max_partial must be at least max_message\nf:3: max_memory must be at least max_message\n");
-	conf_told_refused(NODE "max_memory = 1M\n", "f:3: max_memory must be at least max_message\n");
+	    "f:3: max_partial must be at least max_message\nf:3: max_memory must be at least twice max_message and 1M more\n");
+	conf_told_refused(NODE "max_memory = 32M\n", "f:3: max_memory must be at least twice max_message and 1M more\n");
+	conf_free(conf_told_ok(NODE "max_memory = 33M\n"));
 	conf_told_refused(NODE "max_partial = 1M\n", "f:3: max_partial must be at least max_message\n");
 	conf_free(conf_told_ok(NODE "max_partial = 1M\nmax_message = 1M\n"));
 	conf_told_refused("[peer \"paris\"]\nplaintext = yes\naddress = tcp://x:1\n" NODE, "f:1: [peer \"paris\"] is this node itself\n");

@@ -255,6 +255,7 @@ END_TEST
 
 START_TEST(session_window_holds_back_whole_bodies)
 {
+	struct wire_want want;
 	uint32_t flow;
 
 	d.limits.window = 400000;
@@ -272,7 +273,12 @@ START_TEST(session_window_holds_back_whole_bodies)
 		ck_assert_uint_le(i.item.body.len, WIRE_CHUNK_MAX);
 		sent += i.item.body.len;
 	}
-	fake_expect_silence(&d); /* the third would not fit */
+	/* The third would not fit, and says so once; its packed part and the message itself count, too. */
+	want = fake_expect(&d, WIRE_WANT).u.want;
+	ck_assert_uint_eq(want.returned, 0);
+	ck_assert_uint_ge(want.bytes, 450000 + 3 * WIRE_MESSAGE_COST);
+	ck_assert_uint_le(want.bytes, 451000);
+	fake_expect_silence(&d);
 	fake_confirm(&d, flow, 1, WIRE_LEVEL_ACCEPTED);
 	fake_expect_silence(&d);
 	fake_send(&d, &(struct wire_frame){ .kind = WIRE_CREDIT, .u.credit = { .session = true, .bytes = 550000 } });
@@ -291,6 +297,41 @@ START_TEST(session_window_holds_back_whole_bodies)
 		ck_assert_uint_eq(i.number, number);
 		number += i.item.offset + i.item.body.len == i.item.total;
 	}
+}
+END_TEST
+
+/* A window that is lent goes back when there is nothing to send, and while a message waits for more. */
+START_TEST(lent_window_is_returned)
+{
+	struct wire_want want;
+	uint64_t used;
+	uint32_t flow;
+
+	d.limits.window = 0;
+	up(NULL);
+	send_body(&d, "orders", 'a', 1000, ACCEPTED, NULL);
+	flow = open_flow(&d, 0);
+	want = fake_expect(&d, WIRE_WANT).u.want;
+	ck_assert(want.bytes > 1000 && want.bytes < 2000 && want.returned == 0);
+	fake_send(&d, &(struct wire_frame){ .kind = WIRE_CREDIT,
+	    .u.credit = { .session = true, .bytes = 5000, .lent = true } });
+	fake_expect(&d, WIRE_DEFINE);
+	ck_assert_uint_eq(fake_expect_item(&d).number, 1);
+	used = want.bytes;
+	want = fake_expect(&d, WIRE_WANT).u.want;
+	ck_assert(want.bytes == 0 && want.returned == 5000 - used);
+	fake_confirm(&d, flow, 1, WIRE_LEVEL_ACCEPTED);
+	/* Now nothing is left; and what is lent again is too little. */
+	send_body(&d, "orders", 'a', 1000, ACCEPTED, NULL);
+	want = fake_expect(&d, WIRE_WANT).u.want;
+	ck_assert(want.bytes == 5000 + used && want.returned == 0);
+	fake_send(&d, &(struct wire_frame){ .kind = WIRE_CREDIT,
+	    .u.credit = { .session = true, .bytes = 5500, .lent = true } });
+	want = fake_expect(&d, WIRE_WANT).u.want;
+	ck_assert(want.bytes == 5500 + used && want.returned == 500);
+	fake_send(&d, &(struct wire_frame){ .kind = WIRE_CREDIT, .u.credit = { .session = true, .bytes = 9000 } });
+	ck_assert_uint_eq(fake_expect_item(&d).number, 2);
+	fake_expect_silence(&d); /* its own, this time */
 }
 END_TEST
 
@@ -581,6 +622,7 @@ main(void)
 	tcase_add_test(t, refused_destination_is_tried_again_later);
 	tcase_add_test(t, credit_holds_back);
 	tcase_add_test(t, session_window_holds_back_whole_bodies);
+	tcase_add_test(t, lent_window_is_returned);
 	tcase_add_test(t, large_body_waits_to_be_reserved);
 	tcase_add_test(t, the_window_is_full);
 	tcase_add_test(t, what_cannot_be_sent);

@@ -32,6 +32,12 @@ used(void)
 	return bytes;
 }
 
+static uint64_t
+reserved(void)
+{
+	return box_stats(b.q).reserved_bytes;
+}
+
 static struct message *
 body(uint64_t bytes)
 {
@@ -179,46 +185,6 @@ START_TEST(full_queue_starves_in_turn)
 }
 END_TEST
 
-START_TEST(memory_starves_over_queues)
-{
-	struct queue *other;
-	struct flow f, g, late;
-	uint64_t n = 0, n_tight = 0;
-
-	b.cfg.max_memory = 64 * (QUEUE_OVERHEAD + 100);
-	box_make(&b, NULL, "orders");
-	other = queue_new(b.qs, NULL, "other", &b.conf, false);
-	flow_open(&f, b.q, true);
-	flow_open(&g, other, true);
-	taker_attach(&t, b.q);
-	for (;;) {
-		/* Close to the end: one message a flow. */
-		if (n_tight == 0 && used() > b.cfg.max_memory * 7 / 8 && used() + 2 * QUEUE_OVERHEAD < b.cfg.max_memory) {
-			flow_open(&late, b.q, true);
-			flow_grant(&late);
-			n_tight = late.messages;
-			queue_inlet_close(&late.inlet);
-		}
-		flow_grant(&f);
-		if (f.messages == 0 || f.bytes == 0)
-			break;
-		ck_assert_int_eq(flow_put(&f, body(100), NULL, ++n), 0);
-	}
-	ck_assert_uint_eq(n_tight, 1);
-	ck_assert_uint_ge(n, 50);
-	ck_assert_uint_le(n, 65);
-	flow_grant(&g);
-	ck_assert_uint_eq(g.messages, 0);
-	queue_done(queue_take(&t.consumer, -1), WIRE_LEVEL_CONSUMED);
-	queue_done(queue_take(&t.consumer, -1), WIRE_LEVEL_CONSUMED);
-	fake_loop_run(b.loop);
-	ck_assert(f.rooms == 1 && g.rooms == 1 && f.messages + g.messages > 0);
-	queue_inlet_close(&f.inlet);
-	queue_inlet_close(&g.inlet);
-	queue_free(other);
-}
-END_TEST
-
 START_TEST(messages_of_all_are_bounded)
 {
 	struct flow f;
@@ -246,25 +212,25 @@ START_TEST(abandoned_is_reserved_again)
 	box_make(&b, NULL, "orders");
 	flow_open(&f, b.q, true);
 	queue_grant(&f.inlet, &messages, &bytes);
-	before = used();
+	before = reserved();
 	queue_started(&f.inlet, 1000);
-	ck_assert_uint_eq(used(), before);
+	ck_assert_uint_eq(reserved(), before);
 	ck_assert_uint_eq(f.inlet.reserved_messages, messages - 1);
 	queue_abandoned(&f.inlet, 1000);
 	ck_assert(f.inlet.reserved_messages == messages && f.inlet.reserved_bytes == bytes);
 	/* More than is reserved: 256 KiB at most are counted on top. */
 	queue_started(&f.inlet, bytes + (100 << 10));
-	ck_assert_uint_eq(used(), before + (100 << 10));
+	ck_assert_uint_eq(reserved(), before + (100 << 10));
 	ck_assert_uint_eq(f.inlet.reserved_bytes, 0);
 	queue_abandoned(&f.inlet, bytes + (100 << 10));
-	ck_assert(f.inlet.reserved_bytes == bytes && used() == before);
+	ck_assert(f.inlet.reserved_bytes == bytes && reserved() == before);
 	queue_started(&f.inlet, bytes + (1 << 20));
-	ck_assert_uint_eq(used(), before + (256 << 10));
+	ck_assert_uint_eq(reserved(), before + (256 << 10));
 	queue_abandoned(&f.inlet, bytes + (1 << 20));
-	ck_assert(f.inlet.reserved_bytes == bytes && used() == before);
+	ck_assert(f.inlet.reserved_bytes == bytes && reserved() == before);
 	ck_assert_uint_eq(box_stats(b.q).reserved_messages, messages);
 	queue_inlet_close(&f.inlet);
-	ck_assert_uint_eq(used(), 0);
+	ck_assert_uint_eq(reserved(), 0);
 }
 END_TEST
 
@@ -279,7 +245,8 @@ START_TEST(overdraft_is_granted_again_first)
 	sent = granted + 5000;
 	queue_started(&f.inlet, sent);
 	ck_assert_int_eq(queue_put(&f.inlet, body(sent), NULL, 1), 0);
-	ck_assert_uint_eq(used(), sent + QUEUE_OVERHEAD + (messages - 1) * QUEUE_OVERHEAD);
+	ck_assert_uint_eq(used(), sent + QUEUE_OVERHEAD);
+	ck_assert_uint_eq(reserved(), 0);
 	queue_grant(&f.inlet, &messages, &bytes);
 	granted += bytes;
 	/* What the sender has left is what is reserved. */
@@ -408,7 +375,7 @@ START_TEST(partial_bodies_are_bounded)
 	ck_assert(!queue_reserve_partial(b.qs, NULL, 4 << 20));
 	ck_assert(queue_reserve_partial(b.qs, NULL, 3 << 20));
 	queues_memory(b.qs, &bytes, &messages, &partial);
-	ck_assert(partial == 8 << 20 && bytes == 8 << 20);
+	ck_assert(partial == 8 << 20 && bytes == (8 << 20) + 2 * QUEUE_PARTIAL_OVERHEAD);
 	queue_release_partial(b.qs, 3 << 20);
 	fake_loop_run(b.loop);
 	ck_assert_uint_eq(g.rooms, 0); /* not enough yet */
@@ -422,20 +389,21 @@ START_TEST(partial_bodies_are_bounded)
 }
 END_TEST
 
-/* Room for a large body comes when messages go; what others have reserved and do not use does not keep it out. */
+/* Room for a large body comes when messages go; what flows have reserved and do not use does not keep it out. */
 START_TEST(partial_bodies_wait_for_memory)
 {
+	const uint64_t all = (2 << 20) - QUEUE_PARTIAL_OVERHEAD;
 	struct flow f, g;
 	struct entry *e;
 
-	b.cfg.max_memory = 1 << 20;
+	b.cfg.max_memory = 2 << 20;
 	box_make(&b, NULL, "orders");
 	flow_open(&f, b.q, true);
 	flow_open(&g, b.q, true);
 	taker_attach(&t, b.q);
 	flow_grant(&f);
 	ck_assert_int_eq(flow_put(&f, body(100), NULL, 1), 0);
-	ck_assert(!queue_reserve_partial(b.qs, &g.inlet, 1 << 20));
+	ck_assert(!queue_reserve_partial(b.qs, &g.inlet, all));
 	ck_assert(queue_partial_starved(b.qs));
 	fake_loop_run(b.loop);
 	ck_assert_uint_eq(g.rooms, 0);
@@ -444,11 +412,38 @@ START_TEST(partial_bodies_wait_for_memory)
 	fake_loop_run(b.loop);
 	ck_assert_uint_eq(g.rooms, 1);
 	ck_assert(f.inlet.reserved_bytes > 0);
-	ck_assert(queue_reserve_partial(b.qs, &g.inlet, 1 << 20));
+	ck_assert(queue_reserve_partial(b.qs, &g.inlet, all));
 	ck_assert(!queue_partial_starved(b.qs));
-	queue_release_partial(b.qs, 1 << 20);
+	queue_release_partial(b.qs, all);
 	queue_inlet_close(&f.inlet);
 	queue_inlet_close(&g.inlet);
+}
+END_TEST
+
+/* What programs send leaves room for a message of any size from a peer, which does not wait behind them. */
+START_TEST(partial_bodies_of_peers_come_last)
+{
+	struct flow program, peer;
+
+	b.cfg.max_memory = 4 << 20;
+	b.cfg.max_message = 1 << 20;
+	box_make(&b, NULL, "orders");
+	flow_open(&program, b.q, false);
+	flow_open(&peer, b.q, true);
+	ck_assert(queue_reserve_partial(b.qs, &program.inlet, 1 << 20));
+	ck_assert(queue_reserve_partial(b.qs, &program.inlet, 1 << 20));
+	ck_assert(!queue_reserve_partial(b.qs, &program.inlet, 1 << 20));
+	ck_assert(queue_reserve_partial(b.qs, &peer.inlet, 1 << 20));
+	ck_assert(!queue_reserve_partial(b.qs, &peer.inlet, 1 << 20));
+	queue_release_partial(b.qs, 1 << 20);
+	fake_loop_run(b.loop);
+	ck_assert(peer.rooms == 1 && program.rooms == 0);
+	queue_release_partial(b.qs, 1 << 20);
+	fake_loop_run(b.loop);
+	ck_assert(program.rooms == 1);
+	queue_release_partial(b.qs, 1 << 20);
+	queue_inlet_close(&program.inlet);
+	queue_inlet_close(&peer.inlet);
 }
 END_TEST
 
@@ -490,7 +485,6 @@ main(void)
 	tcase_add_test(tc, window_grows_while_busy);
 	tcase_add_test(tc, grants_shrink_with_the_room);
 	tcase_add_test(tc, full_queue_starves_in_turn);
-	tcase_add_test(tc, memory_starves_over_queues);
 	tcase_add_test(tc, messages_of_all_are_bounded);
 	tcase_add_test(tc, abandoned_is_reserved_again);
 	tcase_add_test(tc, overdraft_is_granted_again_first);
@@ -500,6 +494,7 @@ main(void)
 	tcase_add_test(tc, drop_oldest_makes_room);
 	tcase_add_test(tc, partial_bodies_are_bounded);
 	tcase_add_test(tc, partial_bodies_wait_for_memory);
+	tcase_add_test(tc, partial_bodies_of_peers_come_last);
 	tcase_add_test(tc, doom_frees_room);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
