@@ -352,8 +352,9 @@ take_chunk(struct intake_flow *fl, uint64_t number, struct wire_item *item, uint
 		fl->partial = begin(fl, item, total, &code);
 		if (!fl->partial)
 			return code;
-	} else {
-		message_grow(fl->partial, item->body);
+	} else if (!message_grow(fl->partial, item->body)) {
+		intake_flow_drop_partial(fl);
+		return WIRE_CLOSE_INTERNAL;
 	}
 	if (!large && !fl->partial_started) {
 		queue_started(&fl->inlet, total);

@@ -65,8 +65,10 @@ message_new(struct message_store *ms, const struct wire_item *item, uint64_t tot
 	};
 	if (body_inline(packed_len, total)) {
 		m->body = m->data + packed_len;
+		m->body_room = total;
 	} else {
-		m->body = slab_alloc(&ms->slab, (size_t)total);
+		m->body_room = total > WIRE_LARGE ? item->body.len : total;
+		m->body = slab_alloc(&ms->slab, (size_t)m->body_room);
 		if (!m->body) {
 			slab_free(&ms->slab, m, object_size(packed_len, total));
 			return NULL;
@@ -80,13 +82,24 @@ message_new(struct message_store *ms, const struct wire_item *item, uint64_t tot
 	return m;
 }
 
-void
+bool
 message_grow(struct message *m, struct wire_bytes chunk)
 {
 	assert(chunk.len <= m->body_len - m->body_have);
+	if (chunk.len > m->body_room - m->body_have) {
+		uint8_t *body = slab_alloc(&m->store->slab, (size_t)m->body_len);
+
+		if (!body)
+			return false;
+		memcpy(body, m->body, (size_t)m->body_have);
+		slab_free(&m->store->slab, m->body, (size_t)m->body_room);
+		m->body = body;
+		m->body_room = m->body_len;
+	}
 	if (chunk.len > 0)
 		memcpy(m->body + m->body_have, chunk.data, chunk.len);
 	m->body_have += chunk.len;
+	return true;
 }
 
 struct message *
@@ -108,7 +121,7 @@ message_unref(struct message *m)
 	intern_unref(&ms->types, m->type);
 	intern_unref(&ms->origins, m->origin);
 	if (!body_inline(m->packed_len, m->body_len))
-		slab_free(&ms->slab, m->body, (size_t)m->body_len);
+		slab_free(&ms->slab, m->body, (size_t)m->body_room);
 	slab_free(&ms->slab, m, object_size(m->packed_len, m->body_len));
 }
 

@@ -37,20 +37,22 @@ struct message {
 	uint32_t packed_len;
 	uint64_t body_len;  /* of the whole body */
 	uint64_t body_have; /* of it here; equal once complete */
+	uint64_t body_room; /* bytes that fit into body */
 	uint8_t *body;
 	uint8_t data[]; /* the packed part; then the body if it is small */
 };
 
 /*
  * A message for an item: the body's first bytes (item->body, at offset 0) are
- * copied, room for `total` is allocated. Takes over nothing; refs type and
+ * copied. Room for `total` is allocated; of a large one (WIRE_LARGE) only when
+ * more of it comes, as that is when it is reserved. Takes over nothing; refs type and
  * origin (may be NULL). NULL when out of memory. now_ms turns times to live
  * into deadlines.
  */
 struct message *message_new(struct message_store *ms, const struct wire_item *item, uint64_t total, uint8_t priority,
     struct intern_entry *type, struct intern_entry *origin, uint64_t now_ms);
-/* Append a chunk; the caller has checked that it fits behind body_have. */
-void message_grow(struct message *m, struct wire_bytes chunk);
+/* Append a chunk; the caller has checked that it fits behind body_have. False: out of memory. */
+bool message_grow(struct message *m, struct wire_bytes chunk);
 struct message *message_ref(struct message *m);
 void message_unref(struct message *m); /* NULL is fine */
 

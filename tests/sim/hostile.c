@@ -113,6 +113,13 @@ transfer(struct hostile *h, uint32_t id)
 	struct hostile_flow *fl = &h->flows[id];
 	uint64_t len;
 
+	if (world_chance(3)) {
+		struct wire_frame f = { .kind = WIRE_WANT };
+
+		f.u.want.bytes = odd_number();
+		f.u.want.returned = world_chance(90) ? 0 : odd_number();
+		frame(h, &f);
+	}
 	if (!fl->open && !world_chance(1))
 		return;
 	if (fl->rejected && world_chance(70)) {
