@@ -81,6 +81,8 @@ static const struct conf_key keys[] = {
 	    .help = "How long a queue that was made by its use stays when it is empty and unused." },
 	{ NODE(max_partial), SIZE(KIB, TIB, "256M"), NOW,
 	    .help = "Memory for bodies that have arrived in part; at least max_message." },
+	{ NODE(partial_timeout), DURATION(100, DAY, "1m"), NOW,
+	    .help = "How long a large body may stand still on its way while others wait for memory; then its session ends." },
 
 	{ LISTEN(address), .type = CONF_TYPE_URLS, .sample = "tcp://0.0.0.0:7140", NOW,
 	    .help = "Where to accept peers: a list of tcp://HOST:PORT. With port 0 the system chooses one, which "

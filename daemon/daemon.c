@@ -162,6 +162,7 @@ make_parts(struct daemon *d)
 	intake_env_init(&core->intake, core->loop, &d->messages, core->router);
 	core->intake.max_message = core->node->max_message;
 	core->intake.linger_ms = core->node->producer_linger;
+	core->intake.partial_timeout_ms = core->node->partial_timeout;
 	core->intake.next_counter = &core->next_counter;
 	d->clients = clients_new(core, &(struct clients_hooks){ control_request, control_client_ended, d->control });
 	if (!d->clients)
@@ -364,6 +365,8 @@ daemon_free(struct daemon *d)
 	for (size_t i = 0; i < d->n_links; i++)
 		link_free(d->links[i]);
 	free(d->links);
+	if (d->core.router)
+		intake_env_done(&d->core.intake);
 	router_free(d->core.router);
 	session_env_end(&d->core.sessions);
 	task_runner_free(d->runner);

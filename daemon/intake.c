@@ -14,7 +14,15 @@ intake_env_init(struct intake_env *env, struct loop *l, struct message_store *ms
 {
 	*env = (struct intake_env){ .loop = l, .messages = ms, .router = r };
 	list_init(&env->orphans);
+	list_init(&env->fed);
+	loop_timer_init(&env->stall, l, intake_flow_stalled, env);
 	loop_random(l, &env->seed, sizeof(env->seed));
+}
+
+void
+intake_env_done(struct intake_env *env)
+{
+	loop_timer_stop(&env->stall);
 }
 
 /* The window of the session, if it has grown. */
@@ -322,8 +330,10 @@ window_ok(struct intake_flow *fl, const struct wire_item *item)
 	struct intake *in = fl->intake;
 	uint64_t bytes = item->body.len;
 
-	if (fl->partial_granted)
+	if (fl->partial_granted) {
+		intake_flow_fed(fl);
 		return true;
+	}
 	if (item->offset == 0)
 		bytes += item->packed.len + WIRE_MESSAGE_COST;
 	if (!queue_window_use(&in->window, bytes))
@@ -374,6 +384,7 @@ take_chunk(struct intake_flow *fl, uint64_t number, struct wire_item *item, uint
 	fl->partial = NULL;
 	fl->partial_reserved = 0;
 	fl->partial_started = fl->partial_wants = fl->partial_granted = false;
+	list_remove(&fl->fed);
 	settle_window(fl);
 	return put(fl, m, number);
 }

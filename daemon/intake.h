@@ -29,6 +29,9 @@ struct intake_env {
 	struct message_store *messages;
 	struct router *router;
 	struct list orphans; /* partial bodies without a session, least recently fed first */
+	struct list fed;     /* reserved bodies that are on their way, least recently fed first */
+	struct loop_timer stall; /* runs while others wait for the memory of those */
+	uint64_t partial_timeout_ms;
 	uint64_t max_message;
 	uint64_t linger_ms;
 	uint64_t *next_counter; /* message ids */
@@ -37,6 +40,8 @@ struct intake_env {
 };
 /* Fills loop, messages, router, seed; the limits are the caller's. */
 void intake_env_init(struct intake_env *env, struct loop *l, struct message_store *ms, struct router *r);
+
+void intake_env_done(struct intake_env *env);
 
 /* Every flow of one peer or one local user, open or not. */
 struct intake_book {

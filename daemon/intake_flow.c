@@ -134,6 +134,7 @@ intake_flow_new(struct intake_env *env, struct intake_book *b, struct wire_bytes
 	list_init(&fl->dirty);
 	list_init(&fl->lingering);
 	list_init(&fl->orphan);
+	list_init(&fl->fed);
 	if (hmap_add(&b->flows, &fl->node, key_hash(env, producer, queue, priority)) != 0) {
 		free(fl);
 		return NULL;
@@ -216,6 +217,7 @@ orphan_partial(struct intake_flow *fl)
 	queue_window_settle(&fl->intake->window, fl->partial_window);
 	fl->partial_window = 0;
 	fl->partial_wants = fl->partial_granted = false;
+	list_remove(&fl->fed);
 	fl->in.partial_live = false;
 	/* What was swallowed, or never got here, cannot be gone on with. */
 	if (!fl->partial) {
@@ -287,10 +289,54 @@ intake_flow_drop_partial(struct intake_flow *fl)
 	fl->partial_window = 0;
 	fl->partial_reserved = 0;
 	fl->partial_started = fl->partial_wants = fl->partial_granted = false;
+	list_remove(&fl->fed);
 	list_remove(&fl->orphan);
 	/* What is swallowed without being kept goes on being swallowed. */
 	if (!fl->in.partial_live)
 		flow_in_forget_partial(&fl->in);
+}
+
+/* Somebody waits: the one that has stood still longest is looked at when its time is up. */
+static void
+watch_stall(struct intake_env *env)
+{
+	struct list *first = list_first(&env->fed);
+	uint64_t gone;
+
+	if (!first || env->stall.armed)
+		return;
+	gone = loop_now_ms(env->loop) - list_entry(first, struct intake_flow, fed)->fed_ms;
+	loop_timer_start(&env->stall, gone < env->partial_timeout_ms ? env->partial_timeout_ms - gone : 0);
+}
+
+void
+intake_flow_stalled(void *arg)
+{
+	struct intake_env *env = arg;
+	uint64_t now = loop_now_ms(env->loop);
+
+	if (!queue_partial_starved(router_queues(env->router)))
+		return;
+	LIST_FOREACH_SAFE (n, &env->fed) {
+		struct intake_flow *fl = list_entry(n, struct intake_flow, fed);
+
+		if (now - fl->fed_ms < env->partial_timeout_ms)
+			break;
+		list_remove(&fl->fed);
+		session_close(fl->intake->session, WIRE_CLOSE_TIMEOUT, "a large body stood still while others wait for memory");
+	}
+	watch_stall(env);
+}
+
+void
+intake_flow_fed(struct intake_flow *fl)
+{
+	fl->fed_ms = loop_now_ms(fl->env->loop);
+	list_remove(&fl->fed);
+	list_append(&fl->env->fed, &fl->fed);
+	/* Others may wait since before this one was granted. */
+	if (queue_partial_starved(router_queues(fl->env->router)))
+		watch_stall(fl->env);
 }
 
 bool
@@ -301,8 +347,10 @@ intake_flow_reserve(struct intake_flow *fl, uint64_t bytes)
 	while (!queue_reserve_partial(qs, fl->inlet.queue ? &fl->inlet : NULL, bytes)) {
 		struct list *oldest = list_first(&fl->env->orphans);
 
-		if (!oldest)
+		if (!oldest) {
+			watch_stall(fl->env);
 			return false;
+		}
 		intake_flow_drop_partial(list_entry(oldest, struct intake_flow, orphan));
 	}
 	return true;
@@ -380,6 +428,7 @@ say_credit(struct intake_flow *fl)
 	if (fl->partial_wants && (fl->partial_reserved > 0 || intake_flow_reserve(fl, fl->in.partial_total))) {
 		fl->partial_wants = false;
 		fl->partial_granted = true;
+		intake_flow_fed(fl);
 		fl->partial_reserved = fl->in.partial_total;
 		f.u.credit.number = fl->in.partial;
 		/* Reserved bodies do not count in the session's window. */

@@ -26,6 +26,8 @@ struct intake_flow {
 	bool partial_started;     /* counted in the inlet */
 	bool partial_wants;       /* a large one: the session waits for Credit.number */
 	bool partial_granted;     /* it was told */
+	struct list fed;          /* then, in the env's list */
+	uint64_t fed_ms;
 	uint64_t partial_window;  /* bytes of it that are open in the session's window */
 
 	/* Its session. */
@@ -74,5 +76,10 @@ bool intake_flow_grant(struct intake_flow *fl);
 void intake_flow_drop_partial(struct intake_flow *fl);
 /* Room for `bytes` of large bodies, if need be at the cost of orphaned ones. */
 bool intake_flow_reserve(struct intake_flow *fl, uint64_t bytes);
+
+/* A body that is reserved goes on. */
+void intake_flow_fed(struct intake_flow *fl);
+/* End the sessions of those that do not, while others wait for their memory. arg: the env. */
+void intake_flow_stalled(void *arg);
 
 #endif

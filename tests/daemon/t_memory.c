@@ -8,11 +8,12 @@
 
 #include "proc.h"
 #include "program.h"
+#include "raw.h"
 #include "wire.h"
 
 #define MIB (UINT64_C(1) << 20)
 #define MAX_MEMORY (8 * MIB)
-#define LIMITS "max_memory = 8M\nmax_message = 2M\nmax_partial = 2M\n"
+#define LIMITS "max_memory = 8M\nmax_message = 2M\nmax_partial = 2M\npartial_timeout = 300ms\n"
 #define PRODUCERS 20
 #define QUEUES 50
 #define FLOWS (PRODUCERS * QUEUES)
@@ -207,6 +208,40 @@ START_TEST(many_large_ones)
 }
 END_TEST
 
+/* A large body that was reserved and does not come holds up others for so long, and no longer. */
+START_TEST(who_does_not_go_on_makes_way)
+{
+	static const uint8_t bytes[WIRE_CHUNK_MAX];
+	struct wire_frame f = { .kind = WIRE_OPEN_FLOW };
+	struct wire_item item = { .total = 2 * MIB, .body = wire_bytes(bytes, sizeof(bytes)) };
+	struct told told = { 0 };
+	struct raw *r;
+
+	begin_paris("");
+	r = raw_client(&paris);
+	raw_greet_client(r);
+	f.u.open_flow.flow = 1;
+	f.u.open_flow.address = wire_string("q0");
+	f.u.open_flow.producer = wire_string("stuck");
+	raw_frame(r, &f);
+	raw_until(r, WIRE_FLOW_STATE);
+	raw_run(r, WIRE_TRANSFER, 1, 1, &item, 1);
+	do
+		raw_until(r, WIRE_CREDIT);
+	while (r->f.u.credit.number != 1);
+	/* While it goes on nobody minds, however slow it is. */
+	for (item.offset = sizeof(bytes); item.offset < 8 * sizeof(bytes); item.offset += sizeof(bytes))
+		raw_run(r, WIRE_TRANSFER, 1, 1, &item, 1);
+	raw_alive(r);
+	program_send(from[0], program_message("q0", "text", 2 * MIB), &told);
+	to[0] = consume(&paris);
+	take_all(1, &told);
+	ck_assert_int_eq(raw_end(r), WIRE_CLOSE_TIMEOUT);
+	raw_close(r);
+	end_paris();
+}
+END_TEST
+
 int
 main(void)
 {
@@ -219,6 +254,7 @@ main(void)
 	tcase_add_test(tc, a_thousand_flows_at_once);
 	tcase_add_test(tc, both_ends_are_full);
 	tcase_add_test(tc, many_large_ones);
+	tcase_add_test(tc, who_does_not_go_on_makes_way);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
 	nodes_begin();

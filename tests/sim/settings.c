@@ -81,6 +81,8 @@ settings_draw(struct settings *all, int n)
 			append(s, "max_memory = %uK\nmax_partial = %uK\n",
 			    (s->small ? 1032 : 2048) + (world_chance(50) ? 0 : (unsigned)world_below(4096)),
 			    512 + (unsigned)world_below(512));
+		if (tight && world_chance(50))
+			append(s, "partial_timeout = %ums\n", 2000 + (unsigned)world_below(4000));
 		if (world_chance(40))
 			append(s, "queue_linger = %ums\n", (unsigned)world_below(500));
 		if (world_chance(20))

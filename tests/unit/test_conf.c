@@ -41,6 +41,7 @@ START_TEST(defaults)
 	ck_assert_uint_eq(n->producer_linger, 86400000);
 	ck_assert_uint_eq(n->queue_linger, 3600000);
 	ck_assert_uint_eq(n->max_partial, 256 << 20);
+	ck_assert_uint_eq(n->partial_timeout, 60000);
 	ck_assert_uint_eq(conf_n_listens(c), 0);
 	ck_assert_uint_eq(conf_n_peers(c), 1);
 	ck_assert_str_eq(p->name, "berlin");
