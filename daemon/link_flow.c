@@ -11,6 +11,7 @@
 
 #define TURN_MESSAGES 64
 #define TURN_BYTES (64 * 1024)
+#define PASS_TURNS 128 /* before others get theirs */
 
 enum turn { TURN_MORE, TURN_DRY, TURN_BLOCKED, TURN_NO_WINDOW };
 
@@ -359,6 +360,7 @@ pump(void *arg)
 	} weights[] = { { WIRE_PRIORITY_HIGH, 16 }, { WIRE_PRIORITY_NORMAL, 4 }, { WIRE_PRIORITY_LOW, 1 } };
 	struct link *l = arg;
 	bool more = true;
+	int turns = PASS_TURNS;
 
 	while (more) {
 		more = false;
@@ -371,6 +373,11 @@ pump(void *arg)
 
 				if (!l->live || session_room(l->live->session) == 0)
 					return; /* `writable` comes back here */
+				/* What is buried takes no room of the session: a whole backlog would go in one pass. */
+				if (turns-- == 0) {
+					loop_timer_start(&l->pump_on, 0);
+					return;
+				}
 				list_remove(&of->ready);
 				t = turn(of);
 				if (t == TURN_MORE)
@@ -611,6 +618,7 @@ outflows_init(struct link *l)
 	list_init(&l->no_window);
 	list_init(&l->parked);
 	loop_call_init(&l->pump, pump, l);
+	loop_timer_init(&l->pump_on, l->core->loop, pump, l);
 	loop_timer_init(&l->retry, l->core->loop, retry, l);
 	l->router_peer = (struct router_peer){ .name = l->peer->name, .attach = attach, .detach = detach };
 	router_peer_add(l->core->router, &l->router_peer);
@@ -623,6 +631,7 @@ outflows_done(struct link *l)
 		outqueue_free(list_entry(n, struct outqueue, node));
 	router_peer_remove(l->core->router, &l->router_peer);
 	loop_call_cancel(&l->pump);
+	loop_timer_stop(&l->pump_on);
 	loop_timer_stop(&l->retry);
 	free(l->by_id);
 	l->by_id = NULL;

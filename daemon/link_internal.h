@@ -108,6 +108,7 @@ struct link {
 	struct list no_window; /* wait for the session's window */
 	struct list parked;    /* wait for the retry timer */
 	struct loop_call pump;
+	struct loop_timer pump_on; /* goes on where pump gave way to others */
 	struct loop_timer retry;
 	uint64_t window_granted, window_used;
 	bool window_wanted; /* said Want, and no Credit came since */
