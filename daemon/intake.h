@@ -48,11 +48,18 @@ struct intake_book {
 	struct hmap flows;
 	struct list lingering; /* flows without a session, oldest first */
 	uint32_t n_lingering, max_lingering;
+	bool had_marks; /* some were forgotten by intake_book_restarted */
 };
 /* max_lingering 0: marks never age and are not counted (a peer's). */
 void intake_book_init(struct intake_book *b, uint32_t max_lingering);
 void intake_book_done(struct intake_env *env, struct intake_book *b);
-/* Is a mark above 0 kept here? */
+/*
+ * The peer is at this start now: flows of earlier ones into queues that are
+ * gone are forgotten. No number of theirs comes again (in this version, where
+ * a message ends with its daemon's start), and they may be many.
+ */
+void intake_book_restarted(struct intake_book *b, uint32_t start_count);
+/* Was a mark above 0 ever kept here? */
 bool intake_book_has_marks(const struct intake_book *b);
 
 /* One session's half. Embedded in its owner. */

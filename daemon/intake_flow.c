@@ -24,6 +24,7 @@ intake_book_init(struct intake_book *b, uint32_t max_lingering)
 	list_init(&b->lingering);
 	b->n_lingering = 0;
 	b->max_lingering = max_lingering;
+	b->had_marks = false;
 }
 
 void
@@ -37,9 +38,43 @@ intake_book_done(struct intake_env *env, struct intake_book *b)
 	hmap_done(&b->flows);
 }
 
+static struct queue *
+find_queue(const struct intake_flow *fl)
+{
+	static const struct subject daemon = { .is_admin = true };
+	struct queue *q;
+	const char *reason;
+
+	return router_find(fl->env->router, &daemon, wire_string(fl->queue), &q, &reason) == WIRE_VERDICT_OK ? q : NULL;
+}
+
+void
+intake_book_restarted(struct intake_book *b, uint32_t start_count)
+{
+	struct list gone;
+
+	assert(b->max_lingering == 0);
+	list_init(&gone);
+	for (struct hmap_node *n = hmap_walk(&b->flows, NULL); n; n = hmap_walk(&b->flows, n)) {
+		struct intake_flow *fl = hmap_entry(n, struct intake_flow, node);
+
+		if (!fl->intake && fl->in.mark >> QUEUE_COUNTER_BITS < start_count && !find_queue(fl))
+			list_append(&gone, &fl->lingering);
+	}
+	LIST_FOREACH_SAFE (n, &gone) {
+		struct intake_flow *fl = list_entry(n, struct intake_flow, lingering);
+
+		b->had_marks |= fl->in.mark > 0;
+		list_remove(n);
+		intake_flow_free(fl);
+	}
+}
+
 bool
 intake_book_has_marks(const struct intake_book *b)
 {
+	if (b->had_marks)
+		return true;
 	for (struct hmap_node *n = hmap_walk(&b->flows, NULL); n; n = hmap_walk(&b->flows, n))
 		if (hmap_entry(n, struct intake_flow, node)->in.mark > 0)
 			return true;
@@ -154,16 +189,13 @@ unlinger(struct intake_flow *fl)
 void
 intake_flow_free(struct intake_flow *fl)
 {
-	static const struct subject daemon = { .is_admin = true };
 	struct queue *q;
-	const char *reason;
 
 	fl->closed = false; /* detach leaves it to us */
 	if (fl->intake)
 		intake_flow_detach(fl);
 	intake_flow_drop_partial(fl);
-	if (fl->sender.open > 0 &&
-	    router_find(fl->env->router, &daemon, wire_string(fl->queue), &q, &reason) == WIRE_VERDICT_OK)
+	if (fl->sender.open > 0 && (q = find_queue(fl)) != NULL)
 		queue_forget(q, &fl->sender);
 	assert(fl->sender.open == 0);
 	unlinger(fl);

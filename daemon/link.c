@@ -243,6 +243,7 @@ link_adopt(struct link *l, struct candidate *c)
 		intake_book_done(&core->intake, book);
 		intake_book_init(book, 0);
 	}
+	intake_book_restarted(book, c->peer.start_count);
 	*live = (struct live){ .link = l, .session = s, .dialled = c->dialled, .nonce = c->nonce, .peer = c->peer };
 	l->live = live;
 	if (!l->decides) {

@@ -26,6 +26,7 @@
 #include "wire.h"
 
 #define QUEUE_OVERHEAD WIRE_MESSAGE_COST /* memory counted per message beside its bytes */
+#define QUEUE_COUNTER_BITS 40 /* of a sequence number; above them is the count of starts */
 #define QUEUE_WINDOW_MESSAGES 16384 /* most credit a flow holds */
 #define QUEUE_WINDOW_BYTES (4u << 20)
 #define QUEUE_WINDOW_SESSION (8u << 20) /* most bytes a session may have on their way */

@@ -4,7 +4,6 @@
 
 #include "queue.h"
 
-#define QUEUE_COUNTER_BITS 40
 #define QUEUE_COUNTER_MAX ((UINT64_C(1) << QUEUE_COUNTER_BITS) - 1)
 #define QUEUE_PASS 4096            /* timers and parked messages handled before others get their turn */
 #define QUEUE_PARKED_RETRY_MS 1000

@@ -242,6 +242,60 @@ START_TEST(who_does_not_go_on_makes_way)
 }
 END_TEST
 
+static void
+meet_start(struct raw *r, uint32_t start)
+{
+	struct wire_frame hello = raw_hello_peer("zurich", paris.name), known = { .kind = WIRE_KNOWN };
+
+	hello.u.hello.start_count = start;
+	hello.u.hello.boot_id = start;
+	raw_frame(r, &hello);
+	raw_until(r, WIRE_KNOWN);
+	raw_frame(r, &known);
+	raw_until(r, WIRE_ACCEPT);
+}
+
+static bool
+is_absent(const Connectd__V1__Queue *q, uint64_t value)
+{
+	(void)value;
+	return q == NULL;
+}
+
+/* What a peer had open in earlier starts, into queues that are gone, is forgotten. */
+START_TEST(earlier_starts_leave_nothing)
+{
+	struct wire_frame f = { .kind = WIRE_OPEN_FLOW };
+	uint64_t first = 0;
+	char name[40];
+
+	node_init(&paris, "paris", "queue_linger = 0\nmax_queues_per_peer = 10K\n[queue \"q*\"]\n[listen \"lan\"]\naddress = tcp://127.0.0.1:0\n"
+		  "plaintext = yes\n[peer \"zurich\"]\nplaintext = yes\nfrom = 127.0.0.0/8\n");
+	node_start(&paris);
+	for (uint32_t start = 1; start <= 12; start++) {
+		struct raw *r = raw_peer(&paris);
+
+		meet_start(r, start);
+		for (uint32_t i = 1; i <= FLOWS; i++) {
+			snprintf(name, sizeof(name), "q%u-%u", start, i / WIRE_PRIORITIES);
+			f.u.open_flow.flow = i;
+			f.u.open_flow.address = wire_string(name);
+			f.u.open_flow.priority = i % WIRE_PRIORITIES;
+			raw_frame(r, &f);
+			raw_until(r, WIRE_FLOW_STATE);
+			ck_assert_int_eq(r->f.u.flow_state.verdict, WIRE_VERDICT_OK);
+		}
+		raw_close(r);
+		node_await_queue(&paris, name, is_absent, 0);
+		if (start == 2)
+			first = proc_memory(paris.pid);
+	}
+	ck_assert_msg(!PROC_MEMORY_COUNTS || proc_memory(paris.pid) < first + 4 * FLOWS * 1024,
+	    "%" PRIu64 " KiB more", (proc_memory(paris.pid) - first) >> 10);
+	ck_assert_int_eq(node_stop(&paris), 0);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -255,6 +309,7 @@ main(void)
 	tcase_add_test(tc, both_ends_are_full);
 	tcase_add_test(tc, many_large_ones);
 	tcase_add_test(tc, who_does_not_go_on_makes_way);
+	tcase_add_test(tc, earlier_starts_leave_nothing);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
 	nodes_begin();
