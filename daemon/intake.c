@@ -432,6 +432,11 @@ take_item(struct intake_flow *fl, uint64_t number, struct wire_item *item, const
 		reject(fl, number, reject_code, reason);
 		return WIRE_CLOSE_NORMAL;
 	}
+	/* Memory for it is not there yet. */
+	if (fl->partial_wants) {
+		*ret_reason = "more of a large body than its first chunk, before all of it was reserved";
+		return WIRE_CLOSE_FLOW_CONTROL;
+	}
 	*ret_reason = "a type or origin that was never defined";
 	if (item->total > 0)
 		return take_chunk(fl, number, item, total, verdict == FLOW_ACCEPT);

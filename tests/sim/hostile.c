@@ -18,6 +18,8 @@ struct hostile_flow {
 	bool open;
 	uint64_t next;                  /* number */
 	uint64_t number, total, offset; /* of a body half sent; number 0: none */
+	unsigned chunks;                /* of that */
+	uint64_t reserved;              /* number of the large body that may go on */
 	uint64_t resume, resume_bytes;  /* what the daemon says is there */
 	uint64_t rejected;
 };
@@ -132,11 +134,13 @@ transfer(struct hostile *h, uint32_t id)
 		fl->number = fl->resume;
 		fl->total = world_chance(90) ? BODY - 1 - fl->resume % 7 * 40000 : odd_number();
 		fl->offset = fl->resume_bytes;
+		fl->chunks = 0;
 		fl->next = fl->number + 1;
 	} else if (fl->number == 0 && world_chance(40)) {
 		fl->number = world_chance(97) ? fl->next++ : odd_number();
 		fl->total = world_chance(97) ? BODY - 1 - fl->number % 7 * 40000 : odd_number();
 		fl->offset = 0;
+		fl->chunks = 0;
 	}
 	fl->resume = 0;
 	if (fl->number == 0) {
@@ -151,6 +155,10 @@ transfer(struct hostile *h, uint32_t id)
 		frame(h, &f);
 		return;
 	}
+	/* A large one waits after its first chunk until it is reserved. */
+	if (fl->total > WIRE_LARGE && fl->chunks > 0 && fl->reserved != fl->number && !world_chance(1))
+		return;
+	fl->chunks++;
 	len = 1 + world_below(world_chance(50) ? 2000 : WIRE_CHUNK_MAX - 1);
 	if (len > fl->total - fl->offset)
 		len = fl->total - fl->offset;
@@ -256,6 +264,10 @@ heard(struct hostile *h, const struct wire_frame *f)
 		fl->next = st->accepted + 1;
 		fl->resume = st->partial_number;
 		fl->resume_bytes = st->partial_bytes;
+		return;
+	case WIRE_CREDIT:
+		if (f->u.credit.number != 0 && f->u.credit.flow > 0 && f->u.credit.flow <= FLOWS)
+			h->flows[f->u.credit.flow].reserved = f->u.credit.number;
 		return;
 	case WIRE_REJECT:
 		if (f->u.reject.flow > 0 && f->u.reject.flow <= FLOWS)
