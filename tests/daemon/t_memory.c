@@ -8,12 +8,13 @@
 
 #include "proc.h"
 #include "program.h"
+#include "proxy.h"
 #include "raw.h"
 #include "wire.h"
 
 #define MIB (UINT64_C(1) << 20)
 #define MAX_MEMORY (8 * MIB)
-#define LIMITS "max_memory = 8M\nmax_message = 2M\nmax_partial = 2M\npartial_timeout = 300ms\n"
+#define LIMITS "max_memory = 8M\nmax_message = 2M\nmax_partial = 2M\n"
 #define PRODUCERS 20
 #define QUEUES 50
 #define FLOWS (PRODUCERS * QUEUES)
@@ -113,9 +114,9 @@ take_all(unsigned count, struct told *told)
 }
 
 static void
-begin_paris(const char *rest)
+begin_paris(const char *keys, const char *sections)
 {
-	node_init(&paris, "paris", LIMITS "[queue \"q*\"]\n%s", rest);
+	node_init(&paris, "paris", LIMITS "%s[queue \"q*\"]\n%s", keys, sections);
 	node_start(&paris);
 	for (unsigned p = 0; p < PRODUCERS; p++)
 		from[p] = program_open(&paris, "producer");
@@ -154,10 +155,10 @@ START_TEST(a_thousand_flows_at_once)
 {
 	struct told told = { 0 };
 
-	begin_paris("");
+	begin_paris("", "");
 	send_all("", SIZE, &told);
 	/* As full as it gets: what programs leave to peers is for a message of any size. */
-	while (check_memory(&paris) < MAX_MEMORY - 4 * MIB)
+	while (check_memory(&paris) < MAX_MEMORY - 400000)
 		turn();
 	to[0] = consume(&paris);
 	take_all(FLOWS, &told);
@@ -169,7 +170,8 @@ END_TEST
 START_TEST(both_ends_are_full)
 {
 	struct told told = { 0 };
-	char peer[200];
+	struct proxy proxy;
+	char peer[250];
 
 	node_init(&berlin, "berlin", LIMITS "[queue \"q*\"]\n[listen \"lan\"]\naddress = tcp://127.0.0.1:0\nplaintext = yes\n"
 		  "[queue \"*/*\"]\n[peer \"paris\"]\nplaintext = yes\nfrom = 127.0.0.0/8\n");
@@ -178,11 +180,17 @@ START_TEST(both_ends_are_full)
 	for (unsigned i = 0; i < THERE; i++)
 		program_send(from[PRODUCERS], program_message("paris/q0", "text", SIZE), &told);
 	/* Nothing more is taken: the rest waits in the library. */
-	while (check_memory(&berlin) < MAX_MEMORY - 4 * MIB)
+	while (check_memory(&berlin) < MAX_MEMORY - 400000)
 		ck_assert_int_ge(connectd_wait(from[PRODUCERS], PROGRAM_PATIENCE_MS), 0);
-	snprintf(peer, sizeof(peer), "[queue \"*/*\"]\n[peer \"berlin\"]\naddress = %s\nplaintext = yes\n", berlin.url);
-	begin_paris(peer);
+	proxy_start(&proxy, berlin.url);
+	proxy_hole(&proxy, true);
+	snprintf(peer, sizeof(peer), "[queue \"*/*\"]\n[peer \"berlin\"]\naddress = %s\nplaintext = yes\nbackoff_min = 10ms\n"
+		 "backoff_max = 50ms\n", proxy.url);
+	begin_paris("", peer);
 	send_all("berlin/", SIZE, &told);
+	while (check_memory(&paris) < MAX_MEMORY - 400000)
+		turn();
+	proxy_hole(&proxy, false);
 	to[0] = consume(&paris);
 	to[1] = consume(&berlin);
 	take_all(FLOWS + THERE, &told);
@@ -192,6 +200,7 @@ START_TEST(both_ends_are_full)
 	end_paris();
 	node_check_books(&berlin);
 	ck_assert_int_eq(node_stop(&berlin), 0);
+	proxy_stop(&proxy);
 }
 END_TEST
 
@@ -200,7 +209,7 @@ START_TEST(many_large_ones)
 {
 	struct told told = { 0 };
 
-	begin_paris("");
+	begin_paris("", "");
 	for (unsigned p = 0; p < PRODUCERS; p++)
 		program_send(from[p], program_message("q0", "text", 2 * MIB), &told);
 	to[0] = consume(&paris);
@@ -213,13 +222,15 @@ END_TEST
 static struct raw *
 raw_sender(uint64_t *ret_window)
 {
+	static char producer[] = "rawA";
 	struct wire_frame f = { .kind = WIRE_OPEN_FLOW };
 	struct raw *r = raw_client(&paris);
 
 	raw_greet_client(r);
 	f.u.open_flow.flow = 1;
 	f.u.open_flow.address = wire_string("q0");
-	f.u.open_flow.producer = wire_string("raw");
+	producer[3]++; /* another one each time */
+	f.u.open_flow.producer = wire_string(producer);
 	raw_frame(r, &f);
 	raw_until(r, WIRE_CREDIT);
 	ck_assert(r->f.u.credit.session);
@@ -234,10 +245,10 @@ START_TEST(more_than_the_window_ends_the_session)
 	static const uint8_t bytes[4096];
 	struct wire_item item = { .total = WIRE_LARGE, .body = wire_bytes(bytes, sizeof(bytes)) };
 	struct wire_frame f = { .kind = WIRE_WANT };
-	struct raw *r;
+	struct raw *r, *other = NULL;
 	uint64_t window;
 
-	begin_paris("");
+	begin_paris("", "");
 	r = raw_sender(&window);
 	ck_assert(window > 0 && window < MAX_MEMORY / 4);
 	f.u.want.returned = window + 1;
@@ -245,6 +256,12 @@ START_TEST(more_than_the_window_ends_the_session)
 		raw_frame(r, &f);
 	} else if (_i == 1) {
 		item.total = 2 * MIB;
+		/* One that takes all of max_partial, so that this one has to wait. */
+		other = raw_sender(&window);
+		raw_run(other, WIRE_TRANSFER, 1, 1, &item, 1);
+		do
+			raw_until(other, WIRE_CREDIT);
+		while (other->f.u.credit.number != 1);
 		raw_run(r, WIRE_TRANSFER, 1, 1, &item, 1);
 		item.offset = sizeof(bytes);
 		raw_run(r, WIRE_TRANSFER, 1, 1, &item, 1);
@@ -256,6 +273,8 @@ START_TEST(more_than_the_window_ends_the_session)
 	}
 	ck_assert_int_eq(raw_end(r), WIRE_CLOSE_FLOW_CONTROL);
 	raw_close(r);
+	if (other)
+		raw_close(other);
 	end_paris();
 }
 END_TEST
@@ -269,7 +288,7 @@ START_TEST(who_does_not_go_on_makes_way)
 	uint64_t window;
 	struct raw *r;
 
-	begin_paris("");
+	begin_paris("partial_timeout = 300ms\n", "");
 	r = raw_sender(&window);
 	raw_run(r, WIRE_TRANSFER, 1, 1, &item, 1);
 	do
