@@ -1,7 +1,7 @@
 /*
  * link: a configured peer. Dials and backs off, decides with the other end
  * which session is the one for the pair (link_meet.c), sends what waits in the
- * outbound queues (link_flow.c) and takes in what the peer sends (intake).
+ * outbound queues (link_flow.c, link_send.c) and takes in what the peer sends (intake).
  */
 #ifndef LINK_H
 #define LINK_H

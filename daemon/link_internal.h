@@ -1,4 +1,4 @@
-/* link_internal: a configured peer, shared by link.c, link_meet.c and link_flow.c only. */
+/* link_internal: a configured peer, shared by its own files only. */
 #ifndef LINK_INTERNAL_H
 #define LINK_INTERNAL_H
 
@@ -48,7 +48,7 @@ struct candidate {
 	struct loop_call again; /* after a probe */
 };
 
-/* The sending end of a flow: an outbound queue at one priority (link_flow.c). */
+/* The sending end of a flow: an outbound queue at one priority (link_flow.c, link_send.c). */
 struct outflow {
 	struct outqueue *from;
 	enum wire_priority priority;
@@ -136,14 +136,53 @@ void meet_end_probes(struct link *l);
 /* Candidates that this end may drop because the pair has its session now. */
 void meet_settle(struct link *l);
 
+/* What was taken from the queue and is not confirmed, lowest number first. */
+static inline struct list *
+outflow_held(struct outflow *of)
+{
+	return &of->from->consumer.held[of->priority];
+}
+
+static inline struct entry *
+entry_of(struct list *n)
+{
+	return list_entry(n, struct entry, node);
+}
+
+/* The entry behind e among those held, or NULL. */
+static inline struct entry *
+outflow_next(struct outflow *of, struct entry *e)
+{
+	return e->node.next == outflow_held(of) ? NULL : entry_of(e->node.next);
+}
+
 /* link_flow.c */
 void outflows_init(struct link *l);
 void outflows_done(struct link *l);
 void outflows_up(struct link *l, const struct wire_limits *limits);
 void outflows_down(struct link *l);
-void outflows_writable(struct link *l);
 /* FlowState, Confirm, Reject, Credit. As intake_frame. */
 enum wire_close_code outflows_frame(struct link *l, const struct wire_frame *f, const char **ret_reason);
 void outflows_stats(const struct link *l, uint64_t *ret_waiting, uint64_t *ret_unconfirmed);
+void outflow_open(struct outflow *of);
+/* The id is free for another flow. */
+void outflow_give_id(struct outflow *of);
+/* Half of the message of this number is there, and the rest will not come. */
+void outflow_abort(const struct outflow *of, uint64_t number);
+
+/* link_send.c */
+void turns_init(struct link *l);
+void turns_done(struct link *l);
+/* The session is open, and may carry so many bytes that are not accepted yet. */
+void turns_up(struct link *l, uint64_t window);
+/* There is more of the window than before. */
+void turns_window(struct link *l);
+void outflows_writable(struct link *l);
+/* It has something to say: a turn of its own will come. */
+void outflow_ready(struct outflow *of);
+/* Try again in a while: its reason is not ours to mend. */
+void outflow_park(struct outflow *of);
+/* The rest of the body under way will not be sent: the window has room for it again. */
+void outflow_give_back(struct outflow *of);
 
 #endif
