@@ -62,16 +62,26 @@ struct limits {
 	size_t n;
 };
 
-static void
-add_limit(struct limits *l, const char *name, uint64_t used, uint64_t max)
+/* Of each message, each user: nothing adds up. */
+static Connectd__V1__Limit *
+add_limit_of_each(struct limits *l, const char *name, uint64_t max)
 {
 	Connectd__V1__Limit *r = &l->records[l->n];
 
 	connectd__v1__limit__init(r);
 	r->name = string(name);
-	r->used = used;
 	r->max = max;
 	l->items[l->n++] = r;
+	return r;
+}
+
+static void
+add_limit(struct limits *l, const char *name, uint64_t used, uint64_t max)
+{
+	Connectd__V1__Limit *r = add_limit_of_each(l, name, max);
+
+	r->sum_case = CONNECTD__V1__LIMIT__SUM_USED;
+	r->used = used;
 }
 
 static void
@@ -93,8 +103,8 @@ fill_limits(const struct control_sources *src, struct limits *l)
 	add_limit(l, "max_connections", connections, node->max_connections);
 	add_limit(l, "max_pending", pending, node->max_pending);
 	add_limit(l, "max_pending_per_address", per_address, node->max_pending_per_address);
-	add_limit(l, "max_producers", 0, node->max_producers);
-	add_limit(l, "max_message", 0, node->max_message);
+	add_limit_of_each(l, "max_producers", node->max_producers);
+	add_limit_of_each(l, "max_message", node->max_message);
 }
 
 #define CLOSED_MAX (CORE_CLOSED_KINDS * WIRE_CLOSE_CODES)

@@ -1,6 +1,6 @@
 /*
  * out_json: answers for programs. Strings that are not UTF-8 get U+FFFD where
- * they are broken; bytes are base64; an unknown time is null.
+ * they are broken; bytes are base64; an unknown time, or no value, is null.
  */
 #include <inttypes.h>
 #include <math.h>
@@ -164,6 +164,9 @@ json_value(struct out *o, const char *key, const struct out_value *v)
 			fprintf(o->file, "%.3f", v->real);
 		else
 			fputs("null", o->file);
+		break;
+	case OUT_NONE:
+		fputs("null", o->file);
 		break;
 	}
 }

@@ -226,6 +226,9 @@ text_cell(const struct out_value *v)
 	case OUT_REAL:
 		fprintf(f, "%.1f", v->real);
 		break;
+	case OUT_NONE:
+		putc('-', f);
+		break;
 	}
 	if (fclose(f) != 0)
 		must(NULL);

@@ -40,6 +40,14 @@ out_real(struct out *o, const char *key, double d)
 }
 
 void
+out_none(struct out *o, const char *key)
+{
+	struct out_value v = { .kind = OUT_NONE };
+
+	o->format->value(o, key, &v);
+}
+
+void
 out_number(struct out *o, const char *key, enum out_kind kind, uint64_t n)
 {
 	struct out_value v = { .kind = kind, .number = n };
@@ -131,6 +139,14 @@ element_size(const ProtobufCFieldDescriptor *f)
 	}
 }
 
+/* One of a oneof, which another is, or none. */
+static bool
+is_left_out(const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f)
+{
+	return (f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) != 0 &&
+	    *(const uint32_t *)(const void *)((const char *)m + f->quantifier_offset) != f->id;
+}
+
 /* A sub-message that was not sent is shown as if all of it were 0: keys never go missing. */
 static void
 out_unset(struct out *o, const char *key, const ProtobufCMessageDescriptor *type)
@@ -164,6 +180,11 @@ out_fields(struct out *o, const ProtobufCMessage *m)
 			o->format->end_list(o);
 		} else if (f->type == PROTOBUF_C_TYPE_MESSAGE && *(void *const *)(const void *)at == NULL) {
 			out_unset(o, f->name, f->descriptor);
+		} else if (is_left_out(m, f)) {
+			char key[KEY_MAX];
+
+			number_kind(f->name, key);
+			out_none(o, key);
 		} else {
 			out_element(o, f->name, f, at);
 		}

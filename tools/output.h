@@ -25,7 +25,8 @@ enum out_kind {
 	OUT_TIME,     /* milliseconds since 1970; 0: unknown */
 	OUT_DURATION, /* milliseconds */
 	OUT_NANOS,    /* a duration in nanoseconds */
-	OUT_REAL
+	OUT_REAL,
+	OUT_NONE      /* there is no such value */
 };
 
 struct out_value {
@@ -73,12 +74,13 @@ void out_string(struct out *o, const char *key, const char *s); /* NULL: "" */
 void out_bytes(struct out *o, const char *key, const void *data, size_t len);
 void out_bool(struct out *o, const char *key, bool b);
 void out_real(struct out *o, const char *key, double d);
+void out_none(struct out *o, const char *key);
 /* kind NUMBER, SIZE, TIME, DURATION or NANOS. */
 void out_number(struct out *o, const char *key, enum out_kind kind, uint64_t n);
 
 /*
  * A message of admin.proto as an object, every field of it, whether set or
- * not. What a number means is in its name: `x_unix_ms` is the time `x`
+ * not; one of a oneof that is not set has no value. What a number means is in its name: `x_unix_ms` is the time `x`
  * (`unix_ms` alone: `time`), `x_ms` the duration `x`, `size` and `bytes` (also
  * behind a `_`) are sizes.
  */

@@ -166,12 +166,16 @@ START_TEST(clients_and_limits)
 	answer_free(&a);
 	ask(WIRE_ADMIN_STATUS, "", 0, &connectd__v1__status__descriptor, &a);
 	s = (const Connectd__V1__Status *)a.items[0];
-	for (size_t i = 0; i < s->n_limits; i++)
+	for (size_t i = 0; i < s->n_limits; i++) {
+		bool of_each = strcmp(s->limits[i]->name, "max_message") == 0 || strcmp(s->limits[i]->name, "max_producers") == 0;
+
+		ck_assert_int_eq(s->limits[i]->sum_case == CONNECTD__V1__LIMIT__SUM_USED, !of_each);
 		if (strcmp(s->limits[i]->name, "max_clients") == 0) {
 			ck_assert_uint_eq(s->limits[i]->used, 6);
 			ck_assert_uint_eq(s->limits[i]->max, 77);
 			found = true;
 		}
+	}
 	ck_assert(found);
 	ck_assert_str_eq(s->state, "running");
 	answer_free(&a);

@@ -202,6 +202,36 @@ START_TEST(text_block_then_tables)
 }
 END_TEST
 
+/* A limit of each thing of its kind has no sum that is used; 0 would be a lie. */
+START_TEST(no_value)
+{
+	Connectd__V1__Limit each, sum, *limits[] = { &each, &sum };
+	Connectd__V1__Status s;
+	struct out *o = begin(out_json_new);
+
+	connectd__v1__limit__init(&each);
+	each.name = (char *)(uintptr_t)"max_message";
+	each.max = 100;
+	sum = each;
+	sum.name = (char *)(uintptr_t)"max_clients";
+	sum.sum_case = CONNECTD__V1__LIMIT__SUM_USED;
+	out_message(o, NULL, &each.base);
+	end(o, "{\"name\":\"max_message\",\"used\":null,\"max\":100}\n");
+	o = begin(out_json_new);
+	out_message(o, NULL, &sum.base);
+	end(o, "{\"name\":\"max_clients\",\"used\":0,\"max\":100}\n");
+	connectd__v1__status__init(&s);
+	s.limits = limits;
+	s.n_limits = 2;
+	o = begin(out_text_new);
+	out_message(o, NULL, &s.base);
+	out_free(o);
+	fclose(file);
+	ck_assert_ptr_nonnull(strstr(shown, "\n  max_message     -  100\n  max_clients     0  100\n"));
+	free(shown);
+}
+END_TEST
+
 START_TEST(text_empty_list_has_a_head)
 {
 	struct out *o = begin(out_text_new);
@@ -260,6 +290,7 @@ main(void)
 	tcase_add_test(t, json_stream_is_an_object_a_line);
 	tcase_add_test(t, text_table);
 	tcase_add_test(t, text_block_then_tables);
+	tcase_add_test(t, no_value);
 	tcase_add_test(t, text_empty_list_has_a_head);
 	tcase_add_test(t, text_stream_and_better_column);
 	suite_add_tcase(s, t);
