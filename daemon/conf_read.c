@@ -3,7 +3,7 @@
  * get wrong is kept from it by next_line, the reader it takes its lines from:
  * - an indented line would continue the key above, so leading blanks go;
  * - section names over 49 bytes would be cut, so it sees only their kind;
- * - lines over 199 bytes would be cut, so lists reach it element by element
+ * - lines over 198 bytes would be cut, so lists reach it element by element
  *   and everything else that long is refused;
  * - it would stop a line at NUL, so such a line is refused;
  * - it knows only `;` behind a blank as a comment, so comments go here;
@@ -365,6 +365,8 @@ next_line(char *str, int num, void *arg)
 	struct reader *r = arg;
 	char *s;
 
+	/* That of Debian 13 takes what fills its buffer without a newline for the beginning of a longer line, and drops lines behind. */
+	num--;
 	if (r->rest && next_element(r, r->key, str, num))
 		return str;
 	end_line(r);

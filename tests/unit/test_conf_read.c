@@ -71,14 +71,14 @@ START_TEST(lines_that_would_be_cut)
 {
 	char text[1024], path[300];
 
-	/* 199 bytes of `key=value` fit, 200 do not; an element of a list as well. */
+	/* 198 bytes of `key=value` fit, 199 do not; an element of a list as well. */
 	memset(path, 'x', sizeof(path));
 	path[0] = '/';
-	path[193] = '\0';
+	path[192] = '\0';
 	snprintf(text, sizeof(text), NODE "state = %s\n", path);
 	conf_free(conf_told_ok(text));
-	path[193] = 'x';
-	path[194] = '\0';
+	path[192] = 'x';
+	path[193] = '\0';
 	snprintf(text, sizeof(text), NODE "state = %s\nmax_queues = 0\n", path);
 	conf_told_refused(text, "f:3: the line is too long\nf:4: max_queues: 0 is out of range (1 to 1M)\n");
 	snprintf(text, sizeof(text), NODE "[queue \"q\"]\nsend = user:0, unit:%s,user:0\nttl = x\n", path + 1);
