@@ -365,7 +365,7 @@ next_line(char *str, int num, void *arg)
 	struct reader *r = arg;
 	char *s;
 
-	/* That of Debian 13 takes what fills its buffer without a newline for the beginning of a longer line, and drops lines behind. */
+	/* What fills its buffer without a newline is the beginning of a longer line to newer ones, which drop what follows. */
 	num--;
 	if (r->rest && next_element(r, r->key, str, num))
 		return str;

@@ -420,13 +420,7 @@ frame(void *arg, const struct wire_frame *f)
 	}
 }
 
-static void
-writable(void *arg)
-{
-	(void)arg;
-}
-
-static const struct session_events events = { greeting, hello, frame, writable, down };
+static const struct session_events events = { .greeting = greeting, .hello = hello, .frame = frame, .down = down };
 
 /* ------------------------------------------------------------------ doors -- */
 

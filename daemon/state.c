@@ -6,52 +6,19 @@
  *   starts           16 bytes a start: boot id, check
  *   peers/NAME.peer  whom I last met under that name
  */
-#include "state.h"
-
-#include <endian.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "disk.h"
-#include "hmap.h"
-#include "list.h"
-#include "loop.h"
-#include "names.h"
-#include "task.h"
-
-#define TEXT_MAX 256     /* bytes of a text file */
-#define RECORD 16        /* bytes of a start */
-#define READ_RECORDS 1024
-#define PEER_SUFFIX ".peer" /* no node's name together with it is the temporary file of another's */
-#define PEER_PATH_MAX (sizeof("peers/") + NAMES_NODE_MAX + sizeof(PEER_SUFFIX))
-
-struct state {
-	struct loop *loop;
-	struct task_runner *runner;
-	struct disk *disk;
-	uint8_t store_id[STATE_ID];
-	uint64_t *boots; /* of every start: boots[start count - 1] */
-	uint32_t n_boots;
-	struct hmap peers; /* struct peer */
-	uint64_t seed;
-	struct list writes; /* struct write, not told yet */
-};
-
-struct peer {
-	struct hmap_node node;
-	char name[NAMES_NODE_MAX + 1];
-	struct state_peer met;
-};
+#include "state_internal.h"
 
 /* A record on its way to the disk. The task touches only what is here. */
 struct write {
 	struct list node;
 	struct disk *disk;
 	char path[PEER_PATH_MAX];
-	char text[TEXT_MAX];
+	char text[STATE_TEXT_MAX];
 	size_t len;
 	int error;
 	struct peer *peer;
@@ -59,222 +26,6 @@ struct write {
 	void (*done)(void *arg, int error);
 	void *arg;
 };
-
-/* -------------------------------------------------------------------- text -- */
-
-static void
-hex_print(const uint8_t *id, char out[static 2 * STATE_ID + 1])
-{
-	for (size_t i = 0; i < STATE_ID; i++)
-		snprintf(out + 2 * i, 3, "%02x", id[i]);
-}
-
-static int
-hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* Exactly STATE_ID bytes in lower case. */
-static bool
-hex_parse(const char *s, size_t len, uint8_t out[static STATE_ID])
-{
-	if (len != 2 * STATE_ID)
-		return false;
-	for (size_t i = 0; i < STATE_ID; i++) {
-		int high = hex_digit(s[2 * i]), low = hex_digit(s[2 * i + 1]);
-
-		if (high < 0 || low < 0)
-			return false;
-		out[i] = (uint8_t)(high << 4 | low);
-	}
-	return true;
-}
-
-/* Take "KEY VALUE\n" from the front of *text. */
-static bool
-take_line(const char **text, const char *key, const char **ret, size_t *ret_len)
-{
-	size_t n = strlen(key);
-	const char *end = strchr(*text, '\n');
-
-	if (!end || strncmp(*text, key, n) != 0 || (*text)[n] != ' ')
-		return false;
-	*ret = *text + n + 1;
-	*ret_len = (size_t)(end - *ret);
-	*text = end + 1;
-	return true;
-}
-
-/* ------------------------------------------------------------------ starts -- */
-
-static uint64_t
-fnv1a(uint64_t h, const void *data, size_t len)
-{
-	const uint8_t *p = data;
-
-	for (size_t i = 0; i < len; i++)
-		h = (h ^ p[i]) * 0x100000001b3u;
-	return h;
-}
-
-/* Ties a record to its place and its folder, so that no stale or foreign bytes pass for one. */
-static uint64_t
-start_check(const struct state *s, uint32_t index, uint64_t boot)
-{
-	uint64_t le[2] = { htole64(index), htole64(boot) };
-
-	return fnv1a(fnv1a(0xcbf29ce484222325u, le, sizeof(le)), s->store_id, STATE_ID);
-}
-
-static bool
-start_valid(const struct state *s, uint32_t index, const uint8_t rec[static RECORD], uint64_t *ret_boot)
-{
-	uint64_t le[2];
-
-	memcpy(le, rec, sizeof(le));
-	*ret_boot = le64toh(le[0]);
-	return le64toh(le[1]) == start_check(s, index, *ret_boot);
-}
-
-/* Read every record. A bad last one was being written when the power went: that start never sent anything. */
-static int
-starts_read(struct state *s, struct disk_file *f, uint64_t size, char why[static 200])
-{
-	uint64_t n = size / RECORD;
-	uint8_t buf[READ_RECORDS * RECORD];
-
-	if (n > STATE_START_MAX) {
-		snprintf(why, 200, "the file starts is damaged: %" PRIu64 " bytes", size);
-		return -EINVAL;
-	}
-	s->boots = malloc((size_t)(n + 1) * sizeof(*s->boots)); /* and the one that begins */
-	if (!s->boots)
-		return -ENOMEM;
-	for (uint64_t at = 0; at < n; at += READ_RECORDS) {
-		size_t want = n - at < READ_RECORDS ? (size_t)(n - at) : READ_RECORDS;
-		ssize_t got = disk_pread(f, buf, want * RECORD, at * RECORD);
-
-		if (got < 0)
-			return (int)got;
-		if ((size_t)got != want * RECORD)
-			return -EIO;
-		for (size_t i = 0; i < want; i++) {
-			if (start_valid(s, s->n_boots, buf + i * RECORD, &s->boots[s->n_boots])) {
-				s->n_boots++;
-			} else if (at + i + 1 < n || size % RECORD != 0) {
-				snprintf(why, 200, "the file starts is damaged at record %" PRIu64, at + i + 1);
-				return -EINVAL;
-			}
-		}
-	}
-	return 0;
-}
-
-/* Begin a new start: nothing may be sent before its record is synced. */
-static int
-starts_begin(struct state *s, char why[static 200])
-{
-	struct disk_file *f = NULL;
-	uint64_t le[2], boot;
-	ssize_t size;
-	int r;
-
-	r = disk_file_open(s->disk, "starts", true, &f);
-	if (r < 0)
-		return r;
-	size = disk_file_size(f);
-	r = size < 0 ? (int)size : starts_read(s, f, (uint64_t)size, why);
-	if (r < 0)
-		goto out;
-	if (s->n_boots == STATE_START_MAX) {
-		snprintf(why, 200, "the folder has been started %u times, which is the most a store id can be", s->n_boots);
-		r = -EINVAL;
-		goto out;
-	}
-	do
-		loop_random(s->loop, &boot, sizeof(boot));
-	while (boot == 0); /* 0 means "never met" */
-	le[0] = htole64(boot);
-	le[1] = htole64(start_check(s, s->n_boots, boot));
-	/* Whatever is torn is cut off first, so that it cannot end up behind a good record. */
-	r = disk_truncate(f, (uint64_t)s->n_boots * RECORD);
-	if (r == 0) {
-		ssize_t n = disk_pwrite(f, le, sizeof(le), (uint64_t)s->n_boots * RECORD);
-
-		r = n < 0 ? (int)n : 0;
-	}
-	if (r == 0)
-		r = disk_sync(f);
-	if (r == 0)
-		r = disk_sync_folder(s->disk, NULL);
-	if (r == 0)
-		s->boots[s->n_boots++] = boot;
-out:
-	disk_file_close(f);
-	return r;
-}
-
-/* -------------------------------------------------------------------- node -- */
-
-static int
-has_starts(void *arg, const char *file)
-{
-	(void)arg;
-	return strcmp(file, "starts") == 0;
-}
-
-static int
-node_make(struct state *s, const char *node, char why[static 200])
-{
-	char text[TEXT_MAX], hex[2 * STATE_ID + 1];
-	int r = disk_list(s->disk, NULL, has_starts, NULL);
-
-	/* It is written before anything else: if only it is missing, somebody removed it. */
-	if (r > 0) {
-		snprintf(why, 200, "the file node is missing, but there were starts");
-		return -EINVAL;
-	}
-	if (r < 0)
-		return r;
-	loop_random(s->loop, s->store_id, STATE_ID);
-	hex_print(s->store_id, hex);
-	snprintf(text, sizeof(text), "format 1\nnode %s\nstore %s\n", node, hex);
-	return disk_replace(s->disk, "node", text, strlen(text));
-}
-
-static int
-node_read(struct state *s, const char *node, char why[static 200])
-{
-	const char *p, *value;
-	char *text;
-	size_t len;
-	ssize_t n = disk_slurp(s->disk, "node", TEXT_MAX, &text);
-	int r = -EINVAL;
-
-	if (n == -ENOENT)
-		return node_make(s, node, why);
-	if (n < 0)
-		return (int)n;
-	p = text;
-	if (!take_line(&p, "format", &value, &len)) {
-		snprintf(why, 200, "the file node is damaged");
-	} else if (len != 1 || *value != '1') {
-		snprintf(why, 200, "the folder was written by a newer version (format %.*s)", len > 20 ? 20 : (int)len, value);
-	} else if (!take_line(&p, "node", &value, &len) || !names_node_ok(value, len)) {
-		snprintf(why, 200, "the file node is damaged");
-	} else if (len != strlen(node) || memcmp(value, node, len) != 0) {
-		snprintf(why, 200, "the folder belongs to the node %.*s, not to %s", (int)len, value, node);
-	} else if (!take_line(&p, "store", &value, &len) || !hex_parse(value, len, s->store_id)) {
-		snprintf(why, 200, "the file node is damaged");
-	} else {
-		r = 0;
-	}
-	free(text);
-	return r;
-}
 
 /* ------------------------------------------------------------------- peers -- */
 
@@ -292,9 +43,8 @@ peer_find(const struct state *s, const char *name)
 	return NULL;
 }
 
-/* Not met yet: start count 0. */
-static struct peer *
-peer_add(struct state *s, const char *name)
+struct peer *
+state_peer_add(struct state *s, const char *name)
 {
 	struct peer *p = calloc(1, sizeof(*p));
 
@@ -306,80 +56,6 @@ peer_add(struct state *s, const char *name)
 		return NULL;
 	}
 	return p;
-}
-
-static void
-peer_path(const char *name, char path[static PEER_PATH_MAX])
-{
-	snprintf(path, PEER_PATH_MAX, "peers/%s" PEER_SUFFIX, name);
-}
-
-static size_t
-peer_print(const struct state_peer *met, char text[static TEXT_MAX])
-{
-	char hex[2 * STATE_ID + 1];
-
-	hex_print(met->store_id, hex);
-	return (size_t)snprintf(text, TEXT_MAX, "format 1\nstore %s\nstart %" PRIu32 "\nboot %016" PRIx64 "\n", hex,
-	    met->start_count, met->boot_id);
-}
-
-/* What peer_print writes, exactly. */
-static bool
-peer_parse(const char *text, struct state_peer *ret)
-{
-	const char *p = text, *store, *start, *boot, *format;
-	size_t n, n_store;
-	char again[TEXT_MAX];
-
-	if (!take_line(&p, "format", &format, &n) || !take_line(&p, "store", &store, &n_store) ||
-	    !take_line(&p, "start", &start, &n) || !take_line(&p, "boot", &boot, &n) ||
-	    !hex_parse(store, n_store, ret->store_id))
-		return false;
-	ret->start_count = (uint32_t)strtoul(start, NULL, 10);
-	ret->boot_id = strtoull(boot, NULL, 16);
-	peer_print(ret, again);
-	return ret->start_count <= STATE_START_MAX && strcmp(again, text) == 0;
-}
-
-struct loading {
-	struct state *state;
-	char *why;
-};
-
-static int
-peer_load(void *arg, const char *file)
-{
-	struct loading *loading = arg;
-	struct state *s = loading->state;
-	const size_t suffix = sizeof(PEER_SUFFIX) - 1;
-	size_t len = strlen(file);
-	char name[NAMES_NODE_MAX + 1], path[PEER_PATH_MAX];
-	struct state_peer met;
-	struct peer *p;
-	char *text;
-	ssize_t n;
-
-	/* What a crash left of a replacement is no record. */
-	if (len <= suffix || strcmp(file + len - suffix, PEER_SUFFIX) != 0 || !names_node_ok(file, len - suffix))
-		return 0;
-	memcpy(name, file, len - suffix);
-	name[len - suffix] = '\0';
-	peer_path(name, path);
-	n = disk_slurp(s->disk, path, TEXT_MAX, &text);
-	if (n < 0)
-		return (int)n;
-	if (!peer_parse(text, &met)) {
-		free(text);
-		snprintf(loading->why, 200, "the file %s is damaged", path);
-		return -EINVAL;
-	}
-	free(text);
-	p = peer_add(s, name);
-	if (!p)
-		return -ENOMEM;
-	p->met = met;
-	return 0;
 }
 
 /* ----------------------------------------------------------------- meeting -- */
@@ -437,13 +113,13 @@ state_open(struct loop *l, struct task_runner *runner, const char *path, const c
 		snprintf(detail, sizeof(detail), "another daemon uses it");
 	}
 	if (r == 0)
-		r = node_read(s, node, detail);
+		r = state_read_node(s, node, detail);
 	if (r == 0)
 		r = disk_mkdir(s->disk, "peers");
 	if (r == 0)
-		r = disk_list(s->disk, "peers", peer_load, &(struct loading){ s, detail });
+		r = state_read_peers(s, detail);
 	if (r == 0)
-		r = starts_begin(s, detail);
+		r = state_begin_start(s, detail);
 	if (r == 0) {
 		*ret = s;
 		return 0;
@@ -554,7 +230,7 @@ state_meet(struct state *s, const char *peer, const struct state_peer *met, void
 	if (p && same(&p->met, met) && !is_changing(s, p))
 		return 1;
 	if (!p)
-		p = peer_add(s, peer);
+		p = state_peer_add(s, peer);
 	w = p ? calloc(1, sizeof(*w)) : NULL;
 	if (!w)
 		return -ENOMEM;
@@ -563,8 +239,8 @@ state_meet(struct state *s, const char *peer, const struct state_peer *met, void
 	w->met = *met;
 	w->done = done;
 	w->arg = arg;
-	peer_path(peer, w->path);
-	w->len = peer_print(met, w->text);
+	state_peer_path(peer, w->path);
+	w->len = state_peer_print(met, w->text);
 	r = task_run(s->runner, write_run, write_done, w);
 	if (r < 0) {
 		free(w);
