@@ -116,12 +116,15 @@ same_folder(const struct state_peer *a, const struct state_peer *b)
 	return memcmp(a->store_id, b->store_id, STATE_ID) == 0;
 }
 
+#define LATER_START "a later start of this node was met meanwhile"
+#define LATER_DECISION "a later decision was for another connection"
+
 /* Why the session the pair has stays, and not this connection to the same folder; NULL: it does not. */
 static const char *
 kept(const struct candidate *c, const struct live *old)
 {
 	if (c->peer.start_count != old->peer.start_count)
-		return c->peer.start_count > old->peer.start_count ? NULL : "a later start of this node was met meanwhile";
+		return c->peer.start_count > old->peer.start_count ? NULL : LATER_START;
 	if (c->dialled == old->dialled)
 		return c->nonce > old->nonce ? NULL : "a newer connection is kept";
 	/*
@@ -150,8 +153,6 @@ is_overtaken(const struct candidate *c)
 		return false;
 	return c->peer.start_count < l->decider.start_count || c->decision < l->decision;
 }
-
-#define LATER_DECISION "a later decision was for another connection"
 
 static void
 recorded(void *arg, int error)
@@ -196,6 +197,20 @@ has_open(struct link *l)
 	return intake_book_has_marks(&l->book) || router_peer_waiting(l->core->router, l->peer->name) > 0;
 }
 
+/* Is a later start of the same node being written down? */
+static bool
+later_start_recording(const struct candidate *c)
+{
+	LIST_FOREACH (n, &c->link->candidates) {
+		const struct candidate *other = list_entry(n, struct candidate, node);
+
+		if (other->step == MEETING_RECORDING && same_folder(&other->peer, &c->peer) &&
+		    other->peer.start_count > c->peer.start_count)
+			return true;
+	}
+	return false;
+}
+
 #define NEW_FOLDER "it has a new state folder, and messages for or from the old one are open here"
 
 /* Synced before anything of a flow is said. Nothing more is read meanwhile. */
@@ -212,8 +227,8 @@ record(struct candidate *c)
 		end(c, WIRE_CLOSE_STATE_CONFLICT, NEW_FOLDER);
 		return;
 	}
-	if (met && !c->other_folder && met->start_count > c->peer.start_count) {
-		end(c, WIRE_CLOSE_DUPLICATE, "a later start of this node was met meanwhile");
+	if ((met && !c->other_folder && met->start_count > c->peer.start_count) || later_start_recording(c)) {
+		end(c, WIRE_CLOSE_DUPLICATE, LATER_START);
 		return;
 	}
 	session_pause(c->session, true);
