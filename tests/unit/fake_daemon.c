@@ -102,6 +102,15 @@ fake_accept(struct fake *d)
 	}
 }
 
+void
+fake_drop_waiting(struct fake *d)
+{
+	int fd;
+
+	while ((fd = accept4(d->listener, NULL, NULL, SOCK_CLOEXEC)) >= 0)
+		close(fd);
+}
+
 /* The next whole frame, or false at the end of the stream. */
 static bool
 next_frame(struct fake *d, struct wire_frame *ret)

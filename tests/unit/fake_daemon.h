@@ -43,6 +43,8 @@ struct wire_hello fake_greet(struct fake *d);
 void fake_say_hello(struct fake *d);
 /* Take the next connection, say nothing. */
 void fake_accept(struct fake *d);
+/* Connections nobody accepted: of a handle that is closed, so that the next one accepted is of another. */
+void fake_drop_waiting(struct fake *d);
 
 /* The next frame from the library; valid until the next call. */
 struct wire_frame fake_next(struct fake *d);
