@@ -214,29 +214,34 @@ check_fields(const struct model_state *st, const struct model_found *f, uint64_t
 	}
 }
 
+/* At most what was ever used, whether it survived or not. */
 static void
-check_last_seqs(const struct model_state *least, const struct model_state *most, const struct model_found *f)
+check_last_seqs(const struct model_state *st, const struct model_found *f)
 {
 	for (uint32_t q = 1; q < f->n_queues; q++) {
-		uint64_t last = f->queues[q].low, low = q < least->n_queues ? least->queues[q].low : 0;
+		uint64_t last = f->queues[q].low, low = q < st->n_queues ? st->queues[q].low : 0, high = 0;
 
 		if (!f->queues[q].exists)
 			continue;
 		for (size_t i = 0; i < f->n; i++)
 			if (f->messages[i].queue == q && f->messages[i].seq > low)
 				low = f->messages[i].seq;
-		if (last < low || last > most->queues[q].high)
+		for (uint32_t k = model_size().appends; last > low && k-- > 1;)
+			if (model_get(k)->queue == q && (model_get(k)->kind == APPEND_PUT || model_get(k)->kind == APPEND_MOVE) &&
+			    model_get(k)->seq > high)
+				high = model_get(k)->seq;
+		if (last < low || (last > low && last > high))
 			world_violation("queue %u: its last seq is told as %llu; between %llu and %llu were used", q, (ull)last, (ull)low,
-			    (ull)most->queues[q].high);
+			    (ull)high);
 	}
 }
 
 uint32_t
 model_check(struct model_state *st, const struct model_found *f, uint32_t least, uint32_t most, uint64_t boot_ahead_ms)
 {
-	static struct model_state found, end;
+	static struct model_state found, synced;
 	static uint32_t chain[PREFIXES_MAX];
-	uint32_t n = 0, all, tip = least, first = UINT32_MAX, ret = UINT32_MAX;
+	uint32_t n = 0, all, tip = least, ret = UINT32_MAX;
 	const struct later *later;
 
 	for (uint32_t k = most; k != least; k = model_get(k)->before) {
@@ -252,10 +257,9 @@ model_check(struct model_state *st, const struct model_found *f, uint32_t least,
 	for (;;) {
 		bool is_whole = n == 0 || !model_get(chain[n - 1])->joined;
 
-		/* Of several the longest: what it may have used of sequence numbers is more. */
 		if (is_whole && same(st, &found, f, later, all - n)) {
 			ret = tip;
-			first = first == UINT32_MAX ? tip : first;
+			break;
 		}
 		if (n == 0)
 			break;
@@ -265,22 +269,19 @@ model_check(struct model_state *st, const struct model_found *f, uint32_t least,
 	if (ret == UINT32_MAX) {
 		world_trace("found: %zu messages", f->n);
 		model_trace(least);
-		model_replay(&end, least);
+		model_replay(&synced, least);
 		/* More than there may be is told first, then what is missing. */
 		for (uint32_t i = 1; i < found.n_places; i++)
-			if (found.places[i].live && (i >= st->n_places || !st->places[i].live) && (i >= end.n_places || !end.places[i].live))
+			if (found.places[i].live && (i >= st->n_places || !st->places[i].live) && (i >= synced.n_places || !synced.places[i].live))
 				world_violation("message %u is back at queue %u seq %llu", i, found.places[i].queue, (ull)found.places[i].seq);
-		tell_difference(&end, &found, f, true);
+		tell_difference(&synced, &found, f, true);
 		tell_difference(st, &found, f, false);
 		world_violation("what was found is no prefix of what was appended");
 		return ret;
 	}
-	model_replay(&end, most);
-	model_replay(st, first);
-	check_last_seqs(st, &end, f);
+	check_last_seqs(st, f);
 	st->known_queues = st->n_queues;
 	st->known_flows = st->n_flows;
-	model_replay(st, ret);
 	/* Those that went ahead come next, in whatever order. */
 	for (uint32_t i = 1; i < st->n_places; i++) {
 		struct append a = { .kind = APPEND_DONE, .message = i, .queue = st->places[i].queue, .seq = st->places[i].seq };
