@@ -210,7 +210,8 @@ open_step(struct ahead_job *j)
 		r = disk_file_open(j->disk, j->to, is_new, &j->file);
 	if (r == 0)
 		r = disk_allocate(j->file, j->size);
-	if (r == 0 && j->what == AHEAD_NEXT && (is_new || j->renamed)) {
+	/* In any case: a file held back may have got its name long ago, but nobody synced that. */
+	if (r == 0 && j->what == AHEAD_NEXT) {
 		r = disk_sync_folder(j->disk, STORE_FOLDER);
 		j->was_sync = r < 0;
 	}

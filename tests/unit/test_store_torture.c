@@ -317,9 +317,9 @@ note_mark(uint32_t flow, uint64_t number)
 }
 
 static void
-put(void)
+put(bool small)
 {
-	size_t len = draw(10) > 0 ? draw(600) : draw(20) > 0 ? draw(6000) : draw(BODY_MAX);
+	size_t len = small ? draw(600) : draw(10) > 0 ? draw(600) : draw(20) > 0 ? draw(6000) : draw(BODY_MAX);
 	struct message *m = &w.messages[w.n];
 	struct store_message sm = { .queue = 1 + (uint32_t)draw(QUEUES), .seq = ++w.next_seq, .flags = 1 };
 	uint8_t *data;
@@ -434,7 +434,7 @@ group(void)
 		if (draw(2))
 			done();
 		else
-			put();
+			put(true);
 	}
 	store_group_end(w.store);
 	for (uint64_t t = first + 1; t < store_ticket(w.store); t++)
@@ -499,6 +499,8 @@ read_back(struct message *m)
 		fake_loop_advance(w.loop, 6);
 	}
 	if (!x.done) {
+		if (getenv("STORE_SEED"))
+			abort();
 		store_read_cancel(w.store, &x.r);
 		return w.state != STORE_OPEN ? true : FAIL("a read of message %u is never done", m->id);
 	}
@@ -519,7 +521,7 @@ step(void)
 	if (store_ticket(w.store) > TICKETS_MAX - 100 || w.n_marks[1] > TICKETS_MAX - 100)
 		return true;
 	if (what < 30)
-		put();
+		put(false);
 	else if (what < 55)
 		done();
 	else if (what < 60)
