@@ -327,19 +327,20 @@ store_append(struct store *s, enum item_kind kind)
 	}
 	it = store_item(s, s->tail);
 	*it = (struct item){ .kind = (uint8_t)kind };
-	/* A group that is too large for a batch cannot be whole: see store_group_max. */
-	it->joined = s->in_group && s->tail > s->group_start && s->group_bytes <= store_group_max(s);
 	s->tail++;
 	if (!s->hurry && !s->inflight && !s->linger.armed)
 		loop_timer_start(&s->linger, STORE_LINGER_MS);
 	return it;
 }
 
-static void
-in_group(struct store *s, const struct item *it)
+void
+store_join(struct store *s, struct item *it)
 {
-	if (s->in_group)
-		s->group_bytes += store_item_bytes(it);
+	if (!s->in_group)
+		return;
+	s->group_bytes += store_item_bytes(it);
+	/* What cannot be refused may make a group too large to be whole: see store_group_max. */
+	it->joined = s->tail > s->group_start + 1 && s->group_bytes <= store_group_max(s);
 }
 
 uint64_t
@@ -375,7 +376,10 @@ message_len(const struct store *s, const struct store_message *m)
 			return 0;
 		len += m->parts[i].len;
 	}
-	if (!m->body) {
+	if (m->body) {
+		if (store_padded(len) + store_body_rest(m->body) + (s->in_group ? s->group_bytes : 0) > max)
+			return 0;
+	} else {
 		if (m->parts[STORE_PARTS - 1].len > max)
 			return 0;
 		len += m->parts[STORE_PARTS - 1].len;
@@ -439,7 +443,7 @@ store_put(struct store *s, const struct store_message *m, store_ref *ret)
 	} else {
 		store_body_free(m->body);
 	}
-	in_group(s, it);
+	store_join(s, it);
 	s->live_bytes += store_record_cost(s, len);
 	s->messages++;
 	s->stats.payload_bytes += len - STORE_MESSAGE_HEAD;
@@ -484,7 +488,7 @@ store_done(struct store *s, store_ref ref, uint32_t queue, uint64_t seq)
 		store_reader_dead(s, ref);
 	s->messages--;
 	/* What was moved before it was written goes the long way; it is rare. */
-	if (t->state == SLOT_PENDING && !t->moved && !s->in_group && s->state != STORE_FENCED) {
+	if (t->state == SLOT_PENDING && !t->moved && s->state != STORE_FENCED) {
 		cancel(s, ref);
 		return;
 	}
@@ -495,7 +499,7 @@ store_done(struct store *s, store_ref ref, uint32_t queue, uint64_t seq)
 	it->ref = ref;
 	it->queue = queue;
 	it->seq = seq;
-	in_group(s, it);
+	store_join(s, it);
 }
 
 int
@@ -534,7 +538,7 @@ store_move(struct store *s, store_ref ref, uint32_t from, uint64_t from_seq, uin
 	it->parts[STORE_PARTS - 1] = copy;
 	if (copy)
 		m->latest = (struct store_bytes){ copy, note.len };
-	in_group(s, it);
+	store_join(s, it);
 	return 0;
 }
 
@@ -547,7 +551,7 @@ store_mark(struct store *s, uint32_t flow, uint64_t number)
 		return;
 	it->flow = flow;
 	it->number = number;
-	in_group(s, it);
+	store_join(s, it);
 }
 
 void
@@ -559,7 +563,7 @@ store_offered(struct store *s, uint32_t queue, uint64_t seq)
 		return;
 	it->queue = queue;
 	it->seq = seq;
-	in_group(s, it);
+	store_join(s, it);
 }
 
 /* ------------------------------------------------------------ definitions -- */
@@ -597,7 +601,7 @@ define(struct store *s, enum item_kind kind, uint32_t number, struct store_bytes
 	it->queue = it->flow = number;
 	it->last_len = definition.len;
 	it->parts[STORE_PARTS - 1] = copy;
-	in_group(s, it);
+	store_join(s, it);
 	return 0;
 }
 
@@ -622,7 +626,7 @@ undefine(struct store *s, enum item_kind kind, uint32_t number)
 		return;
 	it->queue = it->flow = number;
 	it->removed = true;
-	in_group(s, it);
+	store_join(s, it);
 }
 
 void

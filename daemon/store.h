@@ -144,7 +144,8 @@ void store_hurry(struct store *s);
 /*
  * What is appended between the two is wholly there after a crash, or not at
  * all. At most store_group_max bytes (STORE_GROUP_MAX, less with small
- * segments); does not nest.
+ * segments); does not nest. Large parts are appended before: of a body only
+ * what store_put still has to write belongs to the group.
  */
 #define STORE_GROUP_MAX (2u << 20)
 void store_group_begin(struct store *s);

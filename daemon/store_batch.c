@@ -559,17 +559,12 @@ seal_current(struct store *s)
 		.last_batch = s->batch_number,
 		.end_block = (uint32_t)(g->end / STORE_BLOCK),
 	};
-	struct record *fit;
 
 	s->job.sealed = g->writing;
 	s->job.index_len = 0;
 	g->writing = NULL;
 	g->state = SEGMENT_SEALED;
-	fit = g->n_records ? realloc(g->records, g->n_records * sizeof(*fit)) : NULL;
-	if (fit) {
-		g->records = fit;
-		g->records_room = g->n_records;
-	}
+	store_segment_shrink(g);
 	if (!s->index_failed && s->index && g->end + store_align(s->index_len + STORE_INDEX_HEAD + STORE_INDEX_SUM, 4096) + STORE_FOOTER <= g->size) {
 		f.index_len = (uint32_t)store_index_seal(s->index, s->index_len, s->index_entries, g->seed);
 		free(s->sealed_index);

@@ -31,6 +31,8 @@ flush(struct store_body *b)
 
 	if (s->state == STORE_FENCED)
 		return -EIO;
+	if (s->in_group && s->group_bytes + store_padded(STORE_PIECE_HEAD + b->used) > store_group_max(s))
+		return -EFBIG;
 	if (store_grow(&b->pieces, &room, (size_t)b->n + 1, sizeof(*b->pieces)) < 0)
 		return -ENOMEM;
 	b->room = (uint32_t)room;
@@ -47,6 +49,7 @@ flush(struct store_body *b)
 	it->index = b->n;
 	it->last_len = b->used;
 	it->parts[STORE_PARTS - 1] = b->buf;
+	store_join(s, it);
 	s->live_bytes += store_record_cost(s, STORE_PIECE_HEAD + (uint64_t)b->used);
 	s->stats.payload_bytes += b->used;
 	b->pieces[b->n++] = ref;
@@ -85,6 +88,12 @@ store_body_append(struct store_body *b, const void *data, size_t len)
 		}
 	}
 	return 0;
+}
+
+uint64_t
+store_body_rest(const struct store_body *b)
+{
+	return b->used > 0 ? store_padded(STORE_PIECE_HEAD + (uint64_t)b->used) : 0;
 }
 
 int

@@ -15,7 +15,7 @@ struct cleaner {
 	struct segment *victim; /* pinned */
 	uint32_t next;        /* its first record that was not looked at yet */
 	bool is_reading;
-	struct read_job *job; /* what was read of it; NULL: nothing yet */
+	struct read_job *job; /* what is, or was, read of it */
 	uint32_t at, end;     /* records in there */
 };
 
@@ -130,6 +130,7 @@ read_on(struct store *s)
 		return;
 	}
 	c->is_reading = true;
+	c->job = j;
 	c->at = i;
 	c->end = c->next = end;
 }
@@ -167,10 +168,10 @@ store_clean_read(struct store *s, struct read_job *j)
 	/* Out of memory or of files: later. */
 	if (j->error < 0 && j->error != -EIO) {
 		store_read_job_free(j);
+		c->job = NULL;
 		let_go(c);
 		return;
 	}
-	c->job = j;
 	store_kick(s);
 }
 
@@ -189,7 +190,7 @@ store_clean_waiting(const struct store *s, uint64_t limit)
 	const struct cleaner *c = s->cleaner;
 	uint64_t bytes = 0;
 
-	for (uint32_t i = c->at; c->job && i < c->end; i++) {
+	for (uint32_t i = c->at; c->job && !c->is_reading && i < c->end; i++) {
 		const struct record *r = &c->victim->records[i];
 
 		if (!is_copied(s, r))
@@ -297,7 +298,7 @@ store_clean_add(struct store *s, struct builder *b, uint64_t limit)
 	struct read_job *j = c->job;
 	uint64_t first = b->at;
 
-	if (!j)
+	if (!j || c->is_reading)
 		return;
 	for (; c->at < c->end; c->at++) {
 		struct record *r = &c->victim->records[c->at];

@@ -222,7 +222,7 @@ struct store {
 	uint64_t synced, told; /* tickets */
 	uint64_t closed;      /* ticket of the batch under way */
 	uint64_t dropped;     /* tickets given while fenced */
-	bool in_group, group_has_item;
+	bool in_group;
 	uint64_t group_start, group_bytes;
 	bool hurry;
 	struct loop_call close_call, tell_call;
@@ -288,6 +288,8 @@ struct segment *store_segment_new(struct store *s, uint32_t number, uint64_t siz
 void store_segment_remove(struct store *s, struct segment *g); /* from the table */
 /* Room for n more records. */
 int store_segment_reserve(struct segment *g, uint32_t n);
+/* No more come. */
+void store_segment_shrink(struct segment *g);
 /* A record of the current batch, or one found; counts as live. */
 uint32_t store_segment_add(struct store *s, struct segment *g, store_ref ref, uint64_t offset, uint32_t len);
 /* It was dead, and that is on disk. */
@@ -341,6 +343,8 @@ void store_damaged(struct store *s, const char *fmt, ...) __attribute__((format(
 void store_item_done(struct item *it); /* its own memory */
 /* A new item, not filled in; NULL: out of memory or fenced. */
 struct item *store_append(struct store *s, enum item_kind kind);
+/* It is filled in: a group that is open takes it. */
+void store_join(struct store *s, struct item *it);
 uint64_t store_now_wall(const struct store *s);
 
 /* --------------------------------------------------- store_space.c, _body.c -- */
@@ -349,6 +353,8 @@ uint64_t store_now_wall(const struct store *s);
 void store_room_grown(struct store *s);
 /* Its pieces need not be kept. */
 void store_body_release(struct store *s, struct store_body *b);
+/* Bytes of records that store_body_finish will append. */
+uint64_t store_body_rest(const struct store_body *b);
 /* What was gathered becomes the last piece. */
 int store_body_finish(struct store_body *b);
 

@@ -60,7 +60,7 @@ insert(struct recovery *rc, const struct table *t, struct found *f)
 {
 	uint32_t *at = lookup(rc, t, f->queue, f->seq);
 
-	/* Moved, and the way to its new place leads over the old one. */
+	/* On the way to its new place it may come by its old one, which will do as well. */
 	if (*at && &rc->found[*at - 1] == f)
 		return;
 	if (*at && is_later(rc->s, &rc->found[*at - 1], f)) {

@@ -97,6 +97,17 @@ store_segment_reserve(struct segment *g, uint32_t n)
 	return r;
 }
 
+void
+store_segment_shrink(struct segment *g)
+{
+	struct record *fit = g->n_records > 0 ? realloc(g->records, g->n_records * sizeof(*fit)) : NULL;
+
+	if (!fit)
+		return;
+	g->records = fit;
+	g->records_room = g->n_records;
+}
+
 uint32_t
 store_segment_add(struct store *s, struct segment *g, store_ref ref, uint64_t offset, uint32_t len)
 {

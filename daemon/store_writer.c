@@ -210,6 +210,7 @@ open_step(struct ahead_job *j)
 		r = disk_file_open(j->disk, j->to, is_new, &j->file);
 	if (r == 0)
 		r = disk_allocate(j->file, j->size);
+	/* In any case: a file held back may have got its name long ago, but nobody synced that. */
 	if (r == 0 && j->what == AHEAD_NEXT) {
 		r = disk_sync_folder(j->disk, STORE_FOLDER);
 		j->was_sync = r < 0;
@@ -360,7 +361,7 @@ static bool
 is_surplus(const struct store *s, const struct segment *g)
 {
 	/* A size that is not configured any more, or far more than there is in use. */
-	return g->size != s->cfg.segment || s->file_bytes > s->cfg.max_disk || s->n_free > STORE_HELD_BACK + 4 + (s->n_files - s->n_free);
+	return g->size != s->cfg.segment || s->n_free > STORE_HELD_BACK + 4 + (s->n_files - s->n_free);
 }
 
 static uint32_t

@@ -75,3 +75,5 @@ DEPS_test_store = $(STORE_BOX)
 LIBS_test_store = $(STORE_LIBS)
 DEPS_test_store_space = $(STORE_BOX)
 LIBS_test_store_space = $(STORE_LIBS)
+DEPS_test_store_torture = $(STORE) tests/unit/fake_disk tests/unit/fake_loop
+LIBS_test_store_torture = -lxxhash
