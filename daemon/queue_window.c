@@ -38,7 +38,7 @@ larger(uint64_t a, uint64_t b)
 static uint64_t
 for_peers(const struct queues *qs)
 {
-	return 0 * qs->cfg.max_message;
+	return qs->cfg.max_message + QUEUE_PARTIAL_OVERHEAD + NEED_MAX;
 }
 
 /*

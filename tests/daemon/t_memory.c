@@ -158,7 +158,7 @@ START_TEST(a_thousand_flows_at_once)
 	begin_paris("", "");
 	send_all("", SIZE, &told);
 	/* As full as it gets: what programs leave to peers is for a message of any size. */
-	while (check_memory(&paris) < MAX_MEMORY - 400000)
+	while (check_memory(&paris) < MAX_MEMORY - 4 * MIB)
 		turn();
 	to[0] = consume(&paris);
 	take_all(FLOWS, &told);
@@ -180,7 +180,7 @@ START_TEST(both_ends_are_full)
 	for (unsigned i = 0; i < THERE; i++)
 		program_send(from[PRODUCERS], program_message("paris/q0", "text", SIZE), &told);
 	/* Nothing more is taken: the rest waits in the library. */
-	while (check_memory(&berlin) < MAX_MEMORY - 400000)
+	while (check_memory(&berlin) < MAX_MEMORY - 4 * MIB)
 		ck_assert_int_ge(connectd_wait(from[PRODUCERS], PROGRAM_PATIENCE_MS), 0);
 	proxy_start(&proxy, berlin.url);
 	proxy_hole(&proxy, true);
@@ -188,7 +188,7 @@ START_TEST(both_ends_are_full)
 		 "backoff_max = 50ms\n", proxy.url);
 	begin_paris("", peer);
 	send_all("berlin/", SIZE, &told);
-	while (check_memory(&paris) < MAX_MEMORY - 400000)
+	while (check_memory(&paris) < MAX_MEMORY - 4 * MIB)
 		turn();
 	proxy_hole(&proxy, false);
 	to[0] = consume(&paris);
