@@ -244,9 +244,46 @@ follow_chain(struct recovery *rc, struct journal_file *f, bool tell)
 
 /* ---------------------------------------------------------------- rewrite -- */
 
+/* Does it begin with the last batch, or a copy of it that an earlier start made? */
+static bool
+is_copy(const struct journal_file *f, const struct last *l)
+{
+	return f->valid && f->h.first_batch == l->place.batch;
+}
+
+/*
+ * Once the new copy is synced the old ones are let go by their headers; not
+ * before, as of several copies only one may be on disk. Synced, so that
+ * power cuts one after the other do not eat the disk.
+ */
+static int
+drop_copies(struct recovery *rc, const struct journal_file *fresh, const struct last *l)
+{
+	static const uint8_t zeros[STORE_HEADER];
+	char name[STORE_NAME_MAX];
+	struct disk_file *file;
+	int r = 0;
+
+	for (size_t i = 0; i < rc->n_files && r == 0; i++) {
+		struct journal_file *f = &rc->files[i];
+
+		if (f == fresh || !is_copy(f, l))
+			continue;
+		store_name(name, f->segment->number);
+		if (disk_file_open(rc->s->cfg.disk, name, false, &file) < 0)
+			continue;
+		if (disk_pwrite(file, zeros, sizeof(zeros), 0) == sizeof(zeros)) {
+			f->valid = false;
+			r = disk_sync(file);
+		}
+		disk_file_close(file);
+	}
+	return r;
+}
+
 /* A file in which there is nothing of the journal; NULL: there is none. */
 static struct journal_file *
-pick_fresh(struct recovery *rc, uint32_t number, uint64_t size)
+pick_fresh(struct recovery *rc, uint32_t number, uint64_t size, const struct last *l)
 {
 	struct journal_file *best = NULL;
 
@@ -257,6 +294,8 @@ pick_fresh(struct recovery *rc, uint32_t number, uint64_t size)
 		if (f->segment->number == number)
 			return f;
 		/* What lies before the start of replay is judged by the snapshot, later. */
+		if (is_copy(f, l))
+			continue;
 		if (!f->counts && !(f->valid && (rc->damaged || f->h.segment < rc->replay.segment)) && f->bytes <= size)
 			best = f;
 	}
@@ -354,7 +393,7 @@ write_fresh(struct recovery *rc, struct journal_file *f, bool is_new, struct las
 		return -EIO;
 	f->segment->seed = f->h.seed;
 	f->valid = f->sound = true;
-	return 0;
+	return drop_copies(rc, f, l);
 }
 
 /*
@@ -369,7 +408,7 @@ rewrite(struct recovery *rc, struct last *l)
 	uint64_t need = STORE_HEADER + store_align(l->batch.len, 4096) + STORE_FOOTER;
 	uint64_t size = need > s->cfg.segment ? need : s->cfg.segment;
 	uint32_t number = rc->newest->h.segment + 1;
-	struct journal_file *f = pick_fresh(rc, number, size);
+	struct journal_file *f = pick_fresh(rc, number, size, l);
 	bool is_new = !f;
 	int r;
 

@@ -175,7 +175,11 @@ creatable(const struct store *s)
 uint32_t
 store_segments_left(const struct store *s)
 {
-	return s->n_free + (s->next ? 1 : 0) + (s->no_space ? 0 : (uint32_t)creatable(s));
+	uint32_t bare = 0;
+
+	for (uint32_t i = 0; i < s->n_segments && s->no_space; i++)
+		bare += s->segments[i] && s->segments[i]->state == SEGMENT_FREE && !s->segments[i]->allocated;
+	return s->n_free - bare + (s->next ? 1 : 0) + (s->no_space ? 0 : (uint32_t)creatable(s));
 }
 
 /* Zeros, so that the sync of a batch need not also note that its blocks are in use now. */
@@ -331,11 +335,12 @@ pick_free(const struct store *s, uint32_t number)
 	for (uint32_t i = 0; i < s->n_segments; i++) {
 		struct segment *g = s->segments[i];
 
-		if (!g || g->state != SEGMENT_FREE || g->size != s->cfg.segment)
+		if (!g || g->state != SEGMENT_FREE || g->size != s->cfg.segment || (!g->allocated && s->no_space && !s->try_space))
 			continue;
-		if (g->number == number)
+		if (g->number == number && g->allocated)
 			return g;
-		if (!best || g->number < best->number)
+		/* What has its blocks cannot fail. */
+		if (!best || (g->allocated && !best->allocated) || (g->allocated == best->allocated && g->number < best->number))
 			best = g;
 	}
 	return best;
@@ -361,7 +366,7 @@ static bool
 is_surplus(const struct store *s, const struct segment *g)
 {
 	/* A size that is not configured any more, or far more than there is in use. */
-	return g->size != s->cfg.segment || s->n_free > STORE_HELD_BACK + 4 + (s->n_files - s->n_free);
+	return g->size != s->cfg.segment || s->file_bytes > s->cfg.max_disk || s->n_free > STORE_HELD_BACK + 4 + (s->n_files - s->n_free);
 }
 
 static uint32_t
