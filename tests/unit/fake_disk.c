@@ -9,6 +9,7 @@
 #include "loop.h"
 
 #define SECTOR 512
+#define BLOCK 4096
 #define FILES_MAX 256
 #define NAME_MAX_LEN 64
 
@@ -86,9 +87,25 @@ grow(struct inode *i, size_t len)
 		i->len = len;
 }
 
+/* A block that was being written may end as anything. */
+static void
+spoil(struct inode *i)
+{
+	for (size_t b = 0; b < i->room / SECTOR; b += BLOCK / SECTOR) {
+		size_t n = i->room / SECTOR - b < BLOCK / SECTOR ? i->room / SECTOR - b : BLOCK / SECTOR;
+
+		if (!memchr(i->dirty + b, 1, n) || draw(8) > 0)
+			continue;
+		memset(i->lasting + b * SECTOR, 0xa5, n * SECTOR);
+		memset(i->dirty + b, 0, n);
+	}
+}
+
 static void
 settle(struct inode *i, unsigned keep)
 {
+	if (keep > 0 && keep < 256)
+		spoil(i);
 	for (size_t s = 0; s < i->room / SECTOR; s++)
 		if (i->dirty[s] && draw(256) < keep)
 			memcpy(i->lasting + s * SECTOR, i->now + s * SECTOR, SECTOR);

@@ -65,7 +65,7 @@ static struct world {
 	unsigned n_damaged;
 	char damage[200];
 	uint32_t starts;
-	bool may_overtake; /* dones may go ahead of messages that wait for space */
+	bool greedy; /* puts more than there is room for */
 	uint64_t n_checked, n_crashes;
 } w;
 
@@ -187,7 +187,8 @@ matches(uint64_t t)
 
 		home_at(m, t, &queue, &seq, &flags, &note);
 		f = m->cancelled || m->put > t ? NULL : find(queue, seq);
-		if (there && !f && m->done && w.may_overtake)
+		/* A done may go ahead of messages that wait for space, if it is in no group. */
+		if (there && !f && m->done && !w.inside[m->done] && !w.inside[m->done - 1])
 			continue;
 		if (there != (f != NULL))
 			return FAIL("message %u of %zu bytes (put %lu, %u moves, done %lu): %s in queue %u as %lu", m->id, m->len, m->put, m->n_moves, m->done, there ? "missing" : "there", queue, seq);
@@ -258,11 +259,41 @@ check(uint64_t from, uint64_t to)
 
 /* -------------------------------------------------------------------- work -- */
 
+#define EVIL_LEN 12000
+#define EVIL_AT (4096 - 136) /* where a block begins in the body of a message that is alone in its batch */
+
+static bool
+is_evil(uint32_t id)
+{
+	return id % 24 == 0;
+}
+
+/* A journal inside a body: a batch that says everything is done, wherever a block begins. */
+static void
+fill_evil(uint8_t *p, size_t len)
+{
+	for (size_t at = EVIL_AT; at + 80 <= len; at += 4096) {
+		uint8_t *b = p + at;
+
+		memset(b, 0, 80);
+		memcpy(b, "CNDB", 4);
+		b[4] = 80;
+		memset(b + 8, 0x3f, 7); /* a high number */
+		b[16] = 1;
+		b[40] = 40;
+		b[44] = 2; /* done */
+		b[56] = 1; /* queue */
+		memset(b + 72, 0xff, 8);
+	}
+}
+
 static void
 fill_bytes(uint8_t *p, uint32_t id, size_t len)
 {
 	for (size_t i = 0; i < len; i++)
 		p[i] = (uint8_t)(id * 31 + i * 7 + (i >> 8));
+	if (is_evil(id))
+		fill_evil(p, len);
 }
 
 static int
@@ -324,7 +355,9 @@ put(bool small)
 	struct store_message sm = { .queue = 1 + (uint32_t)draw(QUEUES), .seq = ++w.next_seq, .flags = 1 };
 	uint8_t *data;
 
-	if (w.n == MESSAGES_MAX || n_kept == TICKETS_MAX || store_room(w.store) < store_cost(w.store, len + 10))
+	if (is_evil(w.next_id + 1) && !small)
+		len = EVIL_LEN;
+	if (w.n == MESSAGES_MAX || n_kept == TICKETS_MAX || (!w.greedy && store_room(w.store) < store_cost(w.store, len + 10)))
 		return;
 	*m = (struct message){ .id = ++w.next_id, .queue = sm.queue, .seq = sm.seq, .len = len, .flags = 1 };
 	data = malloc(len + 1);
@@ -339,7 +372,7 @@ put(bool small)
 		sm.flow = 1 + (uint32_t)draw(FLOWS);
 		sm.number = ++w.next_number[sm.flow];
 	}
-	if (len > 7000) {
+	if (len > 7000 && len != EVIL_LEN) {
 		sm.body = store_body_new(w.store);
 		if (store_body_append(sm.body, data, len) < 0) {
 			store_body_drop(sm.body);
@@ -502,7 +535,7 @@ read_back(struct message *m)
 		if (getenv("STORE_SEED"))
 			abort();
 		store_read_cancel(w.store, &x.r);
-		return w.state != STORE_OPEN ? true : FAIL("a read of message %u is never done", m->id);
+		return w.state != STORE_OPEN || w.greedy ? true : FAIL("a read of message %u is never done", m->id);
 	}
 	fill_bytes(bytes, m->id, m->len);
 	ok = x.error == 0 && x.r.parts[4].len == m->len && (m->len == 0 || memcmp(bytes, x.r.parts[4].data, m->len) == 0) &&
@@ -579,10 +612,37 @@ crash(void)
 		if (!check(0, 0))
 			return false;
 	}
-	if (draw(4) == 0)
+	if (draw(2) == 0)
 		for (size_t i = 0; i < w.n; i++)
 			if (!read_back(&w.messages[i]))
 				return false;
+	return true;
+}
+
+/* However full: what is done makes space again, and everything comes to rest. */
+static bool
+drain(void)
+{
+	for (size_t i = 0; i < w.n; i++) {
+		struct message *m = &w.messages[i];
+		uint64_t seq;
+		uint32_t queue;
+		uint8_t flags;
+		bool note;
+
+		if (m->is_done)
+			continue;
+		home_at(m, UINT64_MAX, &queue, &seq, &flags, &note);
+		store_done(w.store, m->ref, queue, seq);
+	}
+	for (int i = 0; i < 3000 && store_synced(w.store) < store_ticket(w.store); i++) {
+		fake_task_run(w.writer);
+		fake_task_run(w.reader);
+		fake_loop_pass(w.loop);
+		fake_loop_advance(w.loop, 6);
+	}
+	if (store_synced(w.store) < store_ticket(w.store) && w.state != STORE_FENCED)
+		return FAIL("stuck at ticket %lu of %lu", store_synced(w.store), store_ticket(w.store));
 	return true;
 }
 
@@ -598,10 +658,9 @@ run(uint64_t seed, unsigned crashes)
 		draw(2);
 	w.loop = loop_new();
 	fake_disk_new(seed);
-	if (draw(3) == 0) {
+	if (draw(3) == 0)
 		fake_disk.capacity = (9 + draw(8)) * SEGMENT;
-		w.may_overtake = true;
-	}
+	w.greedy = draw(4) == 0;
 	if (open_store() < 0)
 		ok = FAIL("the first opening fails");
 	if (ok) {
@@ -621,6 +680,7 @@ run(uint64_t seed, unsigned crashes)
 			ok = step();
 		ok = ok && crash();
 	}
+	ok = ok && drain();
 	if (w.store)
 		close_store();
 	free_kept();
