@@ -689,8 +689,14 @@ store_batch_close(struct store *s)
 	struct builder b = { .s = s, .at = STORE_BATCH_HEAD, .now_ms = loop_now_ms(s->cfg.loop), .wall_ms = store_now_wall(s) };
 	struct plan p;
 
-	if (s->inflight || s->state == STORE_FENCED || !plan_batch(s, &p))
+	if (s->inflight || s->state == STORE_FENCED)
 		return;
+	if (!plan_batch(s, &p)) {
+		/* What waits for space is looked at again, whatever becomes of that. */
+		if (s->head < s->tail && !s->retry.armed)
+			loop_timer_start(&s->retry, STORE_RETRY_MS);
+		return;
+	}
 	s->wants_next = p.begin && !(s->next && s->next->writing);
 	if (s->wants_next) {
 		store_writer_ahead(s);

@@ -135,6 +135,18 @@ read_on(struct store *s)
 	c->end = c->next = end;
 }
 
+static void
+begin(struct store *s)
+{
+	struct cleaner *c = s->cleaner;
+
+	c->victim = pick_victim(s);
+	c->next = 0;
+	/* It stays what it is even if all of it dies. */
+	if (c->victim)
+		c->victim->pins++;
+}
+
 void
 store_clean(struct store *s, bool look)
 {
@@ -147,16 +159,17 @@ store_clean(struct store *s, bool look)
 	/* All of it died meanwhile. */
 	store_read_job_free(c->job);
 	c->job = NULL;
-	/* While a batch is under way what it copied still counts where it was. */
-	if (!c->victim && look && !s->inflight && (store_is_short(s) || is_wasteful(s))) {
-		c->victim = pick_victim(s);
-		c->next = 0;
-		/* It stays what it is even if all of it dies. */
-		if (c->victim)
-			c->victim->pins++;
-	}
-	if (c->victim)
+	for (uint32_t i = 0; i < s->n_segments; i++) {
+		/* While a batch is under way what it copied still counts where it was. */
+		if (!c->victim && look && !s->inflight && (store_is_short(s) || is_wasteful(s)))
+			begin(s);
+		if (!c->victim)
+			return;
 		read_on(s);
+		if (c->victim)
+			return;
+		/* Nothing was left of it: another one. */
+	}
 }
 
 void

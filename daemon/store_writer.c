@@ -482,6 +482,8 @@ store_writer_retry(struct store *s)
 	if (s->inflight)
 		store_writer_submit(s);
 	s->try_space = s->no_space;
+	s->look = true;
+	store_look(s);
 	store_writer_ahead(s);
 	if (s->no_space && !s->retry.armed)
 		loop_timer_start(&s->retry, STORE_RETRY_MS);

@@ -76,3 +76,5 @@ DEPS_test_store_space = $(STORE_BOX)
 LIBS_test_store_space = $(STORE_LIBS)
 DEPS_test_store_torture = $(STORE) tests/unit/fake_disk tests/unit/fake_loop
 LIBS_test_store_torture = -lxxhash
+DEPS_test_store_format = $(STORE_FORMAT)
+LIBS_test_store_format = -lxxhash

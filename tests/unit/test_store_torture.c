@@ -623,6 +623,12 @@ crash(void)
 static bool
 drain(void)
 {
+	/* More than ever fits, and a while to write of it what goes. */
+	for (int i = 0; w.greedy && i < 2500; i++) {
+		put(true);
+		if (i % 10 == 0)
+			work_on(8);
+	}
 	for (size_t i = 0; i < w.n; i++) {
 		struct message *m = &w.messages[i];
 		uint64_t seq;
