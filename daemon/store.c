@@ -175,6 +175,7 @@ int
 store_open(const struct store_config *cfg, const struct store_recovery *found, const struct store_events *ev,
     struct store **ret, char why[static 200])
 {
+	uint64_t begun = loop_now_ms(cfg->loop);
 	struct store *s;
 	int r = check_config(cfg, why);
 
@@ -195,6 +196,7 @@ store_open(const struct store_config *cfg, const struct store_recovery *found, c
 		store_free(s);
 		return r;
 	}
+	s->stats.recovery_ms = loop_now_ms(cfg->loop) - begun;
 	s->look = true;
 	store_look(s);
 	store_writer_ahead(s);

@@ -69,7 +69,7 @@ pick_victim(const struct store *s)
 		struct segment *g = s->segments[i];
 
 		/* What cannot be read stays until its owner lets go of it. */
-		if (!g || g->state != SEGMENT_SEALED || g->live <= g->damaged || g->live_bytes > g->size / 5 * 4)
+		if (!g || g->state != SEGMENT_SEALED || g->live <= g->damaged || g->live_bytes > store_packed(s, g->size / 5 * 4))
 			continue;
 		if (!best || g->live_bytes < best->live_bytes)
 			best = g;
@@ -102,7 +102,7 @@ read_on(struct store *s)
 {
 	struct cleaner *c = s->cleaner;
 	struct segment *g = c->victim;
-	uint64_t max = s->batch_max / 4 < STORE_COPY_MAX ? s->batch_max / 4 : STORE_COPY_MAX, from;
+	uint64_t max = store_is_short(s) ? store_copy_max(s) : store_copy_max(s) / 2, from;
 	struct read_job *j;
 	uint32_t i = c->next, end;
 

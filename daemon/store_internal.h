@@ -464,6 +464,20 @@ bool store_is_short(const struct store *s);
 /* So much that copying may take half of a batch? */
 bool store_is_pressing(const struct store *s);
 
+/* Bytes that are copied in one batch at most. */
+static inline uint64_t
+store_copy_max(const struct store *s)
+{
+	return s->batch_max / 2 < STORE_COPY_MAX ? s->batch_max / 2 : STORE_COPY_MAX;
+}
+
+/* What fits into bytes for sure when it is copied there: each batch may leave a block nearly empty. */
+static inline uint64_t
+store_packed(const struct store *s, uint64_t bytes)
+{
+	return bytes / store_copy_max(s) * (store_copy_max(s) - 4096) + bytes % store_copy_max(s) / 2;
+}
+
 /* Bytes of files that are not free. */
 static inline uint64_t
 store_used(const struct store *s)

@@ -457,6 +457,12 @@ tell_definitions(struct recovery *rc, const uint32_t *order, size_t n)
 	}
 }
 
+static uint32_t
+beyond(uint32_t next, uint32_t number)
+{
+	return number < next ? next : number == UINT32_MAX ? number : number + 1;
+}
+
 /* Numbers in use are not given again; queues of messages found exist. */
 static int
 count_numbers(struct recovery *rc)
@@ -478,11 +484,9 @@ count_numbers(struct recovery *rc)
 		recover_raise(&d->d.last_seq, f->seq);
 	}
 	LIST_FOREACH (n, &s->queues.list)
-		if (s->next_queue <= list_entry(n, struct defined, list)->d.number)
-			s->next_queue = list_entry(n, struct defined, list)->d.number + 1;
+		s->next_queue = beyond(s->next_queue, list_entry(n, struct defined, list)->d.number);
 	LIST_FOREACH (n, &s->flows.list)
-		if (s->next_flow <= list_entry(n, struct defined, list)->d.number)
-			s->next_flow = list_entry(n, struct defined, list)->d.number + 1;
+		s->next_flow = beyond(s->next_flow, list_entry(n, struct defined, list)->d.number);
 	return 0;
 }
 

@@ -22,7 +22,7 @@ store_cost(const struct store *s, uint64_t bytes)
 uint64_t
 store_capacity(const struct store *s)
 {
-	return (s->cfg.max_disk / s->cfg.segment - STORE_HELD_BACK - 2) * s->usable / 4 * 3;
+	return store_packed(s, (s->cfg.max_disk / s->cfg.segment - STORE_HELD_BACK - 2) * s->usable / 4 * 3);
 }
 
 uint64_t

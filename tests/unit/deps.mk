@@ -78,3 +78,5 @@ DEPS_test_store_torture = $(STORE) tests/unit/fake_disk tests/unit/fake_loop
 LIBS_test_store_torture = -lxxhash
 DEPS_test_store_format = $(STORE_FORMAT)
 LIBS_test_store_format = -lxxhash
+DEPS_test_store_recover = $(STORE) tests/unit/fake_disk tests/unit/fake_loop
+LIBS_test_store_recover = -lxxhash

@@ -191,7 +191,8 @@ matches(uint64_t t)
 		if (there && !f && m->done && !w.inside[m->done] && !w.inside[m->done - 1])
 			continue;
 		if (there != (f != NULL))
-			return FAIL("message %u of %zu bytes (put %lu, %u moves, done %lu): %s in queue %u as %lu", m->id, m->len, m->put, m->n_moves, m->done, there ? "missing" : "there", queue, seq);
+			return FAIL("message %u of %zu bytes (put %lu, %u moves, done %lu): %s in queue %u as %lu", m->id, m->len,
+			    m->put, m->n_moves, m->done, there ? "missing" : "there", queue, seq);
 		if (!f)
 			continue;
 		if (f->flags != flags || f->counter != m->id)
