@@ -199,6 +199,10 @@ fuzz:
 $(B)/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(call obj,$(COMMON_SRC))
 	$(link)
 	$(Q)mkdir -p $(@D) && $(CC) $(FUZZ_FLAGS) $(ALL_LDFLAGS) -o $@ $^
+# Recovery needs a store, and a disk in memory.
+$(B)/fuzz_store: $(B)/obj/tests/fuzz/fuzz_store.o $(patsubst %,$(B)/obj/%.o,$(STORE) tests/unit/fake_disk tests/unit/fake_loop)
+	$(link)
+	$(Q)mkdir -p $(@D) && $(CC) $(FUZZ_FLAGS) $(ALL_LDFLAGS) -o $@ $^ -lxxhash
 fuzz-run: $(FUZZERS:%=$(B)/%)
 	$(Q)for f in $(FUZZERS); do mkdir -p $(B)/corpus/$$f; \
 		echo "== $$f"; $(B)/$$f -max_total_time=$(or $(SECONDS),10) -print_final_stats=0 -verbosity=0 -max_len=8192 \

@@ -437,11 +437,16 @@ static int
 recover_journal(struct recovery *rc, struct last *l)
 {
 	struct store *s = rc->s;
+	struct journal_file *start = find_file(rc, l->replay.segment);
 	int r = read_last(rc, rc->newest, l);
 
-	rc->replay = l->replay;
 	if (r < 0)
 		return r;
+	if (l->replay.segment && (!start || l->replay.segment > l->place.segment || l->replay.batch > l->place.batch)) {
+		store_damaged(s, "segment %" PRIu32 ", where reading back should start, is missing", l->replay.segment);
+		l->replay = (struct store_place){ 0 };
+	}
+	rc->replay = l->replay;
 	follow_chain(rc, rc->newest, false);
 	rc->newest->end = l->end;
 	rc->newest->last = l->place.batch;
