@@ -358,13 +358,33 @@ uint64_t store_body_rest(const struct store_body *b);
 /* What was gathered becomes the last piece. */
 int store_body_finish(struct store_body *b);
 
+/* ---------------------------------------------------------- store_plan.c -- */
+
+/* Upper bound of what an item takes in a batch. */
+uint64_t store_item_bytes(const struct item *it);
+
+/* What the next batch is to be. */
+struct plan {
+	uint64_t end;   /* behind the last item it takes */
+	uint64_t bytes; /* upper bound of its records */
+	bool messages;  /* there are some among the items */
+	bool cut;       /* messages must wait for space */
+	bool begin;     /* a segment */
+	uint64_t front; /* bytes for copies and a snapshot */
+	uint64_t behind; /* bytes for dones from behind the messages that wait */
+};
+
+/* Decide. False: there is nothing to write, or it has to wait. */
+bool store_plan(struct store *s, struct plan *p);
+/* A done that may go ahead of messages that wait for space; items end at tail. */
+bool store_may_overtake(const struct store *s, uint64_t n, uint64_t tail);
+/* Bytes of a batch for a snapshot, at most limit. */
+uint64_t store_snapshot_share(const struct store *s, uint64_t limit);
+
 /* --------------------------------------------------------- store_batch.c -- */
 
 /* Put together what waits and hand it to the writer, if both are possible. */
 void store_batch_close(struct store *s);
-/* Upper bound of what an item takes in a batch. */
-uint64_t store_item_bytes(const struct item *it);
-
 /* The header of a segment whose first batch comes next. */
 void store_header_fill(const struct store *s, const struct segment *g, struct store_header *ret);
 
