@@ -242,7 +242,7 @@ struct store {
 	uint32_t n_segments;  /* places; some may be NULL */
 	struct segment *current, *next;
 	uint32_t last_number; /* of segments that were begun */
-	uint32_t n_files, n_free;
+	uint32_t n_files, n_free, n_bare; /* bare: free, but without blocks */
 	uint64_t file_bytes;
 	uint64_t live_bytes, messages;
 	uint64_t batch_number; /* of the last closed one */
@@ -288,6 +288,8 @@ struct segment *store_segment_new(struct store *s, uint32_t number, uint64_t siz
 void store_segment_remove(struct store *s, struct segment *g); /* from the table */
 /* Room for n more records. */
 int store_segment_reserve(struct segment *g, uint32_t n);
+/* It has its blocks. */
+void store_segment_allocated(struct store *s, struct segment *g);
 /* No more come. */
 void store_segment_shrink(struct segment *g);
 /* A record of the current batch, or one found; counts as live. */

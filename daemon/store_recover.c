@@ -97,7 +97,8 @@ size_file(struct store *s, const struct journal_file *f)
 
 	s->file_bytes += size - g->size;
 	g->size = size;
-	g->allocated = f->bytes >= size;
+	if (f->counts || f->bytes >= size)
+		store_segment_allocated(s, g);
 	g->zeroed = f->sound ? size : 0;
 }
 

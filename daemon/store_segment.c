@@ -66,14 +66,25 @@ store_segment_new(struct store *s, uint32_t number, uint64_t size)
 	s->segments[i] = g;
 	s->n_files++;
 	s->n_free++;
+	s->n_bare++;
 	s->file_bytes += size;
 	return g;
+}
+
+void
+store_segment_allocated(struct store *s, struct segment *g)
+{
+	if (!g->allocated)
+		s->n_bare--;
+	g->allocated = true;
 }
 
 void
 store_segment_remove(struct store *s, struct segment *g)
 {
 	s->n_files--;
+	if (!g->allocated)
+		s->n_bare--;
 	if (g->state == SEGMENT_FREE)
 		s->n_free--;
 	s->file_bytes -= g->size;

@@ -175,7 +175,8 @@ creatable(const struct store *s)
 uint32_t
 store_segments_left(const struct store *s)
 {
-	return s->n_free + (s->next ? 1 : 0) + (s->no_space ? 0 : (uint32_t)creatable(s));
+	/* A file without blocks is no more than the right to make one. */
+	return s->n_free - s->n_bare + (s->next ? 1 : 0) + (s->no_space ? 0 : s->n_bare + (uint32_t)creatable(s));
 }
 
 /* Zeros, so that the sync of a batch need not also note that its blocks are in use now. */
@@ -302,12 +303,12 @@ ahead_done(void *arg)
 #endif
 		g->state = SEGMENT_NEXT;
 		g->writing = j.file;
-		g->allocated = true;
+		store_segment_allocated(s, g);
 		s->n_free--;
 		s->next = g;
 		break;
 	case AHEAD_SPARE:
-		g->allocated = true;
+		store_segment_allocated(s, g);
 		break;
 	case AHEAD_REMOVE:
 		store_segment_remove(s, g);
@@ -324,14 +325,14 @@ ahead_done(void *arg)
 
 /* The free file to take next: the one with the number that comes next, or the oldest. */
 static struct segment *
-pick_free(const struct store *s, uint32_t number)
+pick_free(const struct store *s, uint32_t number, bool allocated)
 {
 	struct segment *best = NULL;
 
 	for (uint32_t i = 0; i < s->n_segments; i++) {
 		struct segment *g = s->segments[i];
 
-		if (!g || g->state != SEGMENT_FREE || g->size != s->cfg.segment)
+		if (!g || g->state != SEGMENT_FREE || g->size != s->cfg.segment || g->allocated != allocated)
 			continue;
 		if (g->number == number)
 			return g;
@@ -389,17 +390,14 @@ static bool
 prepare_next(struct store *s, struct ahead_job *j)
 {
 	uint32_t number = s->last_number + 1;
-	struct segment *g = pick_free(s, number);
-	struct segment *other;
-	bool is_new = false;
+	struct segment *g = pick_free(s, number, true), *made = NULL, *other;
+	bool is_new;
 
 	/* Those held back are for when there are no others. */
-	if (!g || (g->number != number && s->n_free <= STORE_HELD_BACK)) {
-		struct segment *made = make(s);
-
-		is_new = made != NULL;
-		g = made ? made : g;
-	}
+	if (!g || (g->number != number && s->n_free - s->n_bare <= STORE_HELD_BACK))
+		made = make(s);
+	is_new = made != NULL;
+	g = made ? made : g ? g : pick_free(s, number, false);
 	if (!g)
 		return false;
 	/* Numbers may be left out, but no file may be lost by another getting its name. */

@@ -533,8 +533,6 @@ read_back(struct message *m)
 		fake_loop_advance(w.loop, 6);
 	}
 	if (!x.done) {
-		if (getenv("STORE_SEED"))
-			abort();
 		store_read_cancel(w.store, &x.r);
 		return w.state != STORE_OPEN || w.greedy ? true : FAIL("a read of message %u is never done", m->id);
 	}
