@@ -213,6 +213,7 @@ struct store {
 	bool try_space;       /* try again */
 	bool look;            /* a segment was sealed, or has nothing living any more: see what is to do */
 	unsigned looked;      /* batches since */
+	bool resubmit;        /* the batch under way is not with the writer, but goes there again */
 	bool batch_full;      /* the batch under way found no space */
 	bool front_alone;     /* the last batch took none of the items */
 

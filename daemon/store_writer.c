@@ -71,6 +71,7 @@ batch_done(void *arg)
 	if (s->state == STORE_FENCED)
 		return;
 	if (s->job.error < 0 && !s->job.was_sync && is_passing(s->job.error)) {
+		s->resubmit = true;
 		s->batch_full = true;
 		update_state(s);
 		loop_timer_start(&s->retry, STORE_RETRY_MS);
@@ -92,9 +93,9 @@ batch_done(void *arg)
 void
 store_writer_submit(struct store *s)
 {
-	if (task_run(s->cfg.writer, write_batch, batch_done, s) == 0)
-		return;
-	loop_timer_start(&s->retry, STORE_RETRY_MS);
+	s->resubmit = task_run(s->cfg.writer, write_batch, batch_done, s) < 0;
+	if (s->resubmit)
+		loop_timer_start(&s->retry, STORE_RETRY_MS);
 }
 
 static void
@@ -477,7 +478,8 @@ store_writer_retry(struct store *s)
 {
 	if (s->state == STORE_FENCED)
 		return;
-	if (s->inflight)
+	/* The timer has other reasons, too: a batch that is with the writer must not go there twice. */
+	if (s->resubmit)
 		store_writer_submit(s);
 	s->try_space = s->no_space;
 	s->look = true;
