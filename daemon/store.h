@@ -89,7 +89,11 @@ struct store_found {
 	uint64_t bytes;                     /* of all its parts */
 };
 
-/* Told by store_open: definitions first, then messages by rising (queue, seq). */
+/*
+ * Told by store_open: definitions first, then messages by rising (queue, seq).
+ * A queue that holds messages but whose definition was lost to damage is told
+ * with an empty one. Members may be NULL.
+ */
 struct store_recovery {
 	/* last_seq: the highest ever used; offered: as store_offered. */
 	void (*queue)(void *arg, uint32_t queue, uint64_t last_seq, uint64_t offered, struct store_bytes definition);
@@ -123,8 +127,8 @@ int store_open(const struct store_config *cfg, const struct store_recovery *foun
     struct store **ret, char why[static 200]);
 /*
  * At once: what was not synced may or may not be there. For an orderly end
- * wait until store_ticket is synced. Call-backs of reads are not called. NULL
- * is fine.
+ * wait until store_ticket is synced. Call-backs of reads are not called. Bodies
+ * that did not become messages are dropped before. NULL is fine.
  */
 void store_free(struct store *s);
 
