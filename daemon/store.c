@@ -241,8 +241,11 @@ store_done(struct store *s, store_ref ref, uint32_t queue, uint64_t seq)
 	if (t->reading)
 		store_reader_dead(s, ref);
 	s->messages--;
-	/* What was moved before it was written goes the long way; it is rare. */
-	if (t->state == SLOT_PENDING && !t->moved && s->state != STORE_FENCED) {
+	/*
+	 * What was moved before it was written goes the long way; it is rare. So
+	 * does what a group ends: its mark may be written, and told, before that.
+	 */
+	if (t->state == SLOT_PENDING && !t->moved && !s->in_group && s->state != STORE_FENCED) {
 		cancel(s, ref);
 		return;
 	}

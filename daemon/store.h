@@ -9,7 +9,8 @@
  * what was handed to them.
  *
  * What is appended is durable in the order appended, without gaps: a crash
- * keeps a prefix. Each append raises the *ticket*; `synced(ticket)` says that
+ * keeps a prefix (and, when messages had to wait for space, dones from behind
+ * them that belong to no group). Each append raises the *ticket*; `synced(ticket)` says that
  * everything up to it is on disk.
  */
 #ifndef STORE_H

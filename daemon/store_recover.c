@@ -245,23 +245,69 @@ follow_chain(struct recovery *rc, struct journal_file *f, bool tell)
 
 /* ---------------------------------------------------------------- rewrite -- */
 
-/* A file in which there is nothing of the journal; NULL: there is none. */
+/* Does it begin with the last batch, as a copy of it does that an earlier start made? */
+static bool
+is_copy(const struct journal_file *f, const struct last *l)
+{
+	return f->valid && f->h.first_batch == l->place.batch;
+}
+
+/*
+ * Of several copies of the last batch only one may be on disk, and all of them
+ * read well: none is touched before the new one is synced. Then their headers
+ * go, or starts that end early would take a file each.
+ */
+static int
+drop_copies(struct recovery *rc, const struct journal_file *fresh, const struct last *l)
+{
+	static const uint8_t zeros[STORE_HEADER];
+	int r = 0;
+
+	for (size_t i = 0; i < rc->n_files && r == 0; i++) {
+		struct journal_file *f = &rc->files[i];
+
+		if (f == fresh || !is_copy(f, l))
+			continue;
+		rc->open_file = NULL;
+		r = recover_use(rc, f);
+		if (r == 0 && disk_pwrite(rc->handle, zeros, sizeof(zeros), 0) != (ssize_t)sizeof(zeros))
+			r = -EIO;
+		if (r == 0)
+			r = disk_sync(rc->handle);
+		f->valid = false;
+	}
+	rc->open_file = NULL;
+	return r;
+}
+
+/* A file in which there is nothing of the journal, if possible with its blocks; NULL: there is none. */
 static struct journal_file *
-pick_fresh(struct recovery *rc, uint32_t number, uint64_t size)
+pick_fresh(struct recovery *rc, const struct last *l, uint64_t size)
 {
 	struct journal_file *best = NULL;
 
 	for (size_t i = 0; i < rc->n_files; i++) {
 		struct journal_file *f = &rc->files[i];
 
-		/* The name that comes next must not be taken from another file. */
-		if (f->segment->number == number)
-			return f;
 		/* What lies before the start of replay is judged by the snapshot, later. */
-		if (!f->counts && !(f->valid && (rc->damaged || f->h.segment < rc->replay.segment)) && f->bytes <= size)
+		if (f->counts || is_copy(f, l) || (f->valid && (rc->damaged || f->h.segment < rc->replay.segment)))
+			continue;
+		if (f->bytes <= size && (!best || f->bytes > best->bytes))
 			best = f;
 	}
 	return best;
+}
+
+/* The next number; the name that it stands for must not be taken from another file. */
+static uint32_t
+fresh_number(const struct recovery *rc, const struct journal_file *f)
+{
+	uint32_t number = rc->newest->h.segment + 1;
+	struct segment *other;
+
+	while ((other = store_segment_numbered(rc->s, number)) && (!f || other != f->segment))
+		number++;
+	return number;
 }
 
 static int
@@ -355,7 +401,7 @@ write_fresh(struct recovery *rc, struct journal_file *f, bool is_new, struct las
 		return -EIO;
 	f->segment->seed = f->h.seed;
 	f->valid = f->sound = true;
-	return 0;
+	return drop_copies(rc, f, l);
 }
 
 /*
@@ -369,8 +415,8 @@ rewrite(struct recovery *rc, struct last *l)
 	struct store *s = rc->s;
 	uint64_t need = STORE_HEADER + store_align(l->batch.len, 4096) + STORE_FOOTER;
 	uint64_t size = need > s->cfg.segment ? need : s->cfg.segment;
-	uint32_t number = rc->newest->h.segment + 1;
-	struct journal_file *f = pick_fresh(rc, number, size);
+	struct journal_file *f = pick_fresh(rc, l, size);
+	uint32_t number = fresh_number(rc, f);
 	bool is_new = !f;
 	int r;
 
@@ -381,8 +427,6 @@ rewrite(struct recovery *rc, struct last *l)
 			return -ENOMEM;
 		rc->n_files++;
 	}
-	if (f->bytes > size)
-		size = f->bytes / 4096 * 4096;
 	rc->open_file = NULL;
 	r = write_fresh(rc, f, is_new, l, number, size);
 	if (r < 0)

@@ -54,22 +54,29 @@ lookup(const struct recovery *rc, const struct table *t, uint32_t queue, uint64_
 	return &t->at[i];
 }
 
-/* f takes its place; of two the later one stays. */
+/*
+ * f takes its place; of two the later one stays. The way there may lead over f
+ * itself, which was moved and is still found by its old home: on past that.
+ */
 static void
 insert(struct recovery *rc, const struct table *t, struct found *f)
 {
-	uint32_t *at = lookup(rc, t, f->queue, f->seq);
+	size_t i = hash(f->queue, f->seq) & t->mask;
+	struct found *o = NULL;
 
-	/* On the way to its new place it may come by its old one, which will do as well. */
-	if (*at && &rc->found[*at - 1] == f)
-		return;
-	if (*at && is_later(rc->s, &rc->found[*at - 1], f)) {
+	for (; t->at[i]; i = (i + 1) & t->mask) {
+		o = &rc->found[t->at[i] - 1];
+		if (o != f && o->queue == f->queue && o->seq == f->seq && !o->dead)
+			break;
+		o = NULL;
+	}
+	if (o && is_later(rc->s, o, f)) {
 		f->dead = true;
 		return;
 	}
-	if (*at)
-		rc->found[*at - 1].dead = true;
-	*at = (uint32_t)(f - rc->found) + 1;
+	if (o)
+		o->dead = true;
+	t->at[i] = (uint32_t)(f - rc->found) + 1;
 }
 
 static int

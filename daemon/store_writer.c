@@ -362,8 +362,9 @@ is_bare(const struct store *s, const struct segment *g)
 static bool
 is_surplus(const struct store *s, const struct segment *g)
 {
-	/* A size that is not configured any more, or far more than there is in use. */
-	return g->size != s->cfg.segment || s->n_free > STORE_HELD_BACK + 4 + (s->n_files - s->n_free);
+	/* A size that is not configured any more, or more than there may be, or far more than there is in use. */
+	return g->size != s->cfg.segment || (s->file_bytes > s->cfg.max_disk && s->n_free - s->n_bare > STORE_HELD_BACK) ||
+	    s->n_free > STORE_HELD_BACK + 4 + (s->n_files - s->n_free);
 }
 
 static uint32_t
@@ -398,7 +399,11 @@ prepare_next(struct store *s, struct ahead_job *j)
 	if (!g || (g->number != number && s->n_free - s->n_bare <= STORE_HELD_BACK))
 		made = make(s);
 	is_new = made != NULL;
-	g = made ? made : g ? g : pick_free(s, number, false);
+	g = made ? made : g;
+	if (!g && (!s->no_space || s->try_space)) {
+		s->try_space = false;
+		g = pick_free(s, number, false);
+	}
 	if (!g)
 		return false;
 	/* Numbers may be left out, but no file may be lost by another getting its name. */
