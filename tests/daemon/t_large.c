@@ -34,23 +34,6 @@ begin(void)
 	to = program_open(&berlin, "receiver");
 }
 
-static uint64_t
-partial_used(struct node *n)
-{
-	uint64_t used = UINT64_MAX;
-	struct answer a;
-
-	node_ask(n, WIRE_ADMIN_STATUS, "", 0, &connectd__v1__status__descriptor, &a);
-	for (size_t i = 0; i < ((const Connectd__V1__Status *)a.items[0])->n_limits; i++) {
-		const Connectd__V1__Limit *l = ((const Connectd__V1__Status *)a.items[0])->limits[i];
-
-		if (strcmp(l->name, "max_partial") == 0)
-			used = l->used;
-	}
-	answer_free(&a);
-	return used;
-}
-
 static void
 end(void)
 {
@@ -58,8 +41,8 @@ end(void)
 	connectd_close(from);
 	node_check_books(&paris);
 	node_check_books(&berlin);
-	ck_assert_uint_eq(partial_used(&paris), 0);
-	ck_assert_uint_eq(partial_used(&berlin), 0);
+	ck_assert_uint_eq(node_used(&paris, "max_partial"), 0);
+	ck_assert_uint_eq(node_used(&berlin, "max_partial"), 0);
 	ck_assert_int_eq(node_stop(&paris), 0);
 	ck_assert_int_eq(node_stop(&berlin), 0);
 	proxy_stop(&proxy);
@@ -183,7 +166,7 @@ START_TEST(sender_dies_in_the_middle)
 	node_kill(&paris);
 	proxy_cut(&proxy);
 	proxy_split(&proxy, 0);
-	ck_assert_uint_ge(partial_used(&berlin), LARGE);
+	ck_assert_uint_ge(node_used(&berlin, "max_partial"), LARGE);
 	node_start(&paris);
 	program_flush(from);
 	ck_assert_uint_eq(told.other, 1);

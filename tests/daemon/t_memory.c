@@ -8,7 +8,6 @@
 
 #include "proc.h"
 #include "program.h"
-#include "wire.h"
 
 #define MB (UINT64_C(1) << 20)
 #define LIMIT (8 * MB)
@@ -19,23 +18,6 @@
 
 static struct node paris;
 static struct connectd *senders[HANDLES], *receivers[RECEIVERS];
-
-static uint64_t
-used(void)
-{
-	uint64_t n = UINT64_MAX;
-	struct answer a;
-
-	node_ask(&paris, WIRE_ADMIN_STATUS, "", 0, &connectd__v1__status__descriptor, &a);
-	for (size_t i = 0; i < ((const Connectd__V1__Status *)a.items[0])->n_limits; i++) {
-		const Connectd__V1__Limit *l = ((const Connectd__V1__Status *)a.items[0])->limits[i];
-
-		if (strcmp(l->name, "max_memory") == 0)
-			n = l->used;
-	}
-	answer_free(&a);
-	return n;
-}
 
 static void
 process_all(void)
@@ -66,14 +48,14 @@ START_TEST(very_many_flows)
 		m = program_message(name, text, SIZE);
 		program_send(senders[i % HANDLES], m, &told);
 	}
-	while (used() < LIMIT - 2 * SIZE)
+	while (node_used(&paris, "max_memory") < LIMIT - 2 * SIZE)
 		process_all();
 	/* It is full, and stays as it is. */
 	for (int i = 0; i < 200; i++) {
 		uint64_t now = proc_memory(paris.pid);
 
 		process_all();
-		ck_assert_uint_le(used(), LIMIT);
+		ck_assert_uint_le(node_used(&paris, "max_memory"), LIMIT);
 		peak = now > peak ? now : peak;
 	}
 	/* Beside the messages: sessions, flows, queues, buffers. */
@@ -95,7 +77,7 @@ START_TEST(very_many_flows)
 			}
 		}
 		if (got % 50 == 0)
-			ck_assert_uint_le(used(), LIMIT);
+			ck_assert_uint_le(node_used(&paris, "max_memory"), LIMIT);
 	}
 	for (int i = 0; i < HANDLES; i++)
 		program_flush(senders[i]);

@@ -75,6 +75,8 @@ void node_await_queue(struct node *n, const char *queue, bool (*ok)(const Connec
 bool queue_holds(const Connectd__V1__Queue *q, uint64_t messages);
 bool queue_consumed(const Connectd__V1__Queue *q, uint64_t messages);
 bool queue_has_consumers(const Connectd__V1__Queue *q, uint64_t consumers);
+/* What of this limit is used, by `status`. */
+uint64_t node_used(struct node *n, const char *limit);
 /* The books balance: fails the test otherwise. */
 void node_check_books(struct node *n);
 

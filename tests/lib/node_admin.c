@@ -261,6 +261,23 @@ queue_has_consumers(const Connectd__V1__Queue *q, uint64_t consumers)
 	return (q != NULL ? q->consumers : 0) == consumers;
 }
 
+uint64_t
+node_used(struct node *n, const char *limit)
+{
+	const Connectd__V1__Status *st;
+	uint64_t used = UINT64_MAX;
+	struct answer a;
+
+	node_ask(n, WIRE_ADMIN_STATUS, "", 0, &connectd__v1__status__descriptor, &a);
+	st = (const Connectd__V1__Status *)a.items[0];
+	for (size_t i = 0; i < st->n_limits; i++)
+		if (strcmp(st->limits[i]->name, limit) == 0)
+			used = st->limits[i]->used;
+	answer_free(&a);
+	ck_assert_msg(used != UINT64_MAX, "%s has no limit %s", n->name, limit);
+	return used;
+}
+
 void
 node_check_books(struct node *n)
 {
