@@ -16,8 +16,10 @@ queues_new(struct loop *l, struct message_store *ms, const struct queues_config 
 	qs->loop = l;
 	qs->messages = ms;
 	qs->cfg = *cfg;
-	list_init(&qs->starved);
-	list_init(&qs->starved_partial);
+	for (int peer = 0; peer < 2; peer++) {
+		list_init(&qs->starved[peer]);
+		list_init(&qs->starved_partial[peer]);
+	}
 	list_init(&qs->roomy);
 	loop_call_init(&qs->serve, queue_room_serve, qs);
 	queue_timers_init(qs);

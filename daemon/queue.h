@@ -290,6 +290,7 @@ void queue_forget(struct queue *q, struct sender *s);
 struct queues_config {
 	uint32_t start_count;
 	uint64_t max_memory;  /* bytes of bodies, packed parts and overhead, reservations included */
+	uint64_t peer_room;   /* of it what only peers may fill */
 	uint64_t max_messages;
 	uint64_t max_partial;
 	/* The dead-letter queue for q, made if need be; NULL: none can be had. */

@@ -35,8 +35,9 @@ struct queues {
 	uint64_t idle, idle_messages; /* of used and claimed_messages what is only reserved */
 	uint64_t partial;
 	uint64_t n_inlets;
-	struct list starved;         /* inlets that wait for memory */
-	struct list starved_partial; /* inlets that wait for memory for a large body */
+	/* Inlets of programs, [1] of peers. */
+	struct list starved[2];         /* that wait for memory */
+	struct list starved_partial[2]; /* that wait for memory for a large body */
 	struct list roomy;           /* queues whose starved inlets may look again */
 	struct loop_call serve;
 };

@@ -73,18 +73,31 @@ reserve(struct inlet *in, int64_t messages, int64_t bytes)
 
 /* --------------------------------------------------------------------- room -- */
 
+/*
+ * What programs cannot fill, and windows cannot hold idle: room for what peers
+ * send. Else two daemons, each full of messages for the other, would wait for
+ * each other for ever.
+ */
+static uint64_t
+kept_for_peers(const struct queues *qs, bool peer)
+{
+	return peer ? 0 : qs->cfg.peer_room;
+}
+
 static uint64_t
 free_memory(const struct queues *qs)
 {
 	/* A message without a body still takes its overhead. */
-	return below(qs->cfg.max_messages, qs->n + qs->claimed_messages) > 0 ? below(qs->cfg.max_memory, qs->used) : 0;
+	return below(qs->cfg.max_messages, qs->n + qs->claimed_messages) > 0 ?
+	    below(qs->cfg.max_memory, qs->used + kept_for_peers(qs, false)) :
+	    0;
 }
 
 static bool
-memory_has_room(const struct queues *qs)
+memory_has_room(const struct queues *qs, bool peer)
 {
 	return below(qs->cfg.max_messages, qs->n + qs->claimed_messages - qs->idle_messages) > 0 &&
-	       below(qs->cfg.max_memory, qs->used) >= FLOW_MIN;
+	       below(qs->cfg.max_memory, qs->used + kept_for_peers(qs, peer)) >= FLOW_MIN;
 }
 
 static bool
@@ -94,18 +107,20 @@ queue_has_room(const struct queue *q)
 }
 
 static bool
-partial_has_room(const struct queues *qs, uint64_t bytes)
+partial_has_room(const struct queues *qs, bool peer, uint64_t bytes)
 {
+	uint64_t used = qs->used + kept_for_peers(qs, peer);
+
 	if (below(qs->cfg.max_partial, qs->partial) < bytes && qs->partial > 0)
 		return false;
-	if (below(qs->cfg.max_memory, qs->used) >= bytes)
+	if (below(qs->cfg.max_memory, used) >= bytes)
 		return true;
 	/*
 	 * A quarter of the memory is never only reserved. What is larger would wait
 	 * for ever behind flows that are idle: one such goes beyond the bound.
 	 */
 	return bytes > qs->cfg.max_memory / 4 && qs->partial == 0 &&
-	       (below(qs->cfg.max_memory, qs->used - qs->idle) >= bytes || qs->used == qs->idle);
+	       (below(qs->cfg.max_memory, used - qs->idle) >= bytes || qs->used == qs->idle);
 }
 
 /* ------------------------------------------------------------------- grants -- */
@@ -195,7 +210,7 @@ queue_grant(struct inlet *in, uint64_t *ret_messages, uint64_t *ret_bytes)
 		return;
 	limit(in, &messages, &bytes);
 	/* But never less than one message while there is any room at all. */
-	if (memory_has_room(qs) && (in->regardless || queue_has_room(q))) {
+	if (memory_has_room(qs, in->peer) && (in->regardless || queue_has_room(q))) {
 		if (in->reserved_messages + messages == 0)
 			messages = 1;
 		if (in->reserved_bytes + bytes < QUEUE_GRANT_MIN)
@@ -216,7 +231,7 @@ queue_grant(struct inlet *in, uint64_t *ret_messages, uint64_t *ret_bytes)
 		*ret_bytes = bytes;
 	}
 	if (in->reserved_messages == 0 || in->reserved_bytes < QUEUE_GRANT_MIN)
-		starve(in, in->regardless || queue_has_room(q) ? &qs->starved : &q->starved);
+		starve(in, in->regardless || queue_has_room(q) ? &qs->starved[in->peer] : &q->starved);
 	else if (in->partial_wanted == 0)
 		list_remove(&in->starved);
 }
@@ -258,7 +273,7 @@ queue_abandoned(struct inlet *in, uint64_t bytes)
 bool
 queue_reserve_partial(struct queues *qs, struct inlet *in, uint64_t bytes)
 {
-	if (partial_has_room(qs, bytes)) {
+	if (partial_has_room(qs, in && in->peer, bytes)) {
 		qs->partial += bytes;
 		qs->used += bytes;
 		if (in && in->partial_wanted > 0) {
@@ -271,7 +286,7 @@ queue_reserve_partial(struct queues *qs, struct inlet *in, uint64_t bytes)
 		/* A flow with a body under way starts no other: this is the only room it waits for. */
 		list_remove(&in->starved);
 		in->partial_wanted = bytes;
-		starve(in, &qs->starved_partial);
+		starve(in, &qs->starved_partial[in->peer]);
 	}
 	return false;
 }
@@ -279,7 +294,7 @@ queue_reserve_partial(struct queues *qs, struct inlet *in, uint64_t bytes)
 static void
 memory_back(struct queues *qs)
 {
-	if (!list_empty(&qs->starved) || !list_empty(&qs->starved_partial))
+	if (!list_empty(&qs->starved[0]) || !list_empty(&qs->starved[1]) || queue_partial_starved(qs))
 		loop_defer(qs->loop, &qs->serve);
 }
 
@@ -295,7 +310,7 @@ queue_release_partial(struct queues *qs, uint64_t bytes)
 bool
 queue_partial_starved(const struct queues *qs)
 {
-	return !list_empty(&qs->starved_partial);
+	return !list_empty(&qs->starved_partial[0]) || !list_empty(&qs->starved_partial[1]);
 }
 
 /* ------------------------------------------------------------------- inlets -- */
@@ -408,21 +423,29 @@ queue_room_serve(void *arg)
 		for (n = length(&q->starved); n > 0 && !list_empty(&q->starved) && queue_has_room(q); n--) {
 			struct list *first = q->starved.next;
 
-			if (memory_has_room(qs)) {
+			bool peer = list_entry(first, struct inlet, starved)->peer;
+
+			if (memory_has_room(qs, peer)) {
 				serve_first(&q->starved);
 				continue;
 			}
 			list_remove(first);
-			list_append(&qs->starved, first);
+			list_append(&qs->starved[peer], first);
 		}
 	}
-	for (n = length(&qs->starved); n > 0 && !list_empty(&qs->starved) && memory_has_room(qs); n--)
-		serve_first(&qs->starved);
-	for (n = length(&qs->starved_partial); n > 0 && !list_empty(&qs->starved_partial); n--) {
-		struct inlet *in = list_entry(qs->starved_partial.next, struct inlet, starved);
+	/* Peers first: what they send leaves room at the other end. */
+	for (int peer = 1; peer >= 0; peer--) {
+		struct list *starved = &qs->starved_partial[peer];
 
-		if (!partial_has_room(qs, in->partial_wanted))
-			break;
-		serve_first(&qs->starved_partial);
+		for (n = length(starved); n > 0 && !list_empty(starved); n--) {
+			struct inlet *in = list_entry(starved->next, struct inlet, starved);
+
+			if (!partial_has_room(qs, peer, in->partial_wanted))
+				break;
+			serve_first(starved);
+		}
+		starved = &qs->starved[peer];
+		for (n = length(starved); n > 0 && !list_empty(starved) && memory_has_room(qs, peer); n--)
+			serve_first(starved);
 	}
 }

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PEER_FLOWS 32 /* of peers, for which there is room whatever programs send */
+
 uint64_t
 router_hash(const struct router *r, const char *s)
 {
@@ -188,6 +190,15 @@ add_configured(struct router *r)
 	}
 }
 
+/* The largest message, and what a few flows must have beside it; of a small memory a quarter. */
+static uint64_t
+peer_room(const struct conf_node *node)
+{
+	uint64_t most = node->max_message + WIRE_PACKED_MAX + PEER_FLOWS * (QUEUE_GRANT_MIN + QUEUE_OVERHEAD);
+
+	return most < node->max_memory / 4 ? most : node->max_memory / 4;
+}
+
 struct router *
 router_new(struct loop *l, const struct conf *conf, struct message_store *ms, uint32_t start_count,
     const struct router_events *ev)
@@ -211,6 +222,7 @@ router_new(struct loop *l, const struct conf *conf, struct message_store *ms, ui
 	cfg = (struct queues_config){
 		.start_count = start_count,
 		.max_memory = r->node->max_memory,
+		.peer_room = peer_room(r->node),
 		.max_messages = r->node->max_messages,
 		.max_partial = r->node->max_partial,
 		.dead_letter = router_dead_letter,

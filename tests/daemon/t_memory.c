@@ -8,6 +8,7 @@
 
 #include "proc.h"
 #include "program.h"
+#include "proxy.h"
 
 #define MB (UINT64_C(1) << 20)
 #define LIMIT (8 * MB)
@@ -48,7 +49,8 @@ START_TEST(very_many_flows)
 		m = program_message(name, text, SIZE);
 		program_send(senders[i % HANDLES], m, &told);
 	}
-	while (node_used(&paris, "max_memory") < LIMIT - 2 * SIZE)
+	/* Full but for what is kept for peers. */
+	while (node_used(&paris, "max_memory") < LIMIT / 4 * 3 - 2 * SIZE)
 		process_all();
 	/* It is full, and stays as it is. */
 	for (int i = 0; i < 200; i++) {
@@ -92,6 +94,90 @@ START_TEST(very_many_flows)
 }
 END_TEST
 
+/* ----------------------------------------------------- two that are full */
+
+#define SMALL_LIMIT "max_memory = 1M\nmax_message = 64K\nmax_partial = 128K\n[queue \"in\"]\n"
+#define FIRST 15      /* bodies of BIG bytes in front */
+#define BIG 64000
+#define BEHIND 300    /* of 1000 bytes, more than there is room for */
+
+static struct connectd *
+fill(struct node *n, const char *dest, struct told *told)
+{
+	struct connectd *c = program_open(n, "sender");
+	uint64_t used, before;
+
+	for (int i = 0; i < FIRST + BEHIND; i++)
+		program_send(c, program_message(dest, "x", i < FIRST ? BIG : 1000), told);
+	/* Full: round after round changes nothing. */
+	do {
+		before = node_used(n, "max_memory");
+		for (int i = 0; i < 100; i++)
+			ck_assert_int_ge(connectd_wait(c, 0), 0);
+		used = node_used(n, "max_memory");
+	} while (used != before || used < (1 << 20) / 2);
+	return c;
+}
+
+/*
+ * Both are full of messages for each other before they meet, the largest in
+ * front: each must find room for what the other has.
+ */
+START_TEST(two_full_daemons)
+{
+	struct told from_paris = { 0 }, from_berlin = { 0 };
+	struct node berlin;
+	struct proxy p;
+	struct connectd *to_berlin, *to_paris, *at[2];
+	uint64_t until, got = 0;
+
+	proxy_start(&p, "tcp://127.0.0.1:1");
+	node_init(&berlin, "berlin", SMALL_LIMIT
+	    "[listen \"lan\"]\naddress = tcp://127.0.0.1:0\nplaintext = yes\n[peer \"paris\"]\nplaintext = yes\nfrom = 127.0.0.0/8\n");
+	node_init(&paris, "paris", SMALL_LIMIT
+	    "[peer \"berlin\"]\naddress = %s\nplaintext = yes\nbackoff_min = 10ms\nbackoff_max = 50ms\n", p.url);
+	node_start(&berlin);
+	node_start(&paris);
+	to_berlin = fill(&paris, "berlin/in", &from_paris);
+	to_paris = fill(&berlin, "paris/in", &from_berlin);
+	ck_assert_uint_eq(from_paris.arrived + from_berlin.arrived, 0);
+	proxy_target(&p, berlin.url);
+	node_await_peer(&paris, "berlin", "up");
+	at[0] = program_open(&paris, "receiver");
+	at[1] = program_open(&berlin, "receiver");
+	for (int i = 0; i < 2; i++)
+		program_consume(at[i], "in", 16);
+	until = program_clock_ms() + PROGRAM_PATIENCE_MS;
+	while (got < 2 * (FIRST + BEHIND)) {
+		ck_assert_msg(program_clock_ms() < until, "%" PRIu64 " of %d came, then nothing", got, 2 * (FIRST + BEHIND));
+		ck_assert_int_ge(connectd_wait(to_berlin, 1), 0);
+		ck_assert_int_ge(connectd_wait(to_paris, 0), 0);
+		for (int i = 0; i < 2; i++) {
+			struct connectd_msg *m;
+
+			while (connectd_recv(at[i], &m, 0) == 0) {
+				program_ack(at[i], m);
+				got++;
+			}
+		}
+		ck_assert_uint_le(node_used(&paris, "max_memory"), 1 << 20);
+		ck_assert_uint_le(node_used(&berlin, "max_memory"), 1 << 20);
+	}
+	program_flush(to_berlin);
+	program_flush(to_paris);
+	ck_assert(from_paris.arrived == FIRST + BEHIND && from_berlin.arrived == FIRST + BEHIND);
+	node_check_books(&paris);
+	node_check_books(&berlin);
+	connectd_close(to_berlin);
+	connectd_close(to_paris);
+	for (int i = 0; i < 2; i++)
+		connectd_close(at[i]);
+	ck_assert_int_eq(node_stop(&paris), 0);
+	ck_assert_int_eq(node_stop(&berlin), 0);
+	proxy_stop(&p);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -102,6 +188,7 @@ main(void)
 
 	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, very_many_flows);
+	tcase_add_test(tc, two_full_daemons);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
 	nodes_begin();

@@ -499,6 +499,34 @@ START_TEST(doom_frees_room)
 }
 END_TEST
 
+/* Whatever programs send, a peer finds room for the largest message; and it is given to them only. */
+START_TEST(room_is_kept_for_peers)
+{
+	struct flow program, peer;
+	uint64_t n = 0;
+
+	b.cfg.max_memory = 4 << 20;
+	b.cfg.peer_room = 1 << 20;
+	box_make(&b, NULL, "orders");
+	flow_open(&program, b.q, false);
+	flow_open(&peer, b.q, true);
+	do
+		flow_grant(&program);
+	while (program.inlet.reserved_messages > 0 && flow_start(&program, 20000) &&
+	       queue_put(&program.inlet, body(20000), NULL, ++n) == 0);
+	ck_assert_uint_gt(n, 100);
+	ck_assert_uint_le(used(), b.cfg.max_memory - b.cfg.peer_room);
+	ck_assert(!queue_reserve_partial(b.qs, &program.inlet, 900000));
+	flow_grant(&peer);
+	ck_assert(peer.messages > 0 && peer.bytes >= QUEUE_GRANT_MIN);
+	ck_assert(queue_reserve_partial(b.qs, &peer.inlet, 900000));
+	ck_assert_uint_le(used(), b.cfg.max_memory);
+	queue_release_partial(b.qs, 900000);
+	queue_inlet_close(&program.inlet);
+	queue_inlet_close(&peer.inlet);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -517,6 +545,7 @@ main(void)
 	tcase_add_test(tc, abandoned_is_reserved_again);
 	tcase_add_test(tc, what_does_not_fit_has_room_of_its_own);
 	tcase_add_test(tc, memory_is_kept);
+	tcase_add_test(tc, room_is_kept_for_peers);
 	tcase_add_test(tc, started_is_given_back_at_close);
 	tcase_add_test(tc, reject_tells);
 	tcase_add_test(tc, reject_respects_reservations);
