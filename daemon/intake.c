@@ -276,7 +276,7 @@ begin(struct intake_flow *fl, struct wire_item *item, uint64_t total, enum wire_
 
 /* A complete message enters the queue. */
 static enum wire_close_code
-put(struct intake_flow *fl, struct message *m, uint64_t number)
+put(struct intake_flow *fl, struct message *m, uint64_t number, bool has_own_room)
 {
 	int err = queue_put(&fl->inlet, m, fl->is_outbound ? &fl->sender : NULL, number);
 
@@ -287,7 +287,10 @@ put(struct intake_flow *fl, struct message *m, uint64_t number)
 		intake_flow_dirty(fl);
 		return WIRE_CLOSE_NORMAL;
 	}
-	queue_abandoned(&fl->inlet, message_bytes(m));
+	if (has_own_room)
+		queue_abandoned_reserved(&fl->inlet, message_bytes(m));
+	else
+		queue_abandoned(&fl->inlet, message_bytes(m));
 	message_unref(m);
 	if (err == -EXFULL)
 		reject(fl, number, WIRE_REJECT_FULL, "the queue is full");
@@ -303,6 +306,7 @@ take_chunk(struct intake_flow *fl, uint64_t number, struct wire_item *item, uint
 {
 	enum wire_close_code code = WIRE_CLOSE_NORMAL;
 	struct message *m;
+	bool large;
 
 	if (!fl->partial) {
 		fl->partial = begin(fl, item, total, &code);
@@ -329,12 +333,13 @@ take_chunk(struct intake_flow *fl, uint64_t number, struct wire_item *item, uint
 		queue_started_reserved(&fl->inlet, message_bytes(fl->partial));
 	}
 	m = fl->partial;
+	large = fl->partial_large;
 	fl->partial = NULL;
 	fl->partial_reserved = 0;
 	fl->partial_started = fl->partial_large = fl->partial_wants = fl->partial_granted = false;
 	fl->intake->window_open -= fl->partial_window;
 	fl->partial_window = 0;
-	return put(fl, m, number);
+	return put(fl, m, number, large);
 }
 
 /* Count a body's bytes in the session's window; those of a reserved body hold no other back. */
@@ -407,7 +412,7 @@ take_item(struct intake_flow *fl, uint64_t number, struct wire_item *item, const
 	if (!m)
 		return code;
 	queue_started(&fl->inlet, message_bytes(m));
-	return put(fl, m, number);
+	return put(fl, m, number, false);
 }
 
 static enum wire_close_code

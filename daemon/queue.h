@@ -234,6 +234,8 @@ void queue_started_reserved(struct inlet *in, uint64_t bytes);
  * for this inlet, so that the caller can grant the same credit at once.
  */
 void queue_abandoned(struct inlet *in, uint64_t bytes);
+/* The same for queue_started_reserved: its room is given back, as it was none of the flow's credit. */
+void queue_abandoned_reserved(struct inlet *in, uint64_t bytes);
 /*
  * Put a started, complete message in. Takes over the caller's reference.
  * sender may be NULL. 0; else nothing is taken over, and the message is still

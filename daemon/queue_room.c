@@ -270,6 +270,17 @@ queue_abandoned(struct inlet *in, uint64_t bytes)
 	reserve(in, 1, (int64_t)bytes);
 }
 
+void
+queue_abandoned_reserved(struct inlet *in, uint64_t bytes)
+{
+	if (!in->queue)
+		return;
+	assert(in->started_messages > 0 && in->started_bytes >= bytes);
+	in->started_messages--;
+	in->started_bytes -= bytes;
+	unclaim(in, 1, bytes);
+}
+
 bool
 queue_reserve_partial(struct queues *qs, struct inlet *in, uint64_t bytes)
 {

@@ -670,6 +670,17 @@ trace_queue(void *arg, struct queue *q)
 	return true;
 }
 
+static void
+trace_memory(const struct node *n)
+{
+	const struct core *core = daemon_core(n->daemon);
+	uint64_t used, messages, partial;
+
+	queues_memory(router_queues(core->router), &used, &messages, &partial);
+	world_trace("%s: %llu bytes used of %llu, of them %llu for parts of bodies", n->set.name, (unsigned long long)used,
+	    (unsigned long long)core->node->max_memory, (unsigned long long)partial);
+}
+
 void
 actors_trace(void)
 {
@@ -679,6 +690,7 @@ actors_trace(void)
 		world_trace("%s: %s", n->set.name, n->loop ? n->stopping ? "stopping" : "running" : "down");
 		if (!n->loop)
 			continue;
+		trace_memory(n);
 		router_each(daemon_core(n->daemon)->router, trace_queue, n);
 		for (size_t k = 0; k < daemon_n_links(n->daemon); k++) {
 			struct link_stats st;

@@ -160,12 +160,14 @@ flow_start(struct flow *f, uint64_t bytes)
 	qs = f->inlet.queue->qs;
 	if (f->inlet.reserved_messages > 0 && f->inlet.reserved_bytes >= bytes) {
 		queue_started(&f->inlet, bytes);
+		f->own_room = false;
 		return true;
 	}
 	if (!queue_reserve_partial(qs, NULL, bytes + QUEUE_OVERHEAD))
 		return false;
 	queue_release_partial(qs, bytes + QUEUE_OVERHEAD);
 	queue_started_reserved(&f->inlet, bytes);
+	f->own_room = true;
 	return true;
 }
 
@@ -181,7 +183,10 @@ flow_put(struct flow *f, struct message *m, struct sender *s, uint64_t number)
 	ck_assert(flow_start(f, message_bytes(m)));
 	err = queue_put(&f->inlet, m, s, number);
 	if (err < 0) {
-		queue_abandoned(&f->inlet, message_bytes(m));
+		if (f->own_room)
+			queue_abandoned_reserved(&f->inlet, message_bytes(m));
+		else
+			queue_abandoned(&f->inlet, message_bytes(m));
 		message_unref(m);
 	}
 	return err;

@@ -44,6 +44,7 @@ struct flow {
 	struct inlet inlet;
 	uint64_t messages, bytes; /* credit left */
 	unsigned rooms, gone;
+	bool own_room; /* what was started last has room of its own */
 };
 void flow_open(struct flow *f, struct queue *q, bool peer);
 void flow_grant(struct flow *f);

@@ -148,7 +148,10 @@ put(void)
 		return;
 	}
 	if (below(10) == 0) {
-		queue_abandoned(&f->inlet, size);
+		if (f->own_room)
+			queue_abandoned_reserved(&f->inlet, size);
+		else
+			queue_abandoned(&f->inlet, size);
 		return;
 	}
 	*c = (struct copy){ .where = WAITS, .number = ++m.next, .priority = (unsigned)below(WIRE_PRIORITIES), .bytes = size };

@@ -499,6 +499,25 @@ START_TEST(doom_frees_room)
 }
 END_TEST
 
+/* A large body that is refused leaves nothing behind, however often. */
+START_TEST(refused_with_own_room_leaves_nothing)
+{
+	uint64_t before;
+	struct flow f;
+
+	b.conf.max_bytes = 1000;
+	b.conf.overflow = CONF_OVERFLOW_REJECT;
+	box_make(&b, NULL, "orders");
+	flow_open(&f, b.q, false);
+	flow_grant(&f);
+	before = used();
+	for (unsigned i = 1; i <= 100; i++)
+		ck_assert_int_eq(flow_put(&f, body(2 << 20), &h.sender, i), -EXFULL);
+	ck_assert_uint_eq(used(), before);
+	queue_inlet_close(&f.inlet);
+}
+END_TEST
+
 /* Whatever programs send, a peer finds room for the largest message; and it is given to them only. */
 START_TEST(room_is_kept_for_peers)
 {
@@ -546,6 +565,7 @@ main(void)
 	tcase_add_test(tc, what_does_not_fit_has_room_of_its_own);
 	tcase_add_test(tc, memory_is_kept);
 	tcase_add_test(tc, room_is_kept_for_peers);
+	tcase_add_test(tc, refused_with_own_room_leaves_nothing);
 	tcase_add_test(tc, started_is_given_back_at_close);
 	tcase_add_test(tc, reject_tells);
 	tcase_add_test(tc, reject_respects_reservations);
