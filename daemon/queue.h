@@ -294,6 +294,7 @@ struct queues_config {
 	uint64_t max_memory;  /* bytes of bodies, packed parts and overhead, reservations included */
 	uint64_t peer_room;   /* of it what only peers may fill */
 	uint64_t max_messages;
+	uint64_t peer_messages; /* of them what only peers may fill */
 	uint64_t max_partial;
 	/* The dead-letter queue for q, made if need be; NULL: none can be had. */
 	struct queue *(*dead_letter)(void *arg, struct queue *q);

@@ -84,11 +84,18 @@ kept_for_peers(const struct queues *qs, bool peer)
 	return peer ? 0 : qs->cfg.peer_room;
 }
 
+/* The same of max_messages. */
+static uint64_t
+messages_kept_for_peers(const struct queues *qs, bool peer)
+{
+	return peer ? 0 : qs->cfg.peer_messages;
+}
+
 static uint64_t
 free_memory(const struct queues *qs)
 {
 	/* A message without a body still takes its overhead. */
-	return below(qs->cfg.max_messages, qs->n + qs->claimed_messages) > 0 ?
+	return below(qs->cfg.max_messages, qs->n + qs->claimed_messages + messages_kept_for_peers(qs, false)) > 0 ?
 	    below(qs->cfg.max_memory, qs->used + kept_for_peers(qs, false)) :
 	    0;
 }
@@ -96,7 +103,7 @@ free_memory(const struct queues *qs)
 static bool
 memory_has_room(const struct queues *qs, bool peer)
 {
-	return below(qs->cfg.max_messages, qs->n + qs->claimed_messages - qs->idle_messages) > 0 &&
+	return below(qs->cfg.max_messages, qs->n + qs->claimed_messages - qs->idle_messages + messages_kept_for_peers(qs, peer)) > 0 &&
 	       below(qs->cfg.max_memory, qs->used + kept_for_peers(qs, peer)) >= FLOW_MIN;
 }
 
@@ -170,7 +177,7 @@ limit(const struct inlet *in, uint64_t *messages, uint64_t *bytes)
 	/* Shares of what would be free without its own reservation, so that asking often gives no more. */
 	memory += in->reserved_bytes + in->reserved_messages * QUEUE_OVERHEAD;
 	most_messages = smaller(memory / 8 / QUEUE_OVERHEAD,
-	    (below(qs->cfg.max_messages, qs->n + qs->claimed_messages) + in->reserved_messages) / 8);
+	    (below(qs->cfg.max_messages, qs->n + qs->claimed_messages + messages_kept_for_peers(qs, false)) + in->reserved_messages) / 8);
 	most_bytes = memory / 8;
 	if (!in->regardless) {
 		uint64_t queue_messages = below(q->conf.max_messages, q->n + q->claimed_messages) + in->reserved_messages;

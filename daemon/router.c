@@ -224,6 +224,7 @@ router_new(struct loop *l, const struct conf *conf, struct message_store *ms, ui
 		.max_memory = r->node->max_memory,
 		.peer_room = peer_room(r->node),
 		.max_messages = r->node->max_messages,
+		.peer_messages = PEER_FLOWS < r->node->max_messages / 4 ? PEER_FLOWS : r->node->max_messages / 4,
 		.max_partial = r->node->max_partial,
 		.dead_letter = router_dead_letter,
 		.unused = unused,

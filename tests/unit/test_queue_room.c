@@ -499,6 +499,30 @@ START_TEST(doom_frees_room)
 }
 END_TEST
 
+/* The same of the messages of all queues. */
+START_TEST(places_are_kept_for_peers)
+{
+	struct flow program, peer;
+	uint64_t n = 0;
+
+	b.cfg.max_messages = 40;
+	b.cfg.peer_messages = 10;
+	box_make(&b, NULL, "orders");
+	flow_open(&program, b.q, false);
+	flow_grant(&program);
+	while (program.inlet.reserved_messages > 0) {
+		ck_assert_int_eq(flow_put(&program, body(1), NULL, ++n), 0);
+		flow_grant(&program);
+	}
+	ck_assert_uint_eq(n, 30);
+	flow_open(&peer, b.q, true);
+	flow_grant(&peer);
+	ck_assert_uint_gt(peer.messages, 0);
+	queue_inlet_close(&program.inlet);
+	queue_inlet_close(&peer.inlet);
+}
+END_TEST
+
 /* A large body that is refused leaves nothing behind, however often. */
 START_TEST(refused_with_own_room_leaves_nothing)
 {
@@ -565,6 +589,7 @@ main(void)
 	tcase_add_test(tc, what_does_not_fit_has_room_of_its_own);
 	tcase_add_test(tc, memory_is_kept);
 	tcase_add_test(tc, room_is_kept_for_peers);
+	tcase_add_test(tc, places_are_kept_for_peers);
 	tcase_add_test(tc, refused_with_own_room_leaves_nothing);
 	tcase_add_test(tc, started_is_given_back_at_close);
 	tcase_add_test(tc, reject_tells);
