@@ -47,13 +47,16 @@ UNIT := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 TESTLIB_SRC := $(wildcard tests/lib/*.c)
 DAEMON_TESTS := $(patsubst tests/daemon/%.c,%,$(wildcard tests/daemon/t_*.c))
 TRANSPORT_SRC := $(wildcard tests/transport/*.c)
-SIM_SRC := $(wildcard tests/sim/*.c)
+SIM_SRC := $(filter-out tests/sim/torture%,$(wildcard tests/sim/*.c))
+TORTURE_SRC := $(wildcard tests/sim/torture*.c tests/sim/vdisk*.c) tests/sim/sim_disk.c tests/sim/sim_loop.c tests/sim/world.c
+STORE_SRC := $(wildcard daemon/store*.c)
 FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 
 .DEFAULT_GOAL := all
-.PHONY: all check check-unit check-daemon check-asan check-valgrind check-debian13 quickstart sim sim-plants fuzz lint install uninstall clean deps help
+.PHONY: all check check-unit check-daemon check-asan check-valgrind check-debian13 quickstart sim sim-plants torture torture-plants power-cuts fuzz lint \
+	install uninstall clean deps help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -68,6 +71,9 @@ help:
 	@echo "make check-debian13 make check in a fresh Debian 13 (root, network, mmdebstrap)"
 	@echo "make sim SECONDS=n | SEEDS=n | SEED=n   the simulator; a seed replays exactly"
 	@echo "make sim-plants     every planted fault must be found within 5000 seeds"
+	@echo "make torture SECONDS=n | SEEDS=n | SEED=n [CRASH=n]   the store, crashed wherever it can be"
+	@echo "make torture-plants every planted fault of the store must be found within 5000 seeds"
+	@echo "make power-cuts CUTS=n   real power cuts on ext4 and XFS (root)"
 	@echo "make fuzz SECONDS=n run each fuzz target that long"
 	@echo "make lint           formatting, layers, man pages, shell"
 	@echo "make install        DESTDIR= prefix=$(prefix)"
@@ -89,7 +95,7 @@ $(B)/obj/gen/%.o: $(B)/gen/%.c
 $(B)/obj/%.o: %.c | $(GEN_H)
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(if $(filter common/% client-lib/%,$<),-fPIC -fvisibility=hidden) \
-		$(if $(filter tests/sim/%,$<),-Itests/sim,$(if $(filter tests/%,$<),-Itests/lib -Itests/unit -Itests/transport)) -MMD -MP -c -o $@ $<
+		$(if $(filter tests/sim/%,$<),-Itests/sim,$(if $(filter tests/%,$<),-Itests/lib -Itests/unit -Itests/transport -Itests/sim)) -MMD -MP -c -o $@ $<
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
 
 # ------------------------------------------------------------------ outputs
@@ -97,7 +103,7 @@ link = $(call say,LD,$@)
 dolink = $(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(filter %.o %.a,$^)
 
 DAEMON_OBJ = $(call obj,$(COMMON_SRC) $(DAEMON_SRC)) $(B)/obj/gen/admin.pb-c.o
-DAEMON_LIBS = $(EVENT_LIBS) $(PROTOBUF_LIBS) -linih -lpthread
+DAEMON_LIBS = $(EVENT_LIBS) $(PROTOBUF_LIBS) -linih -lxxhash -lpthread
 
 $(B)/connectd: $(DAEMON_OBJ) $(B)/obj/daemon/main.o
 	$(link)
@@ -183,7 +189,7 @@ quickstart: deps-build
 # The real core and library on virtual doors; planted faults are separate builds.
 $(B)/sim: $(call obj,$(SIM_SRC) $(COMMON_SRC) $(CORE_SRC) $(filter-out $(LIB_DOOR_SRC),$(LIB_SRC))) $(B)/obj/gen/admin.pb-c.o
 	$(link)
-	$(dolink) $(PROTOBUF_LIBS) -linih -lpthread
+	$(dolink) $(PROTOBUF_LIBS) -linih -lxxhash -lpthread
 
 sim: $(B)/sim
 	$(Q)$(B)/sim $(if $(SEED),--seed $(SEED),$(if $(SEEDS),--seeds $(SEEDS),--seconds $(or $(SECONDS),10)))
@@ -194,6 +200,35 @@ sim-plant-%:
 	$(Q)$(MAKE) --no-print-directory B=$(B)/plant/$* PLANT=-DPLANT_$* $(B)/plant/$*/sim
 	$(Q)$(B)/plant/$*/sim --expect-violation --seeds 5000 --label $*
 
+# ------------------------------------------------------------------- store
+# The real store alone, on the simulator's disk, loop and tasks.
+$(B)/torture: $(call obj,$(TORTURE_SRC) $(STORE_SRC) $(COMMON_SRC))
+	$(link)
+	$(dolink) -lxxhash
+
+torture: $(B)/torture
+	$(Q)$(B)/torture $(if $(SEED),--seed $(SEED) $(if $(CRASH),--crash $(CRASH)),$(if $(SEEDS),--seeds $(SEEDS),--seconds $(or $(SECONDS),10)))
+
+TORTURE_PLANTS = COPY_REVIVES_DONE SHARED_BLOCK SYNC_FAILED_ACCEPTED RECYCLED_LIVE BODY_BELIEVED RESERVE_EATEN ACK_LOST REWRITE_TWICE \
+	MARK_APART MARK_AHEAD CONFIRM_EARLY
+torture-plants: $(TORTURE_PLANTS:%=torture-plant-%)
+torture-plant-%:
+	$(Q)$(MAKE) --no-print-directory B=$(B)/torture-plant/$* PLANT=-DPLANT_$* $(B)/torture-plant/$*/torture
+	$(Q)$(B)/torture-plant/$*/torture --expect-violation --seeds $(or $(SEEDS),5000) --label $*
+
+# The real doors on real file systems whose power is cut. The control arm has
+# every sync left out, and must lose.
+POWER_OBJ = $(call obj,tests/power/power.c tests/power/power_child.c daemon/disk.c daemon/task.c daemon/loop.c $(STORE_SRC) $(COMMON_SRC))
+$(B)/power: $(POWER_OBJ)
+	$(link)
+	$(dolink) -levent_core -lxxhash -lpthread
+$(B)/power-control: $(POWER_OBJ) $(B)/obj/tests/power/no_sync.o
+	$(link)
+	$(dolink) -Wl,--wrap=disk_sync -Wl,--wrap=disk_sync_folder -levent_core -lxxhash -lpthread
+
+power-cuts: $(B)/power $(B)/power-control
+	$(Q)for fs in ext4 xfs; do $(B)/power --fs $$fs --cuts $(or $(CUTS),100) && $(B)/power-control --fs $$fs --cuts 100 --expect-loss || exit 1; done
+
 # -------------------------------------------------------------------- fuzz
 FUZZ_CC ?= clang
 FUZZ_FLAGS = -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
@@ -203,6 +238,10 @@ fuzz:
 $(B)/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(call obj,$(COMMON_SRC))
 	$(link)
 	$(Q)mkdir -p $(@D) && $(CC) $(FUZZ_FLAGS) $(ALL_LDFLAGS) -o $@ $^
+# Recovery needs a store, and a disk in memory.
+$(B)/fuzz_store: $(B)/obj/tests/fuzz/fuzz_store.o $(patsubst %,$(B)/obj/%.o,$(STORE) tests/unit/fake_disk tests/unit/fake_loop)
+	$(link)
+	$(Q)mkdir -p $(@D) && $(CC) $(FUZZ_FLAGS) $(ALL_LDFLAGS) -o $@ $^ -lxxhash
 fuzz-run: $(FUZZERS:%=$(B)/%)
 	$(Q)for f in $(FUZZERS); do mkdir -p $(B)/corpus/$$f; \
 		echo "== $$f"; $(B)/$$f -max_total_time=$(or $(SECONDS),10) -print_final_stats=0 -verbosity=0 -max_len=8192 \

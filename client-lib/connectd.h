@@ -7,8 +7,8 @@
  * touches signals, or exits; one handle, with its messages, belongs to one
  * thread at a time; after fork the child may only close it. Times are
  * milliseconds; a timeout of -1 waits for ever, 0 does not wait. Call-backs run
- * only inside connectd_process, connectd_wait, connectd_flush,
- * connectd_send_wait, connectd_recv and connectd_close; inside one, those that
+ * only inside connectd_process, connectd_wait, connectd_flush, connectd_send_wait,
+ * connectd_producer_open, connectd_recv and connectd_close; inside one, those that
  * wait or process return -EDEADLK, and connectd_close takes effect when it has
  * returned. Those that wait return -EINTR when a signal handler ran.
  */
@@ -37,8 +37,8 @@ struct connectd_consumer; /* a subscription to one queue */
 enum connectd_level {
 	CONNECTD_NONE = 0,
 	CONNECTD_ACCEPTED = 1,  /* in memory at the local daemon */
-	CONNECTD_STORED = 2,    /* synced to disk there (durable messages; not in this version) */
-	CONNECTD_ARRIVED = 3,   /* accepted by the destination daemon */
+	CONNECTD_STORED = 2,    /* synced to disk there (durable messages only) */
+	CONNECTD_ARRIVED = 3,   /* accepted by the destination daemon, synced there if durable */
 	CONNECTD_CONSUMED = 4,  /* acked there (not in this version) */
 	CONNECTD_REJECTED = 16, /* can never be taken; see the reason */
 	CONNECTD_EXPIRED = 17,
@@ -65,7 +65,7 @@ struct connectd_options {
 	int timeout_ms;          /* to connect and greet; 0: 5000 */
 	int keep_trying;         /* do not wait for the daemon, nor fail without it: go on trying in the background */
 	int no_reconnect;        /* end with -ENOTCONN when the daemon goes, instead of coming back */
-	uint32_t window_messages; /* unconfirmed at most; 0: 65536 */
+	uint32_t window_messages; /* not yet safe, or not at the level asked for, at most; 0: 65536 */
 	uint64_t window_bytes;    /* 0: 16 MiB */
 };
 
@@ -138,6 +138,8 @@ int connectd_msg_set_durability(struct connectd_msg *m, enum connectd_durability
 int connectd_msg_set_ttl(struct connectd_msg *m, uint64_t ms);        /* 0: none */
 int connectd_msg_set_not_before(struct connectd_msg *m, uint64_t ms); /* delay, waited out at the destination queue */
 int connectd_msg_set_priority(struct connectd_msg *m, enum connectd_priority p);
+/* For a named producer alone, see connectd_producer_open. -EINVAL: 0 or UINT64_MAX. */
+int connectd_msg_set_number(struct connectd_msg *m, uint64_t number);
 int connectd_msg_set_reply_to(struct connectd_msg *m, const char *dest);
 int connectd_msg_set_correlation_id(struct connectd_msg *m, const void *id, size_t len);
 int connectd_msg_add_header(struct connectd_msg *m, const char *name, const void *value, size_t len);
@@ -175,8 +177,11 @@ void connectd_msg_get_id(const struct connectd_msg *m, uint64_t *ret_boot, uint6
  * (result 0), or it will not get there: level tells what is known, result is
  * -ECANCELED (closed), -ENODATA (the session that could have told is gone and
  * the message is no longer waiting at the daemon), -EBADMSG with REJECTED,
- * EXPIRED, PURGED, DEAD or DROPPED and a reason, -EINPROGRESS (in doubt: the
- * daemon forgot this sender).
+ * EXPIRED, PURGED, DEAD or DROPPED and a reason, -EINPROGRESS (in doubt: sent,
+ * and the daemon has forgotten this sender or refuses it since), -ENOTSUP
+ * (STORED was asked for, and the queue keeps messages in memory: the message is
+ * there), -ESTALE (another instance of the named producer has taken over, which
+ * learns whether the message is there).
  */
 struct connectd_outcome {
 	enum connectd_level level;
@@ -190,29 +195,59 @@ typedef void (*connectd_outcome_fn)(struct connectd *c, struct connectd_msg *m, 
 
 /*
  * Send. Never blocks; takes its own reference. levels is an OR of
- * CONNECTD_TELL(CONNECTD_ACCEPTED), CONNECTD_TELL(CONNECTD_ARRIVED) (0: as
- * ACCEPTED); fn may be NULL. The bytes are written before it returns, except
- * inside a call-back or while corked. -EAGAIN: the window is full, the
- * descriptor wakes when there is room; -EMSGSIZE: above the daemon's
+ * CONNECTD_TELL(CONNECTD_ACCEPTED), CONNECTD_TELL(CONNECTD_STORED),
+ * CONNECTD_TELL(CONNECTD_ARRIVED); 0 asks for what makes the message as safe as
+ * its durability says, STORED on a durable queue, else ACCEPTED. fn may be NULL.
+ * Until it is as safe the message is sent again when the daemon restarts, and
+ * counts in the window, whatever was asked for. The bytes are written before it
+ * returns, except inside a call-back or while corked. -EAGAIN: the window is
+ * full, the descriptor wakes when there is room; -EMSGSIZE: above the daemon's
  * max_message, or reply-to, correlation id and headers above 4096 bytes;
- * -ENOTSUP: STORED or CONSUMED asked for; -EINVAL: a received message; -ENOTCONN;
- * -ENOMEM. After a failure the message is not taken, and no call-back comes.
+ * -ENOTSUP: CONSUMED asked for; -EINVAL: a received message, STORED asked for a
+ * memory message, or a number that does not fit (connectd_producer_open);
+ * -ESTALE and others: the named producer is over; -ENOTCONN; -ENOMEM. After a
+ * failure the message is not taken, and no call-back comes.
  */
 int connectd_send(struct connectd *c, struct connectd_msg *m, unsigned levels, connectd_outcome_fn fn, void *userdata);
 
 /*
- * Send and wait for one level, ACCEPTED or ARRIVED. 0 when reached; -ETIMEDOUT:
- * the message stays on its way; -EBADMSG: rejected, expired...; the sentence
- * says which; -EAGAIN: the window stayed full all the time, it was not sent; or
- * as an outcome's result, or as connectd_send.
+ * Send and wait for one level: ACCEPTED, STORED, ARRIVED, or NONE for as safe
+ * as its durability says. 0 when reached; -ETIMEDOUT: the message stays on its
+ * way; -EBADMSG: rejected, expired...; the sentence says which; -EAGAIN: the
+ * window stayed full all the time, it was not sent; or as an outcome's result,
+ * or as connectd_send.
  */
 int connectd_send_wait(struct connectd *c, struct connectd_msg *m, enum connectd_level level, int timeout_ms);
+
+/*
+ * Open a named producer: one whose messages bear numbers of the program's own,
+ * so that it knows after its own crash where to go on. From here on messages
+ * sent by this handle to `queue`, spelled like this, belong to it: each must have
+ * a number above that of the one before (connectd_msg_set_number; gaps are fine)
+ * and normal priority, else connectd_send says -EINVAL. They are one order.
+ *
+ * *ret_last is the highest number that any instance of this name (of this user,
+ * to this queue) got to safety, 0 if none: what is above is to be sent, again
+ * with the same numbers; what was sent before and is there all the same is not
+ * taken twice. Blocks up to the time-out of connectd_open. -ETIMEDOUT: the daemon
+ * did not answer yet; call again to go on waiting. -EINVAL: the name (as of a
+ * queue, at most 32 bytes) or the queue; -EEXIST: this handle has another name
+ * for that queue; -EUSERS: more than 64 names on this handle, or the daemon's
+ * limit; -EACCES, -ENOENT: may not send there, no such queue.
+ *
+ * Who opens a name takes it over from an earlier instance, which is over then:
+ * its open messages end with -ESTALE, as does connectd_send, and the library
+ * does not open it again. So it is when the daemon refuses or has forgotten it
+ * after a restart, with the errno for that. Calling this again takes it back.
+ * Named producers end with the handle; the daemon keeps the number.
+ */
+int connectd_producer_open(struct connectd *c, const char *name, const char *queue, uint64_t *ret_last);
 
 /* Gather what is sent and acked until uncork; nests. For bulk: much of it is written earlier. */
 void connectd_cork(struct connectd *c);
 int connectd_uncork(struct connectd *c); /* 0 or -ENOTCONN */
 
-/* Messages sent and not yet at the level asked for. */
+/* Messages sent that had no final call yet. */
 size_t connectd_unconfirmed(const struct connectd *c);
 
 /* -------------------------------------------------------------- consuming */

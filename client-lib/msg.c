@@ -240,6 +240,17 @@ connectd_msg_set_not_before(struct connectd_msg *m, uint64_t ms)
 }
 
 int
+connectd_msg_set_number(struct connectd_msg *m, uint64_t number)
+{
+	if (m->frozen)
+		return -EBUSY;
+	if (number == 0 || number == UINT64_MAX) /* one above must be a number too */
+		return -EINVAL;
+	m->number = number;
+	return 0;
+}
+
+int
 connectd_msg_set_priority(struct connectd_msg *m, enum connectd_priority p)
 {
 	if (m->frozen)

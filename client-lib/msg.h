@@ -38,6 +38,7 @@ struct connectd_msg {
 	uint8_t *packed; /* as it travels */
 	size_t packed_len;
 	uint64_t ttl, not_before;
+	uint64_t number; /* chosen by a named producer; 0: none */
 
 	/* What packed holds. */
 	char *reply_to;

@@ -7,62 +7,75 @@
 #include "connection.h"
 #include "msg.h"
 
-#define LEVELS_KNOWN (CONNECTD_TELL(CONNECTD_ACCEPTED) | CONNECTD_TELL(CONNECTD_ARRIVED))
+#define LEVELS_KNOWN (CONNECTD_TELL(CONNECTD_ACCEPTED) | CONNECTD_TELL(CONNECTD_STORED) | CONNECTD_TELL(CONNECTD_ARRIVED))
 
 /* ------------------------------------------------------------------ flows */
 
 static uint64_t
-flow_hash(const char *dest, size_t len, unsigned priority)
+flow_hash(const char *dest, size_t len, bool named, unsigned priority)
 {
-	return hmap_hash(dest, len, priority);
+	return hmap_hash(dest, len, named ? WIRE_PRIORITIES : priority);
 }
 
 static bool
-flow_is(const struct producer_flow *f, const struct connectd_msg *m)
+flow_is(const struct producer_flow *f, const char *dest, size_t len, bool named, unsigned priority)
 {
-	return f->priority == m->priority && f->dest_len == m->dest_len && memcmp(f->dest, m->dest, m->dest_len) == 0;
+	return f->named == named && f->priority == priority && f->dest_len == len && memcmp(f->dest, dest, len) == 0;
 }
 
-static struct producer_flow *
-flow_find(struct producers *p, const struct connectd_msg *m)
+struct producer_flow *
+producer_find(struct producers *p, const char *dest, size_t len, bool named, unsigned priority)
 {
 	struct hmap_node *n;
 
-	if (p->last != NULL && flow_is(p->last, m))
+	if (p->last != NULL && flow_is(p->last, dest, len, named, priority))
 		return p->last;
-	for (n = hmap_find(&p->by_name, flow_hash(m->dest, m->dest_len, m->priority)); n != NULL; n = hmap_find_next(n)) {
+	for (n = hmap_find(&p->by_name, flow_hash(dest, len, named, priority)); n != NULL; n = hmap_find_next(n)) {
 		struct producer_flow *f = hmap_entry(n, struct producer_flow, by_name);
 
-		if (flow_is(f, m))
+		if (flow_is(f, dest, len, named, priority))
 			return p->last = f;
 	}
 	return NULL;
 }
 
-static struct producer_flow *
-flow_new(struct connectd *c, const struct connectd_msg *m)
+struct producer_flow *
+producer_new(struct connectd *c, const char *dest, size_t len, bool named, unsigned priority)
 {
 	struct producers *p = &c->producers;
 	struct producer_flow *f = calloc(1, sizeof(*f));
 
-	if (f == NULL || hmap_add(&p->by_name, &f->by_name, flow_hash(m->dest, m->dest_len, m->priority)) < 0) {
+	if (f == NULL || hmap_add(&p->by_name, &f->by_name, flow_hash(dest, len, named, priority)) < 0) {
 		free(f);
 		return NULL;
 	}
-	memcpy(f->dest, m->dest, m->dest_len);
-	f->dest_len = m->dest_len;
-	f->priority = m->priority;
-	/*
-	 * A producer of its own: two names of one queue (`orders`, and `paris/orders`
-	 * on paris) must not number into each other, nor into what an earlier flow
-	 * to the same place left behind.
-	 */
-	io_random(c->io, f->producer, sizeof(f->producer));
+	memcpy(f->dest, dest, len);
+	f->dest_len = len;
+	f->named = named;
+	f->priority = priority;
 	sendq_init(&f->queue, 1);
 	list_init(&f->turn);
 	list_append(&p->flows, &f->all);
 	p->n_flows++;
+	p->n_named += named;
 	return p->last = f;
+}
+
+/*
+ * The flow of messages without a named producer. It is a producer of its own:
+ * two names of one queue (`orders`, and `paris/orders` on paris) must not number
+ * into each other, nor into what an earlier flow to the same place left behind.
+ */
+static struct producer_flow *
+unnamed_new(struct connectd *c, const struct connectd_msg *m)
+{
+	struct producer_flow *f = producer_new(c, m->dest, m->dest_len, false, m->priority);
+
+	if (f == NULL)
+		return NULL;
+	f->producer_len = PRODUCER_ID;
+	io_random(c->io, f->producer, PRODUCER_ID);
+	return f;
 }
 
 /* An id is free, or its flow idle: one that had to wait for that tries again. */
@@ -73,9 +86,8 @@ next_unopened(struct connectd *c)
 		producer_move(c, list_entry(c->producers.unopened.next, struct producer_flow, turn), PRODUCER_READY);
 }
 
-/* Its messages are gone already. */
-static void
-flow_free(struct connectd *c, struct producer_flow *f)
+void
+producer_free(struct connectd *c, struct producer_flow *f)
 {
 	struct producers *p = &c->producers;
 
@@ -86,6 +98,7 @@ flow_free(struct connectd *c, struct producer_flow *f)
 	list_remove(&f->all);
 	hmap_remove(&p->by_name, &f->by_name);
 	p->n_flows--;
+	p->n_named -= f->named;
 	sendq_done(&f->queue);
 	free(f);
 }
@@ -131,10 +144,12 @@ has_something_to_do(const struct producer_flow *f)
 void
 producer_ready(struct connectd *c, struct producer_flow *f)
 {
-	if (sendq_empty(&f->queue)) {
-		if (f->where == PRODUCER_IDLE)
+	if (!producer_wants(f)) {
+		enum producer_where where = f->named ? PRODUCER_ALONE : PRODUCER_IDLE; /* idle ones may be closed */
+
+		if (f->where == where)
 			return;
-		producer_move(c, f, PRODUCER_IDLE);
+		producer_move(c, f, where);
 		next_unopened(c);
 		return;
 	}
@@ -163,7 +178,7 @@ producers_trim(struct connectd *c, bool need_id)
 			    .u.settled = { .flow = f->id, .number = f->queue.next - 1, .close = true } });
 		if (f->id != 0)
 			need_id = false;
-		flow_free(c, f);
+		producer_free(c, f);
 		if (p->n_flows <= PRODUCER_FLOWS && !need_id)
 			return;
 	}
@@ -181,14 +196,22 @@ producer_tell(struct connectd *c, const struct sendq_entry *e, enum connectd_lev
 }
 
 void
-producer_final(struct connectd *c, const struct sendq_entry *e, enum connectd_level level, int result, const char *reason)
+producer_finish(struct connectd *c, const struct sendq_entry *e, enum connectd_level level, int result, const char *reason)
 {
 	struct connectd_outcome o = { .level = level, .final = 1, .result = result, .reason = reason, .number = e->number };
 
 	c->producers.unconfirmed--;
-	c->producers.unconfirmed_bytes -= e->msg->body_len;
 	if (e->fn != NULL)
 		e->fn(c, e->msg, &o, e->userdata);
+}
+
+void
+producer_final(struct connectd *c, const struct sendq_entry *e, enum connectd_level level, int result, const char *reason)
+{
+	c->producers.held--;
+	c->producers.held_bytes -= e->msg->body_len;
+	if (!e->finished)
+		producer_finish(c, e, level, result, reason);
 	connectd_msg_unref(e->msg);
 }
 
@@ -226,26 +249,65 @@ producers_expire(struct connectd *c, uint64_t now)
 
 /* ------------------------------------------------------------------ calls */
 
+/*
+ * Does the message belong to a named producer, and fit it? 0 and *ret, NULL if
+ * there is none for its destination; or a negative errno.
+ */
+static int
+of_named(struct connectd *c, const struct connectd_msg *m, struct producer_flow **ret)
+{
+	struct producers *p = &c->producers;
+	struct producer_flow *f = NULL;
+
+	if (p->n_named > 0)
+		f = producer_find(p, m->dest, m->dest_len, true, WIRE_PRIORITY_NORMAL);
+	*ret = f;
+	if (f == NULL)
+		return m->number == 0 ? 0 : conn_fail(c, -EINVAL, "%s: a number, and no named producer is open for it", m->dest);
+	if (f->over != 0)
+		return conn_fail(c, f->over, "%s: the named producer is over", m->dest);
+	if (m->number == 0 || m->priority != WIRE_PRIORITY_NORMAL)
+		return conn_fail(c, -EINVAL, "%s: messages of a named producer have a number and normal priority", m->dest);
+	if (!f->known)
+		return conn_fail(c, -EAGAIN, "%s: the named producer is not open yet", m->dest);
+	if (m->number < f->queue.next)
+		return conn_fail(c, -EINVAL, "number %llu is not above %llu, the last", (unsigned long long)m->number,
+		    (unsigned long long)f->queue.next - 1);
+	return 0;
+}
+
+/* May this message be sent in this way at all? 0 and the flow of its named producer, or a negative errno. */
+static int
+check(struct connectd *c, const struct connectd_msg *m, unsigned levels, struct producer_flow **ret)
+{
+	if (c->state == CONN_DEAD || c->closing)
+		return conn_fail(c, -ENOTCONN, "not connected, and not coming back");
+	if ((levels & ~LEVELS_KNOWN) != 0)
+		return conn_fail(c, -ENOTSUP, "only the levels ACCEPTED, STORED and ARRIVED can be asked for");
+	if (m->dest == NULL)
+		return conn_fail(c, -EINVAL, "a received message has no destination: make a new one");
+	if ((levels & CONNECTD_TELL(CONNECTD_STORED)) != 0 && m->durability == CONNECTD_MEMORY)
+		return conn_fail(c, -EINVAL, "a memory message is never stored");
+	if (c->limits.max_message > 0 && m->body_len > c->limits.max_message)
+		return conn_fail(c, -EMSGSIZE, "body of %zu bytes, and the daemon takes at most %llu", m->body_len,
+		    (unsigned long long)c->limits.max_message);
+	return of_named(c, m, ret);
+}
+
 int
 connectd_send(struct connectd *c, struct connectd_msg *m, unsigned levels, connectd_outcome_fn fn, void *userdata)
 {
 	struct producers *p = &c->producers;
-	struct sendq_entry e = { .msg = m, .fn = fn, .userdata = userdata };
-	struct producer_flow *f;
-	int r;
+	struct sendq_entry e = { .msg = m, .fn = fn, .userdata = userdata, .levels = (uint16_t)levels };
+	struct producer_flow *f = NULL;
+	int r = check(c, m, levels, &f);
 
-	if (c->state == CONN_DEAD || c->closing)
-		return conn_fail(c, -ENOTCONN, "not connected, and not coming back");
-	if ((levels & ~LEVELS_KNOWN) != 0)
-		return conn_fail(c, -ENOTSUP, "only the levels ACCEPTED and ARRIVED can be asked for");
-	if (m->dest == NULL)
-		return conn_fail(c, -EINVAL, "a received message has no destination: make a new one");
-	if (c->limits.max_message > 0 && m->body_len > c->limits.max_message)
-		return conn_fail(c, -EMSGSIZE, "body of %zu bytes, and the daemon takes at most %llu", m->body_len,
-		    (unsigned long long)c->limits.max_message);
-	f = flow_find(p, m);
-	if (p->unconfirmed >= p->window_messages || p->unconfirmed_bytes >= p->window_bytes)
-		return conn_fail(c, -EAGAIN, "%zu messages are not confirmed yet", p->unconfirmed);
+	if (r < 0)
+		return r;
+	if (!producers_have_room(p))
+		return conn_fail(c, -EAGAIN, "%zu messages are not confirmed yet", p->held);
+	if (f == NULL)
+		f = producer_find(p, m->dest, m->dest_len, false, m->priority);
 	if (f == NULL && p->n_flows >= PRODUCER_FLOWS_MAX)
 		return conn_fail(c, -EAGAIN, "%zu destinations have messages that are not confirmed yet", p->n_flows);
 	r = msg_freeze(m);
@@ -253,22 +315,22 @@ connectd_send(struct connectd *c, struct connectd_msg *m, unsigned levels, conne
 		return conn_fail(c, r, r == -EMSGSIZE ? "reply-to, correlation id and headers above %d bytes" : "out of memory",
 		    WIRE_PACKED_MAX);
 	if (f == NULL)
-		f = flow_new(c, m);
+		f = unnamed_new(c, m);
 	if (f == NULL)
 		return conn_fail(c, -ENOMEM, "out of memory");
 
-	e.levels = levels != 0 ? levels : CONNECTD_TELL(CONNECTD_ACCEPTED);
 	if (m->ttl > 0 || m->not_before > 0)
 		e.since = conn_now(c);
 	if (m->ttl > 0)
 		e.deadline = m->ttl < UINT64_MAX - e.since ? e.since + m->ttl : UINT64_MAX;
-	if (sendq_push(&f->queue, &e) < 0) {
+	if (sendq_push(&f->queue, &e, f->named ? m->number : f->queue.next) < 0) {
 		producer_ready(c, f);
 		return conn_fail(c, -ENOMEM, "out of memory");
 	}
 	connectd_msg_ref(m);
 	p->unconfirmed++;
-	p->unconfirmed_bytes += m->body_len;
+	p->held++;
+	p->held_bytes += m->body_len;
 	if (e.deadline != 0 && e.deadline < p->expire_at) {
 		p->expire_at = e.deadline;
 		conn_wake(c, e.deadline);
@@ -278,110 +340,6 @@ connectd_send(struct connectd *c, struct connectd_msg *m, unsigned levels, conne
 	if (!c->entered && (c->corked == 0 || ++c->gathered >= CONN_CORK))
 		conn_output(c);
 	return 0;
-}
-
-size_t
-connectd_unconfirmed(const struct connectd *c)
-{
-	return c->producers.unconfirmed;
-}
-
-static bool
-all_confirmed(void *arg)
-{
-	return ((struct connectd *)arg)->producers.unconfirmed == 0;
-}
-
-int
-connectd_flush(struct connectd *c, int timeout_ms)
-{
-	int r = conn_until(c, timeout_ms, all_confirmed, c);
-
-	if (r == -ETIMEDOUT)
-		conn_fail(c, r, "%zu messages are not confirmed yet", c->producers.unconfirmed);
-	return r;
-}
-
-/* One message waited for. Outlives the wait when that ends first. */
-struct send_wait {
-	bool abandoned, ended;
-	struct connectd_outcome outcome;
-};
-
-static void
-send_waited(struct connectd *c, struct connectd_msg *m, const struct connectd_outcome *o, void *userdata)
-{
-	struct send_wait *w = userdata;
-
-	(void)m;
-	if (!o->final)
-		return;
-	if (w->abandoned) {
-		free(w);
-		return;
-	}
-	w->ended = true;
-	w->outcome = *o;
-	if (o->result < 0)
-		conn_fail(c, o->result, "%s%s%s", o->level > CONNECTD_CONSUMED ? wire_level_name(o->level) : "not confirmed",
-		    o->reason[0] != '\0' ? ": " : "", o->reason);
-}
-
-static bool
-send_ended(void *arg)
-{
-	return ((struct send_wait *)arg)->ended;
-}
-
-static bool
-has_room(void *arg)
-{
-	const struct producers *p = &((struct connectd *)arg)->producers;
-
-	return p->unconfirmed < p->window_messages && p->unconfirmed_bytes < p->window_bytes && p->n_flows < PRODUCER_FLOWS_MAX;
-}
-
-int
-connectd_send_wait(struct connectd *c, struct connectd_msg *m, enum connectd_level level, int timeout_ms)
-{
-	uint64_t start = conn_now(c);
-	struct send_wait *w;
-	int r;
-
-	if (c->entered)
-		return conn_fail(c, -EDEADLK, "a call-back cannot wait");
-	if (level != CONNECTD_ACCEPTED && level != CONNECTD_ARRIVED)
-		return conn_fail(c, -ENOTSUP, "only the levels ACCEPTED and ARRIVED can be asked for");
-	r = conn_until(c, timeout_ms, has_room, c);
-	if (r == -ETIMEDOUT)
-		return conn_fail(c, -EAGAIN, "%zu messages are not confirmed yet; this one was not sent", c->producers.unconfirmed);
-	if (r < 0)
-		return r;
-	w = calloc(1, sizeof(*w));
-	if (w == NULL)
-		return conn_fail(c, -ENOMEM, "out of memory");
-	r = connectd_send(c, m, CONNECTD_TELL(level), send_waited, w);
-	if (r < 0) {
-		free(w);
-		return r;
-	}
-	if (c->corked > 0)
-		conn_output(c);
-	if (timeout_ms > 0) {
-		uint64_t gone = conn_now(c) - start;
-
-		timeout_ms = gone < (uint64_t)timeout_ms ? timeout_ms - (int)gone : 0;
-	}
-	r = conn_until(c, timeout_ms, send_ended, w);
-	if (r < 0 && !w->ended) {
-		w->abandoned = true; /* its final call frees it */
-		if (r == -ETIMEDOUT)
-			conn_fail(c, r, "not %s in time; the message stays on its way", wire_level_name(level));
-		return r;
-	}
-	r = w->outcome.result;
-	free(w);
-	return r;
 }
 
 /* --------------------------------------------------------------- sessions */
@@ -408,18 +366,12 @@ producers_cancel(struct connectd *c, bool quiet)
 {
 	LIST_FOREACH(node, &c->producers.flows) {
 		struct producer_flow *f = list_entry(node, struct producer_flow, all);
-		enum connectd_level level = CONNECTD_ACCEPTED;
 		struct sendq_entry e;
 
-		for (;;) {
-			if (!sendq_waited(&f->queue, 0, UINT64_MAX, &e)) {
-				if (!sendq_pop(&f->queue, UINT64_MAX, &e))
-					break;
-				level = CONNECTD_NONE;
-			}
+		while (sendq_waited(&f->queue, 0, UINT64_MAX, &e) || sendq_pop(&f->queue, UINT64_MAX, &e)) {
 			if (quiet)
 				e.fn = NULL;
-			producer_final(c, &e, level, -ECANCELED, "closed");
+			producer_final(c, &e, (enum connectd_level)e.reached, -ECANCELED, "closed");
 		}
 	}
 }
@@ -430,7 +382,7 @@ producers_done(struct connectd *c)
 	struct producers *p = &c->producers;
 
 	LIST_FOREACH_SAFE(node, &p->flows)
-		flow_free(c, list_entry(node, struct producer_flow, all));
+		producer_free(c, list_entry(node, struct producer_flow, all));
 	hmap_done(&p->by_name);
 	dict_out_done(&p->types);
 }

@@ -43,10 +43,13 @@ open_flow(struct connectd *c, struct producer_flow *f)
 	    .flow = f->id,
 	    .address = wire_bytes(f->dest, f->dest_len),
 	    .priority = f->priority,
-	    .producer = wire_bytes(f->producer, sizeof(f->producer)),
+	    .producer = wire_bytes(f->producer, f->producer_len),
+	    .named = f->named,
 	    .instance = p->instance,
+	    .epoch = f->epoch,
 	    .oldest_unsettled = sendq_oldest(&f->queue),
-	    .highest_used = f->queue.next - 1,
+	    /* What earlier instances of a named producer used is what we ask. */
+	    .highest_used = f->named && !f->known ? UINT64_MAX : f->queue.next - 1,
 	    .away_ms = f->boot == 0 ? 0 : now > f->left_at ? now - f->left_at : 1,
 	    .known_boot = f->boot } });
 }
@@ -244,11 +247,13 @@ pump_flow(struct connectd *c, struct producer_flow *f)
 	const struct sendq_entry *e;
 	uint64_t window;
 
-	if (sendq_empty(&f->queue) || f->out.state == FLOW_OUT_CLOSED) {
-		if (sendq_empty(&f->queue))
-			producer_move(c, f, PRODUCER_IDLE);
-		else
-			open_flow(c, f);
+	if (!producer_wants(f)) {
+		producer_move(c, f, PRODUCER_ALONE);
+		producer_ready(c, f);
+		return;
+	}
+	if (f->out.state == FLOW_OUT_CLOSED) {
+		open_flow(c, f);
 		return;
 	}
 	if (flow_out_may_continue(&f->out)) {

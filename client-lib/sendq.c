@@ -11,7 +11,7 @@ void
 sendq_init(struct sendq *q, uint64_t first)
 {
 	memset(q, 0, sizeof(*q));
-	q->base = q->next = first;
+	q->next = first;
 }
 
 void
@@ -22,6 +22,45 @@ sendq_done(struct sendq *q)
 	sendq_init(q, q->next);
 }
 
+/* ------------------------------------------------------------------- ring */
+
+static struct sendq_entry *
+slot(const struct sendq *q, uint64_t at)
+{
+	return &q->ring[at & (q->cap - 1)];
+}
+
+/*
+ * The place of the first entry numbered `number` or above, ended or not. Where
+ * numbers have no gaps this is found at once, else by halving.
+ */
+static uint64_t
+place(const struct sendq *q, uint64_t number)
+{
+	uint64_t low = q->head, high = q->tail, far;
+
+	if (low == high || number <= slot(q, low)->number)
+		return low;
+	/* Numbers rise by at least one from place to place. */
+	far = number - slot(q, low)->number;
+	if (far < high - low) {
+		high = low + far;
+		if (slot(q, high - 1)->number == number - 1)
+			return high;
+	} else if (slot(q, high - 1)->number < number) {
+		return high;
+	}
+	while (low < high) {
+		uint64_t mid = low + (high - low) / 2;
+
+		if (slot(q, mid)->number < number)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
 static int
 ring_grow(struct sendq *q)
 {
@@ -30,8 +69,8 @@ ring_grow(struct sendq *q)
 
 	if (ring == NULL)
 		return -ENOMEM;
-	for (uint64_t n = q->base; n < q->next; n++)
-		ring[n & (cap - 1)] = q->ring[n & (q->cap - 1)];
+	for (uint64_t at = q->head; at < q->tail; at++)
+		ring[at & (cap - 1)] = *slot(q, at);
 	free(q->ring);
 	q->ring = ring;
 	q->cap = cap;
@@ -39,24 +78,39 @@ ring_grow(struct sendq *q)
 }
 
 int
-sendq_push(struct sendq *q, const struct sendq_entry *e)
+sendq_push(struct sendq *q, const struct sendq_entry *e, uint64_t number)
 {
-	struct sendq_entry *slot;
+	struct sendq_entry *to;
 
-	if (q->next - q->base == q->cap && ring_grow(q) < 0)
+	if (q->tail - q->head == q->cap && ring_grow(q) < 0)
 		return -ENOMEM;
-	slot = &q->ring[q->next & (q->cap - 1)];
-	*slot = *e;
-	slot->number = q->next++;
+	to = slot(q, q->tail++);
+	*to = *e;
+	to->number = number;
+	q->next = number + 1;
 	return 0;
+}
+
+struct sendq_entry *
+sendq_at(const struct sendq *q, uint64_t number)
+{
+	uint64_t at = place(q, number);
+	struct sendq_entry *e;
+
+	if (at == q->tail)
+		return NULL;
+	e = slot(q, at);
+	return e->number == number && e->msg != NULL ? e : NULL;
 }
 
 uint64_t
 sendq_after(const struct sendq *q, uint64_t after)
 {
-	for (uint64_t n = after < q->base ? q->base : after + 1; n < q->next; n++)
-		if (q->ring[n & (q->cap - 1)].msg != NULL)
-			return n;
+	if (after == UINT64_MAX)
+		return 0;
+	for (uint64_t at = place(q, after + 1); at < q->tail; at++)
+		if (slot(q, at)->msg != NULL)
+			return slot(q, at)->number;
 	return 0;
 }
 
@@ -64,33 +118,50 @@ sendq_after(const struct sendq *q, uint64_t after)
 static void
 ring_trim(struct sendq *q)
 {
-	while (q->base < q->next && q->ring[q->base & (q->cap - 1)].msg == NULL)
-		q->base++;
-	if (q->base == q->next && q->cap > SENDQ_KEEP) {
+	while (q->head < q->tail && slot(q, q->head)->msg == NULL)
+		q->head++;
+	if (q->head == q->tail && q->cap > SENDQ_KEEP) {
 		free(q->ring);
 		q->ring = NULL;
 		q->cap = 0;
 	}
 }
 
+static void
+take(struct sendq *q, uint64_t at, struct sendq_entry *ret)
+{
+	*ret = *slot(q, at);
+	slot(q, at)->msg = NULL;
+	if (at == q->head)
+		ring_trim(q);
+}
+
 bool
 sendq_pop(struct sendq *q, uint64_t up_to, struct sendq_entry *ret)
 {
-	return q->base <= up_to && sendq_take(q, q->base, ret); /* the first never ended: ring_trim */
+	if (q->head == q->tail || slot(q, q->head)->number > up_to)
+		return false;
+	take(q, q->head, ret); /* the first never ended: ring_trim */
+	return true;
 }
 
 bool
 sendq_take(struct sendq *q, uint64_t number, struct sendq_entry *ret)
 {
-	struct sendq_entry *e = sendq_at(q, number);
+	uint64_t at = place(q, number);
 
-	if (e == NULL)
+	if (at == q->tail || slot(q, at)->number != number || slot(q, at)->msg == NULL)
 		return false;
-	*ret = *e;
-	e->msg = NULL;
-	if (number == q->base)
-		ring_trim(q);
+	take(q, at, ret);
 	return true;
+}
+
+uint64_t
+sendq_oldest(const struct sendq *q)
+{
+	if (q->n_waiting > 0)
+		return q->waiting[q->waiting_head].number;
+	return q->head < q->tail ? slot(q, q->head)->number : q->next;
 }
 
 /* ---------------------------------------------------------------- waiting */
@@ -171,10 +242,4 @@ sendq_waited(struct sendq *q, uint64_t first, uint64_t last, struct sendq_entry 
 			return true;
 		}
 	return false;
-}
-
-uint64_t
-sendq_oldest(const struct sendq *q)
-{
-	return q->n_waiting > 0 ? q->waiting[q->waiting_head].number : q->base;
 }

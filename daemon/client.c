@@ -8,6 +8,7 @@
 #include "outlet.h"
 
 #define APPLICATION_MAX 64
+#define MARKS_MAX 10000 /* of producers of one user that are gone */
 
 /* What the sessions of one uid share. */
 struct user {
@@ -55,7 +56,7 @@ user_get(struct clients *cs, uint32_t uid)
 	if (!u)
 		return NULL;
 	u->uid = uid;
-	intake_book_init(&u->book, (uint32_t)cs->core->node->max_producers * 10);
+	intake_book_init(&u->book, &(struct intake_owner){ .uid = uid }, MARKS_MAX);
 	if (hmap_add(&cs->users, &u->node, hmap_hash_number(uid)) != 0) {
 		free(u);
 		return NULL;
@@ -337,6 +338,14 @@ clients_of_busiest_user(const struct clients *cs)
 			most = u->n_clients;
 	}
 	return most;
+}
+
+struct intake_book *
+clients_book(struct clients *cs, uint32_t uid)
+{
+	struct user *u = user_get(cs, uid);
+
+	return u ? &u->book : NULL;
 }
 
 struct session *

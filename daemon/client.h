@@ -37,6 +37,8 @@ void clients_close(struct clients *cs, enum wire_close_code code, const char *re
 /* Sessions that are not gone yet. */
 size_t clients_count(const struct clients *cs);
 /* The most that one user has. */
+/* The flows of a local user; NULL: out of memory. */
+struct intake_book *clients_book(struct clients *cs, uint32_t uid);
 uint64_t clients_of_busiest_user(const struct clients *cs);
 
 struct session *client_session(struct client *c);

@@ -355,6 +355,7 @@ conf_queue(const struct conf *c, const char *node, const char *name, struct conf
 		.durable = *SETTING(durable),
 		.max_messages = *SETTING(max_messages),
 		.max_bytes = *SETTING(max_bytes),
+		.min_bytes = *SETTING(min_bytes),
 		.overflow = (enum conf_overflow)*SETTING(overflow),
 		.ttl = *SETTING(ttl),
 		.max_attempts = *SETTING(max_attempts),

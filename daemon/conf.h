@@ -13,6 +13,8 @@
 
 #include "names.h"
 
+#define CONF_SEGMENTS_MIN 8 /* max_disk holds at least so many */
+
 enum conf_overflow { CONF_OVERFLOW_SLOW, CONF_OVERFLOW_REJECT, CONF_OVERFLOW_DROP_OLDEST };
 
 struct conf_list { /* of strings */
@@ -27,7 +29,7 @@ struct conf_node {
 	uint64_t socket_mode;
 	bool create_queues;
 	uint64_t log_level; /* enum log_level */
-	uint64_t max_message, max_memory, max_messages, max_queues, max_queues_per_user, max_queues_per_peer;
+	uint64_t max_message, max_memory, max_disk, segment, max_messages, max_queues, max_queues_per_user, max_queues_per_peer;
 	uint64_t max_clients, max_clients_per_user, max_connections, max_pending, max_pending_per_address;
 	uint64_t handshake_timeout, keepalive, drain_timeout, max_producers, producer_linger, queue_linger, max_partial;
 };
@@ -45,6 +47,7 @@ struct conf_peer {
 	struct conf_list from_text;
 	struct names_cidr *from; /* from_text.n of them */
 	uint64_t backoff_min, backoff_max;
+	uint64_t max_backlog; /* 0: half of max_disk */
 };
 
 /* Who may: entries "user:shop", "group:web", "unit:shop.service", "peer:berlin". */
@@ -63,7 +66,7 @@ struct conf_access {
 /* The settings one queue gets, every key resolved. */
 struct conf_queue {
 	bool durable;
-	uint64_t max_messages, max_bytes;
+	uint64_t max_messages, max_bytes, min_bytes;
 	enum conf_overflow overflow;
 	uint64_t ttl, max_attempts, ack_timeout; /* 0: none */
 	const char *dead_letter; /* NULL: NAME.dead */

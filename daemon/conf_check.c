@@ -72,6 +72,9 @@ check_node(const struct conf_section *s, struct conf_faults *faults)
 	if (!s->faulty && node->max_memory < node->max_message)
 		conf_fault(faults, s->file, key_line(s, "max_memory") ? key_line(s, "max_memory") : line_of(s, "max_message"),
 		    "max_memory must be at least max_message");
+	if (!s->faulty && node->max_disk < CONF_SEGMENTS_MIN * node->segment)
+		conf_fault(faults, s->file, key_line(s, "max_disk") ? key_line(s, "max_disk") : line_of(s, "segment"),
+		    "max_disk must be at least %d times segment", CONF_SEGMENTS_MIN);
 }
 
 static void
@@ -168,9 +171,11 @@ check_queue(const struct conf *c, const struct conf_section *s, const char *node
 
 	if (node && slash && strlen(node) == (size_t)(slash - s->name) && memcmp(node, s->name, strlen(node)) == 0)
 		conf_fault(faults, s->file, s->line, "%s is this node: write [queue \"%s\"]", node, slash + 1);
-	if (q->durable)
-		conf_fault(faults, s->file, line_of(s, "durable"),
-		    "durable = yes needs the journal, which comes with a later version: until then queues are durable = no");
+	/* Both as they are in force where this section rules. */
+	if (conf_queue_source(c, s, conf_key_find(CONF_QUEUE, "durable"))->u.queue.durable &&
+	    conf_queue_source(c, s, conf_key_find(CONF_QUEUE, "overflow"))->u.queue.overflow == CONF_OVERFLOW_DROP_OLDEST)
+		conf_fault(faults, s->file, key_line(s, "overflow") ? key_line(s, "overflow") : line_of(s, "durable"),
+		    "overflow = drop-oldest loses messages that were confirmed: it needs durable = no in [queue \"%s\"]", s->name);
 	if (q->dead_letter && strcmp(q->dead_letter, s->name) == 0)
 		conf_fault(faults, s->file, line_of(s, "dead_letter"), "a queue cannot be its own dead_letter");
 	check_access(c, s, "send", &q->send, faults);

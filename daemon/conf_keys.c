@@ -57,6 +57,10 @@ static const struct conf_key keys[] = {
 	{ NODE(log_level), .type = CONF_TYPE_WORD, .words = log_levels, .def = "info", NOW, .help = "What is logged: this and what is worse." },
 	{ NODE(max_message), SIZE(KIB, GIB, "16M"), SESSIONS, .help = "The largest body of a message." },
 	{ NODE(max_memory), SIZE(MIB, TIB, "256M"), NOW, .help = "Memory for the messages of all queues." },
+	{ NODE(max_disk), SIZE(512 * KIB, 1024 * TIB, "10G"), RESTART,
+	    .help = "Disk space for the journal, in which durable messages are kept; at least 8 segments." },
+	{ NODE(segment), SIZE(64 * KIB, GIB, "64M"), RESTART,
+	    .help = "Size of the journal's files. Smaller ones give space back sooner." },
 	{ NODE(max_messages), COUNT(1, 1000000000, "10M"), NOW, .help = "Messages in all queues together." },
 	{ NODE(max_queues), COUNT(1, 1000000, "10K"), NOW, .help = "Queues in all." },
 	{ NODE(max_queues_per_user), COUNT(0, 1000000, "100"), NOW, .help = "Queues that one local user may make." },
@@ -96,13 +100,19 @@ static const struct conf_key keys[] = {
 	    .also = offsetof(struct conf_peer, from), .type = CONF_TYPE_NETWORKS, OR_NONE, .def = "none", .sample = "192.0.2.0/24, 2001:db8::/32", NOW,
 	    .help = "Where the peer may dial in from: a list of addresses and networks. Needed with plaintext for a "
 	            "peer without address." },
+	{ PEER(max_backlog), SIZE(0, 1024 * TIB, "none"), OR_NONE, NOW,
+	    .help = "Disk space for what waits for this peer; none is half of max_disk. What waits for all peers together "
+	            "gets three quarters." },
 	{ PEER(backoff_min), DURATION(1, HOUR, "100ms"), NOW, .help = "Wait after the first failed dial." },
 	{ PEER(backoff_max), DURATION(1, DAY, "30s"), NOW, .help = "What this wait grows to; at least backoff_min." },
 
 	{ QUEUE(durable), .type = CONF_TYPE_BOOL, .def = "no", NOW,
-	    .help = "Whether messages survive a restart. This version has no journal yet and takes no only." },
+	    .help = "Whether messages are kept on disk and survive a restart. With no they are kept in memory alone. Messages "
+	            "that say themselves what they want get it, except that a queue with no takes none that demand disk." },
 	{ QUEUE(max_messages), COUNT(1, 1000000000, "1M"), NOW, .help = "Messages in the queue." },
 	{ QUEUE(max_bytes), SIZE(KIB, TIB, "1G"), NOW, .help = "Bytes of the messages in the queue." },
+	{ QUEUE(min_bytes), SIZE(0, TIB, "1M"), NOW,
+	    .help = "Disk space that is this queue's whatever other queues do. The sum of all must fit into the journal." },
 	{ QUEUE(overflow), .type = CONF_TYPE_WORD, .words = overflows, .def = "slow", NOW,
 	    .help = "What a full queue does: slow gives senders no credit until there is room, reject tells them, "
 	            "drop-oldest makes room (memory queues only)." },
@@ -130,10 +140,9 @@ static const struct {
 	enum conf_kind kind;
 	const char *name;
 } later[] = {
-	{ CONF_NODE, "key" },         { CONF_NODE, "certificate" }, { CONF_NODE, "ca" },
-	{ CONF_NODE, "crl" },         { CONF_NODE, "max_disk" },    { CONF_NODE, "segment" },
-	{ CONF_LISTEN, "mtu" },       { CONF_PEER, "fingerprint" }, { CONF_PEER, "rate" },
-	{ CONF_PEER, "max_backlog" }, { CONF_QUEUE, "min_bytes" },
+	{ CONF_NODE, "key" },   { CONF_NODE, "certificate" }, { CONF_NODE, "ca" },
+	{ CONF_NODE, "crl" },   { CONF_LISTEN, "mtu" },       { CONF_PEER, "fingerprint" },
+	{ CONF_PEER, "rate" },
 };
 
 static const char *const kinds[CONF_KINDS + 1] = {

@@ -61,7 +61,7 @@ struct conf_key {
 /* What one [queue] section sets; which of it, its conf_section knows. */
 struct conf_queue_settings {
 	bool durable;
-	uint64_t max_messages, max_bytes, overflow, ttl, max_attempts, ack_timeout;
+	uint64_t max_messages, max_bytes, min_bytes, overflow, ttl, max_attempts, ack_timeout;
 	char *dead_letter;
 	struct conf_access send, receive, browse;
 };

@@ -28,6 +28,7 @@ struct core {
 	struct state *state;
 	struct message_store *messages;
 	struct router *router;
+	struct store *store; /* NULL before it is open, and at the end */
 	struct session_env sessions;
 	struct intake_env intake;
 	uint64_t next_counter; /* of message ids */

@@ -7,6 +7,8 @@
 
 #include "control.h"
 #include "listen.h"
+#include "recover.h"
+#include "store.h"
 #include "task.h"
 
 #define STOP_LOOK_MS 10    /* how often a stop looks whether it can go on */
@@ -15,14 +17,15 @@
 #define WINDOW_MIN (2 * (uint64_t)WIRE_LARGE)
 #define WINDOW_MAX (4ull << 20)
 
-enum phase { RUNNING, DRAINING, CLOSING, STOPPED };
+enum phase { RUNNING, DRAINING, CLOSING, SYNCING, STOPPED };
 
 struct daemon {
 	struct core core;
 	struct conf *conf; /* owned; NULL until daemon_new has succeeded */
 	struct daemon_options opt;
 	struct message_store messages;
-	struct task_runner *runner;
+	struct task_runner *runner, *writer, *reader;
+	struct store *store;
 	struct control_sources sources;
 	struct control *control;
 	struct clients *clients;
@@ -122,6 +125,78 @@ count_connections(void *arg, uint64_t *ret_all, uint64_t *ret_pending, uint64_t 
 	*ret_all = *ret_pending + count_connected(d);
 }
 
+/* ----------------------------------------------------------------- the store -- */
+
+static void
+on_synced(void *arg, uint64_t ticket)
+{
+	struct daemon *d = arg;
+
+	queues_synced(router_queues(d->core.router), ticket);
+	intake_synced(&d->core.intake, ticket);
+}
+
+static void
+on_store_state(void *arg, enum store_state st, const char *why)
+{
+	static const char *const names[] = { "open", "full", "failed" };
+	struct daemon *d = arg;
+
+	if (st == STORE_OPEN)
+		log_warning(d->core.log, NULL, "the journal takes messages again");
+	else
+		log_error(d->core.log, NULL, st == STORE_FULL ? "the journal is full: %s; what waits to be written is tried again"
+		                                              : "the journal has failed: %s; nothing durable is confirmed until "
+		                                                "the cause is mended and connectd is restarted", why);
+	on_event(d, "store", d->core.node->name, names[st], why);
+}
+
+static void
+on_store_room(void *arg)
+{
+	struct daemon *d = arg;
+
+	queues_disk_back(router_queues(d->core.router));
+}
+
+static void
+on_damaged(void *arg, const char *what)
+{
+	struct daemon *d = arg;
+
+	log_error(d->core.log, NULL, "journal: %s", what);
+}
+
+/* What waited when this node ended is there again. */
+static int
+open_store(struct daemon *d, char why[static 200])
+{
+	struct core *core = &d->core;
+	const struct store_config cfg = { .loop = core->loop, .disk = state_disk(core->state), .writer = d->writer,
+		.reader = d->reader, .segment = core->node->segment, .max_disk = core->node->max_disk,
+		.start_count = state_start_count(core->state) };
+	const struct store_events ev = { on_synced, on_store_state, on_store_room, on_damaged, d };
+	const struct recover_env env = { .core = core, .clients = d->clients, .find = find_link, .arg = d,
+		.progress = d->opt.progress, .progress_arg = d->opt.arg };
+	struct recover_report report;
+	int r = recover(&env, &cfg, &ev, &d->store, &report, why);
+
+	if (r < 0)
+		return r;
+	core->intake.store = core->store = d->store;
+	r = queues_set_store(router_queues(core->router), d->store);
+	if (r < 0) {
+		snprintf(why, 200, "the journal takes nothing: %s", strerror(-r));
+		return r;
+	}
+	log_info(core->log, NULL, "journal: %llu messages in %llu queues", (unsigned long long)report.messages,
+	    (unsigned long long)report.queues);
+	if (report.left_out > 0)
+		log_warning(core->log, NULL, "journal: %llu entries are of peers that are not configured, and left alone",
+		    (unsigned long long)report.left_out);
+	return 0;
+}
+
 /* ------------------------------------------------------------------ building -- */
 
 static int
@@ -166,6 +241,7 @@ make_parts(struct daemon *d)
 	intake_env_init(&core->intake, core->loop, &d->messages, core->router);
 	core->intake.max_message = core->node->max_message;
 	core->intake.linger_ms = core->node->producer_linger;
+	core->intake.max_named = core->node->max_producers;
 	core->intake.next_counter = &core->next_counter;
 	d->clients = clients_new(core, &(struct clients_hooks){ control_request, control_client_ended, d->control });
 	if (!d->clients)
@@ -201,7 +277,9 @@ daemon_new(struct loop *l, struct conf *conf, const struct daemon_options *opt, 
 	loop_call_init(&d->status, tell_status, d);
 
 	d->runner = task_runner_new(l);
-	r = d->runner ? state_open(l, d->runner, core->node->state, core->node->name, &core->state, why) : -ENOMEM;
+	d->writer = task_runner_new(l);
+	d->reader = task_runner_new(l);
+	r = d->runner && d->writer && d->reader ? state_open(l, d->runner, core->node->state, core->node->name, &core->state, why) : -ENOMEM;
 	if (r < 0)
 		goto fail;
 	r = make_parts(d);
@@ -209,6 +287,9 @@ daemon_new(struct loop *l, struct conf *conf, const struct daemon_options *opt, 
 		goto fail;
 	d->sources.links = d->links;
 	d->sources.n_links = d->n_links;
+	r = open_store(d, why);
+	if (r < 0)
+		goto fail;
 	r = listen_new(&(struct listen_env){ .core = core, .clients = d->clients, .find = find_link, .connected = count_connected,
 	    .arg = d, .passed = opt->passed, .socket_rights = opt->socket_rights, .passed_arg = opt->arg }, &d->listen, why);
 	if (r < 0)
@@ -249,13 +330,15 @@ log_loss(void *arg, struct queue *q)
 	struct loss *loss = arg;
 	struct core *core = &loss->d->core;
 	struct queue_stats st;
+	uint64_t lost;
 
 	queue_stats(q, loop_now_ms(core->loop), &st);
-	if (st.messages == 0)
+	lost = st.messages - st.stored;
+	if (lost == 0)
 		return true;
 	if (loss->queues++ < LOST_LOGGED_MAX)
-		log_warning(core->log, NULL, "queue %s: %llu memory messages are lost", queue_name(q), (unsigned long long)st.messages);
-	loss->messages += st.messages;
+		log_warning(core->log, NULL, "queue %s: %llu memory messages are lost", queue_name(q), (unsigned long long)lost);
+	loss->messages += lost;
 	return true;
 }
 
@@ -296,6 +379,16 @@ is_closed(const struct daemon *d)
 	return clients_count(d->clients) == 0;
 }
 
+/* Everything told so far is on disk, or will never be. */
+static bool
+is_synced(const struct daemon *d)
+{
+	struct store_stats st;
+
+	store_stats(d->store, &st);
+	return st.state == STORE_FENCED || store_synced(d->store) >= store_ticket(d->store);
+}
+
 static void
 look(void *arg)
 {
@@ -304,7 +397,8 @@ look(void *arg)
 	uint64_t now = loop_now_ms(d->core.loop);
 	bool late = now >= d->stop_deadline_ms;
 
-	if (d->phase == DRAINING && (is_drained(d) || late)) {
+	store_hurry(d->store);
+	if (d->phase == DRAINING && ((is_drained(d) && is_synced(d)) || late)) {
 		if (!is_drained(d))
 			log_warning(d->core.log, NULL, "drain_timeout has passed, and messages still wait for other nodes");
 		d->phase = CLOSING;
@@ -313,6 +407,12 @@ look(void *arg)
 			link_close(d->links[i], WIRE_CLOSE_SHUTDOWN, reason);
 		clients_close(d->clients, WIRE_CLOSE_SHUTDOWN, reason);
 	} else if (d->phase == CLOSING && (is_closed(d) || late)) {
+		/* Whatever was acked until now is written, in one last batch. */
+		d->phase = SYNCING;
+		d->stop_deadline_ms = now + STOP_CLOSE_MS;
+	} else if (d->phase == SYNCING && (is_synced(d) || late)) {
+		if (!is_synced(d))
+			log_warning(d->core.log, NULL, "the journal is slow or full: what was acked last may come again");
 		finish_stop(d); /* may free d */
 		return;
 	}
@@ -362,6 +462,14 @@ daemon_free(struct daemon *d)
 	loop_timer_stop(&d->stop_timer);
 	loop_call_cancel(&d->status);
 	d->core.event = NULL;
+	/* First of all: nothing that goes from memory now has left its queue. */
+	task_runner_free(d->writer);
+	task_runner_free(d->reader);
+	if (d->core.router)
+		queues_set_store(router_queues(d->core.router), NULL);
+	d->core.intake.store = d->core.store = NULL;
+	store_free(d->store);
+	d->store = NULL;
 	listen_free(d->listen);
 	clients_free(d->clients);
 	control_free(d->control);

@@ -28,6 +28,8 @@ struct daemon_options {
 	int (*socket_rights)(void *arg, const char *path, uint32_t mode, bool has_group, uint32_t group);
 	/* One line on how it is, now and then, for systemd. NULL: nobody asks. */
 	void (*status)(void *arg, const char *text);
+	/* The journal is read at start: bytes so far and in all. NULL: nobody asks. */
+	void (*progress)(void *arg, uint64_t done, uint64_t total);
 	void *arg;
 };
 

@@ -14,6 +14,7 @@ intake_env_init(struct intake_env *env, struct loop *l, struct message_store *ms
 {
 	*env = (struct intake_env){ .loop = l, .messages = ms, .router = r };
 	list_init(&env->orphans);
+	list_init(&env->answering);
 	loop_random(l, &env->seed, sizeof(env->seed));
 }
 
@@ -65,22 +66,28 @@ intake_flush(struct intake *in)
 	flush(in);
 }
 
+static struct intake_flow *
+flow_by_id(const struct intake *in, uint32_t id)
+{
+	return id < in->cap ? in->flows[id].flow : NULL;
+}
+
+static bool
+is_taken_over(const struct intake *in, uint32_t id)
+{
+	return id < in->cap && in->flows[id].taken_over;
+}
+
 void
 intake_done(struct intake *in)
 {
 	for (uint32_t id = 0; id < in->cap; id++)
-		if (in->flows[id])
-			intake_flow_detach(in->flows[id]);
+		if (flow_by_id(in, id))
+			intake_flow_detach(in->flows[id].flow);
 	free(in->flows);
 	in->flows = NULL;
 	in->cap = 0;
 	loop_call_cancel(&in->flush);
-}
-
-static struct intake_flow *
-flow_by_id(const struct intake *in, uint32_t id)
-{
-	return id < in->cap ? in->flows[id] : NULL;
 }
 
 /* -------------------------------------------------------------- OpenFlow -- */
@@ -89,7 +96,7 @@ static bool
 reserve_id(struct intake *in, uint32_t id)
 {
 	uint32_t cap = in->cap ? in->cap : 16;
-	struct intake_flow **flows;
+	struct intake_slot *flows;
 
 	if (id < in->cap)
 		return true;
@@ -115,8 +122,8 @@ refuse(struct intake *in, uint32_t id, enum wire_verdict verdict, const char *re
 	session_send(in->session, &f);
 }
 
-static void
-answer(struct intake_flow *fl)
+void
+intake_flow_answer(struct intake_flow *fl)
 {
 	struct wire_frame f = { .kind = WIRE_FLOW_STATE };
 	struct wire_flow_state *st = &f.u.flow_state;
@@ -124,13 +131,15 @@ answer(struct intake_flow *fl)
 
 	intake_flow_grant(fl);
 	st->flow = fl->id;
-	st->accepted = st->confirmed = fl->in.confirmed = fl->in.mark;
+	st->accepted = fl->in.mark;
+	st->confirmed = fl->in.confirmed = intake_flow_confirmed(fl);
+	st->epoch = fl->epoch;
 	st->durable = queue_conf(fl->inlet.queue)->durable;
 	st->partial_number = fl->in.partial;
 	st->partial_bytes = fl->in.partial_have;
 	st->credit_messages = fl->in.credit.granted_messages;
 	st->credit_bytes = fl->in.credit.granted_bytes;
-	st->confirm_level = fl->is_outbound || fl->intake->who.peer ? WIRE_LEVEL_ACCEPTED : WIRE_LEVEL_ARRIVED;
+	st->confirm_level = intake_flow_level(fl);
 	if (fl->sender.open > 0) {
 		struct queue_stats stats;
 		uint64_t(*ranges)[2] = malloc(sizeof(*ranges) * WIRE_RANGES_MAX);
@@ -152,6 +161,62 @@ answer(struct intake_flow *fl)
 	free(waiting);
 }
 
+/*
+ * Each new instance of a name gets the next epoch; the same one comes back with
+ * the epoch it was given. One with a lower epoch has been taken over.
+ */
+static enum wire_verdict
+named_may_open(const struct intake *in, const struct intake_flow *fl, const struct wire_open_flow *o, const char **ret_reason)
+{
+	uint64_t epoch = fl ? fl->epoch : 0;
+
+	*ret_reason = "a newer instance of this producer was open";
+	if (o->epoch != 0 && o->epoch < epoch)
+		return WIRE_VERDICT_TAKEN_OVER;
+	if (!fl && in->book->n_named >= in->env->max_named) {
+		*ret_reason = "max_producers is reached";
+		return WIRE_VERDICT_LIMIT;
+	}
+	*ret_reason = "the producer has an epoch that this daemon never gave: its state folder was restored";
+	if (o->epoch > epoch)
+		return WIRE_VERDICT_STATE_CONFLICT;
+	return WIRE_VERDICT_OK;
+}
+
+/* What must be known after a crash, before the opener is told anything. */
+static bool
+open_in_store(struct intake_flow *fl, const struct wire_open_flow *o, const struct queue *q)
+{
+	bool new_epoch = o->named && o->epoch == 0;
+
+	intake_flow_name(fl, o->named);
+	fl->instance = o->instance;
+	fl->epoch += new_epoch;
+	if (queue_number(q) == 0 || !fl->env->store || (fl->number != 0 && !new_epoch))
+		return true;
+	if (intake_flow_define(fl) < 0)
+		return false;
+	if (new_epoch) {
+		store_hurry(fl->env->store);
+		fl->answer_at = store_ticket(fl->env->store);
+	}
+	return true;
+}
+
+void
+intake_synced(struct intake_env *env, uint64_t ticket)
+{
+	LIST_FOREACH_SAFE (n, &env->answering) {
+		struct intake_flow *fl = list_entry(n, struct intake_flow, answering);
+
+		if (fl->answer_at > ticket)
+			continue;
+		list_remove(n);
+		fl->answer_at = 0;
+		intake_flow_answer(fl);
+	}
+}
+
 static enum wire_close_code
 open_flow(struct intake *in, const struct wire_open_flow *o, const char **ret_reason)
 {
@@ -164,8 +229,8 @@ open_flow(struct intake *in, const struct wire_open_flow *o, const char **ret_re
 		*ret_reason = "a flow id out of range or in use";
 		return WIRE_CLOSE_PROTOCOL;
 	}
-	if (o->priority >= WIRE_PRIORITIES || o->producer.len > INTAKE_PRODUCER_MAX || o->named ||
-	    (in->who.peer && o->producer.len > 0) || (!in->who.peer && o->producer.len == 0)) {
+	if (o->priority >= WIRE_PRIORITIES || o->producer.len > INTAKE_PRODUCER_MAX ||
+	    (in->who.peer && (o->producer.len > 0 || o->named)) || (!in->who.peer && o->producer.len == 0)) {
 		*ret_reason = "a flow with a bad priority or producer";
 		return WIRE_CLOSE_PROTOCOL;
 	}
@@ -179,15 +244,26 @@ open_flow(struct intake *in, const struct wire_open_flow *o, const char **ret_re
 		return WIRE_CLOSE_NORMAL;
 	}
 	fl = intake_flow_find(in->env, in->book, o->producer, queue_name(q), o->priority);
-	if (fl && fl->intake == in) {
+	if (fl && fl->intake == in && !o->named) {
 		*ret_reason = "a flow opened twice";
 		return WIRE_CLOSE_PROTOCOL;
 	}
-	if (fl && fl->in.mark > o->highest_used) {
+	if (fl && fl->named != o->named) {
+		refuse(in, o->flow, WIRE_VERDICT_DENIED, "a named and an unnamed producer with the same id");
+		return WIRE_CLOSE_NORMAL;
+	}
+	if (o->named) {
+		verdict = named_may_open(in, fl, o, &reason);
+		if (verdict != WIRE_VERDICT_OK) {
+			refuse(in, o->flow, verdict, reason);
+			return WIRE_CLOSE_NORMAL;
+		}
+	}
+	if (fl && !o->named && fl->in.mark > o->highest_used) {
 		refuse(in, o->flow, WIRE_VERDICT_STATE_CONFLICT, "a number was accepted here that the sender never used");
 		return WIRE_CLOSE_NORMAL;
 	}
-	if (!fl && !in->who.peer && o->away_ms > in->env->linger_ms / 2) {
+	if (!fl && !in->who.peer && !o->named && o->away_ms > in->env->linger_ms / 2) {
 		refuse(in, o->flow, WIRE_VERDICT_FORGOTTEN, "away for longer than marks of unnamed producers are kept for sure");
 		return WIRE_CLOSE_NORMAL;
 	}
@@ -203,11 +279,27 @@ open_flow(struct intake *in, const struct wire_open_flow *o, const char **ret_re
 	}
 	/* The same producer on a session that is not known to be dead yet: the newer one has it. */
 	if (fl->intake) {
+		struct intake *before = fl->intake;
+		uint32_t id = fl->id;
+
 		fl->closed = false;
 		intake_flow_detach(fl);
+		if (o->named) {
+			refuse(before, id, WIRE_VERDICT_TAKEN_OVER, "a newer instance of this producer is open");
+			before->flows[id].taken_over = true;
+		}
+	}
+	if (!open_in_store(fl, o, q)) {
+		refuse(in, o->flow, WIRE_VERDICT_LIMIT, "the store has failed: see the daemon's log");
+		if (fl->number == 0)
+			intake_flow_free(fl);
+		return WIRE_CLOSE_NORMAL;
 	}
 	intake_flow_attach(fl, in, o->flow, q);
-	answer(fl);
+	if (fl->answer_at == 0)
+		intake_flow_answer(fl);
+	else
+		list_append(&in->env->answering, &fl->answering);
 	return WIRE_CLOSE_NORMAL;
 }
 
@@ -296,6 +388,8 @@ put(struct intake_flow *fl, struct message *m, uint64_t number, bool has_own_roo
 		reject(fl, number, WIRE_REJECT_FULL, "the queue is full");
 	else if (err == -ENOTSUP)
 		reject(fl, number, WIRE_REJECT_NOT_DURABLE, "it demands a durable queue");
+	else if (err == -EFBIG)
+		reject(fl, number, WIRE_REJECT_TOO_LARGE, "its headers are too large for the journal");
 	else
 		return WIRE_CLOSE_INTERNAL;
 	return WIRE_CLOSE_NORMAL;
@@ -423,7 +517,7 @@ transfer(struct intake *in, const struct wire_run *run, const char **ret_reason)
 	uint64_t number = run->first;
 	struct wire_item item;
 
-	if (!fl || !fl->inlet.queue) {
+	if (!fl || !fl->inlet.queue || fl->answer_at != 0) {
 		*ret_reason = "a transfer on a flow that is not open";
 		return WIRE_CLOSE_PROTOCOL;
 	}
@@ -436,11 +530,30 @@ transfer(struct intake *in, const struct wire_run *run, const char **ret_reason)
 	return WIRE_CLOSE_NORMAL;
 }
 
+static uint32_t
+flow_id(const struct wire_frame *f)
+{
+	switch (f->kind) {
+	case WIRE_TRANSFER:
+		return f->u.run.id;
+	case WIRE_RESUME:
+		return f->u.resume.flow;
+	case WIRE_ABORT:
+		return f->u.abort.flow;
+	case WIRE_SETTLED:
+		return f->u.settled.flow;
+	default:
+		return 0;
+	}
+}
+
 enum wire_close_code
 intake_frame(struct intake *in, const struct wire_frame *f, const char **ret_reason)
 {
 	struct intake_flow *fl;
 
+	if (in->book->n_named > 0 && is_taken_over(in, flow_id(f)) && f->kind != WIRE_OPEN_FLOW)
+		return WIRE_CLOSE_NORMAL;
 	switch (f->kind) {
 	case WIRE_TRANSFER:
 		return transfer(in, &f->u.run, ret_reason);

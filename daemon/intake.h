@@ -21,7 +21,10 @@
 
 #define INTAKE_FLOWS_MAX 4096 /* open flows a session: Hello.limits.max_flows */
 
+#define INTAKE_PRODUCER_MAX 32 /* bytes of OpenFlow.producer */
+
 struct intake_flow;
+struct store;
 
 /* Daemon-wide. */
 struct intake_env {
@@ -31,24 +34,43 @@ struct intake_env {
 	struct list orphans; /* partial bodies without a session, least recently fed first */
 	uint64_t max_message;
 	uint64_t linger_ms;
+	uint64_t max_named;     /* named producers of one user */
 	uint64_t *next_counter; /* message ids */
 	uint64_t seed;          /* of the books' tables */
 	bool stopping;          /* no more credit */
+	struct store *store;    /* NULL: none (yet, any more) */
+	struct list answering;  /* flows whose FlowState waits for a sync */
 };
 /* Fills loop, messages, router, seed; the limits are the caller's. */
 void intake_env_init(struct intake_env *env, struct loop *l, struct message_store *ms, struct router *r);
 
+/* Whose flows: what the store knows them by. */
+struct intake_owner {
+	bool is_peer;
+	uint32_t uid;                  /* of a local user */
+	char peer[NAMES_NODE_MAX + 1]; /* "": a local user */
+	uint8_t store_id[16];          /* of the peer's state folder */
+};
+
 /* Every flow of one peer or one local user, open or not. */
 struct intake_book {
+	struct intake_owner owner;
 	struct hmap flows;
 	struct list lingering; /* flows without a session, oldest first */
 	uint32_t n_lingering, max_lingering;
+	uint64_t n_named;
 };
 /* max_lingering 0: marks never age and are not counted (a peer's). */
-void intake_book_init(struct intake_book *b, uint32_t max_lingering);
+void intake_book_init(struct intake_book *b, const struct intake_owner *owner, uint32_t max_lingering);
+/* Flows go from memory, and, as long as env has a store, from there. */
 void intake_book_done(struct intake_env *env, struct intake_book *b);
 /* Is a mark above 0 kept here? */
 bool intake_book_has_marks(const struct intake_book *b);
+
+struct intake_slot {
+	struct intake_flow *flow;
+	bool taken_over; /* by another handle: what was on its way to it is swallowed */
+};
 
 /* One session's half. Embedded in its owner. */
 struct intake {
@@ -57,7 +79,7 @@ struct intake {
 	struct session *session;
 	struct subject who;
 	struct intern_entry *origin; /* stamped on everything; NULL (a peer): what the item names */
-	struct intake_flow **flows;  /* by id */
+	struct intake_slot *flows;   /* by id */
 	uint32_t cap, n_flows;
 	struct list dirty; /* flows with something to say */
 	struct loop_call flush;
@@ -80,5 +102,29 @@ void intake_flush(struct intake *in);
  * session must end.
  */
 enum wire_close_code intake_frame(struct intake *in, const struct wire_frame *f, const char **ret_reason);
+
+/* ----------------------------------------------------------- the store -- */
+
+/* A flow as the store keeps it. */
+struct intake_definition {
+	struct intake_owner owner;
+	bool named;
+	uint8_t priority;
+	uint64_t epoch;
+	uint8_t producer[INTAKE_PRODUCER_MAX + 1];
+	size_t producer_len;
+	char queue[NAMES_DEST_MAX + 1];
+};
+/* 0, or -EINVAL. */
+int intake_definition_decode(struct store_bytes definition, struct intake_definition *ret);
+/*
+ * A flow found in the store; the book is that of its owner. Returns the sender
+ * that outcomes of its messages are told to; NULL: out of memory, or the book
+ * is full.
+ */
+struct sender *intake_restore(struct intake_env *env, struct intake_book *b, const struct intake_definition *d, uint32_t number,
+    uint64_t mark);
+/* Everything up to ticket is synced: after queues_synced. */
+void intake_synced(struct intake_env *env, uint64_t ticket);
 
 #endif

@@ -18,11 +18,13 @@ key_hash(const struct intake_env *env, struct wire_bytes producer, const char *q
 /* ------------------------------------------------------------------ book -- */
 
 void
-intake_book_init(struct intake_book *b, uint32_t max_lingering)
+intake_book_init(struct intake_book *b, const struct intake_owner *owner, uint32_t max_lingering)
 {
+	b->owner = *owner;
 	hmap_init(&b->flows);
 	list_init(&b->lingering);
 	b->n_lingering = 0;
+	b->n_named = 0;
 	b->max_lingering = max_lingering;
 }
 
@@ -46,6 +48,13 @@ intake_book_has_marks(const struct intake_book *b)
 	return false;
 }
 
+/* Nothing points to it. */
+static bool
+is_free(const struct intake_flow *fl)
+{
+	return fl->sender.open == 0 && fl->sender.unsynced == 0;
+}
+
 /* Forget the oldest marks: those past their time, and one more if the book is full. */
 static bool
 make_room(struct intake_env *env, struct intake_book *b)
@@ -59,7 +68,7 @@ make_room(struct intake_env *env, struct intake_book *b)
 
 		if (b->n_lingering < b->max_lingering && now - fl->away_since_ms < env->linger_ms && !fl->closed)
 			break;
-		if (fl->sender.open == 0)
+		if (is_free(fl) && !fl->named)
 			intake_flow_free(fl);
 	}
 	return b->n_lingering < b->max_lingering;
@@ -112,6 +121,32 @@ told(struct sender *s, uint64_t number, enum wire_level level, enum wire_reject_
 	intake_flow_dirty(fl);
 }
 
+/* Something of it is synced: a confirm may be due. */
+static void
+stored(struct sender *s, uint64_t number)
+{
+	struct intake_flow *fl = list_entry(s, struct intake_flow, sender);
+
+	fl->stored = number;
+	fl->confirm_due = true;
+	intake_flow_dirty(fl);
+}
+
+uint64_t
+intake_flow_confirmed(const struct intake_flow *fl)
+{
+	/* In order, the memory messages between the durable ones included. */
+	return fl->sender.unsynced == 0 || fl->stored > fl->in.mark ? fl->in.mark : fl->stored;
+}
+
+enum wire_level
+intake_flow_level(const struct intake_flow *fl)
+{
+	if (!fl->is_outbound && !fl->intake->who.peer)
+		return WIRE_LEVEL_ARRIVED;
+	return fl->inlet.queue && queue_number(fl->inlet.queue) != 0 ? WIRE_LEVEL_STORED : WIRE_LEVEL_ACCEPTED;
+}
+
 struct intake_flow *
 intake_flow_new(struct intake_env *env, struct intake_book *b, struct wire_bytes producer, const char *queue,
     uint32_t priority)
@@ -131,6 +166,8 @@ intake_flow_new(struct intake_env *env, struct intake_book *b, struct wire_bytes
 	strncpy(fl->queue, queue, sizeof(fl->queue) - 1);
 	fl->priority = priority;
 	fl->sender.told = told;
+	fl->sender.stored = stored;
+	list_init(&fl->answering);
 	list_init(&fl->dirty);
 	list_init(&fl->lingering);
 	list_init(&fl->orphan);
@@ -151,6 +188,14 @@ unlinger(struct intake_flow *fl)
 }
 
 void
+intake_flow_name(struct intake_flow *fl, bool named)
+{
+	fl->book->n_named += named;
+	fl->book->n_named -= fl->named;
+	fl->named = named;
+}
+
+void
 intake_flow_free(struct intake_flow *fl)
 {
 	static const struct subject daemon = { .is_admin = true };
@@ -164,8 +209,13 @@ intake_flow_free(struct intake_flow *fl)
 	if (fl->sender.open > 0 &&
 	    router_find(fl->env->router, &daemon, wire_string(fl->queue), &q, &reason) == WIRE_VERDICT_OK)
 		queue_forget(q, &fl->sender);
-	assert(fl->sender.open == 0);
+	if (fl->sender.unsynced > 0)
+		queues_forget(router_queues(fl->env->router), &fl->sender);
+	assert(is_free(fl));
+	if (fl->number != 0 && fl->env->store)
+		store_remove_flow(fl->env->store, fl->number);
 	unlinger(fl);
+	intake_flow_name(fl, false);
 	hmap_remove(&fl->book->flows, &fl->node);
 	free(fl);
 }
@@ -196,9 +246,11 @@ intake_flow_attach(struct intake_flow *fl, struct intake *in, uint32_t id, struc
 	fl->is_outbound = queue_node(q) != NULL;
 	fl->confirm_due = false;
 	fl->n_told = 0;
-	in->flows[id] = fl;
+	in->flows[id] = (struct intake_slot){ .flow = fl };
 	in->n_flows++;
 	queue_inlet_open(q, &fl->inlet, in->who.peer != NULL, room, gone);
+	fl->inlet.flow = fl->number;
+	fl->inlet.confirms = &fl->sender;
 	flow_in_open(&fl->in);
 	if (fl->in.partial == 0)
 		intake_flow_drop_partial(fl);
@@ -209,6 +261,19 @@ static uint64_t
 own_room(const struct intake_flow *fl)
 {
 	return message_bytes(fl->partial) + QUEUE_OVERHEAD;
+}
+
+void
+intake_flow_linger(struct intake_flow *fl)
+{
+	fl->away_since_ms = loop_now_ms(fl->env->loop);
+	if (fl->book->max_lingering == 0 || fl->named)
+		return;
+	if (fl->closed)
+		list_prepend(&fl->book->lingering, &fl->lingering);
+	else
+		list_append(&fl->book->lingering, &fl->lingering);
+	fl->book->n_lingering++;
 }
 
 /*
@@ -253,25 +318,21 @@ intake_flow_detach(struct intake_flow *fl)
 
 	orphan_partial(fl);
 	list_remove(&fl->dirty);
-	in->flows[fl->id] = NULL;
+	list_remove(&fl->answering);
+	fl->answer_at = 0;
+	in->flows[fl->id].flow = NULL;
 	in->n_flows--;
 	fl->intake = NULL;
 	fl->id = 0;
 	fl->n_told = 0;
 	if (fl->inlet.queue)
 		queue_inlet_close(&fl->inlet);
-	fl->away_since_ms = loop_now_ms(fl->env->loop);
-	if (fl->closed && fl->sender.open == 0) {
+	/* A name outlives its handles. */
+	fl->closed &= !fl->named;
+	if (fl->closed && is_free(fl))
 		intake_flow_free(fl);
-		return;
-	}
-	if (fl->book->max_lingering > 0) {
-		if (fl->closed)
-			list_prepend(&fl->book->lingering, &fl->lingering);
-		else
-			list_append(&fl->book->lingering, &fl->lingering);
-		fl->book->n_lingering++;
-	}
+	else
+		intake_flow_linger(fl);
 }
 
 /* --------------------------------------------------------------- partial -- */
@@ -350,11 +411,13 @@ say_confirm(struct intake_flow *fl)
 {
 	struct wire_frame f = { .kind = WIRE_CONFIRM };
 
-	f.u.confirm.flow = fl->id;
-	f.u.confirm.number = fl->in.confirmed = fl->in.mark;
-	f.u.confirm.level = fl->is_outbound || fl->intake->who.peer ? WIRE_LEVEL_ACCEPTED : WIRE_LEVEL_ARRIVED;
-	session_send(fl->intake->session, &f);
 	fl->confirm_due = false;
+	if (intake_flow_confirmed(fl) == 0)
+		return;
+	f.u.confirm.flow = fl->id;
+	f.u.confirm.number = fl->in.confirmed = intake_flow_confirmed(fl);
+	f.u.confirm.level = intake_flow_level(fl);
+	session_send(fl->intake->session, &f);
 }
 
 static void

@@ -4,7 +4,6 @@
 
 #include "intake.h"
 
-#define INTAKE_PRODUCER_MAX 32 /* bytes of OpenFlow.producer */
 #define INTAKE_TOLD_MAX 32     /* ranges gathered before they are told */
 
 struct intake_flow {
@@ -17,8 +16,15 @@ struct intake_flow {
 	size_t producer_len;
 	char queue[NAMES_DEST_MAX + 1];
 	uint32_t priority;
+	bool named;        /* producer is a name, and outlives sessions */
+	uint64_t instance; /* of the handle that has it open, or had last */
+	uint64_t epoch;    /* of a named one: counts its instances */
 
 	struct flow_in in;
+	uint32_t number;   /* in the store; 0: not kept there */
+	uint64_t stored;   /* what is durable up to here is synced */
+	uint64_t answer_at; /* FlowState is sent once that ticket is synced; 0: it was sent */
+	struct list answering;
 	struct inlet inlet;       /* open while a session has the flow */
 	struct sender sender;     /* what outcomes are told to */
 	struct message *partial;  /* a body of which in.partial_have bytes are here */
@@ -62,6 +68,19 @@ void intake_flow_free(struct intake_flow *fl);
 void intake_flow_attach(struct intake_flow *fl, struct intake *in, uint32_t id, struct queue *q);
 /* The session is gone or done with it: it lingers, or goes if closed. */
 void intake_flow_detach(struct intake_flow *fl);
+
+/* It has no session: from now on its mark may age. */
+void intake_flow_linger(struct intake_flow *fl);
+/* Up to here everything is as safe as it asked for. */
+uint64_t intake_flow_confirmed(const struct intake_flow *fl);
+/* What a confirm means. */
+enum wire_level intake_flow_level(const struct intake_flow *fl);
+/* Tell the opener how the flow stands. */
+void intake_flow_answer(struct intake_flow *fl);
+/* It is a named producer's, or not. */
+void intake_flow_name(struct intake_flow *fl, bool named);
+/* Tell the store who it is, or what has changed of that. 0 or a negative errno. */
+int intake_flow_define(struct intake_flow *fl);
 
 /* Something has to be said at the end of this pass. */
 void intake_flow_dirty(struct intake_flow *fl);

@@ -212,6 +212,18 @@ replace(struct link *l)
 	meet_dismiss(s, WIRE_CLOSE_DUPLICATE, "a newer connection takes over");
 }
 
+/* For the flows of the node with this state folder; NULL: none was met. */
+static void
+init_book(struct link *l, struct intake_book *b, const struct state_peer *met)
+{
+	struct intake_owner owner = { .is_peer = true };
+
+	snprintf(owner.peer, sizeof(owner.peer), "%s", l->peer->name);
+	if (met)
+		memcpy(owner.store_id, met->store_id, sizeof(owner.store_id));
+	intake_book_init(b, &owner, 0);
+}
+
 void
 link_adopt(struct link *l, struct candidate *c)
 {
@@ -240,8 +252,9 @@ link_adopt(struct link *l, struct candidate *c)
 	/* Flows of another state folder have no marks, or it would not be here; what is left of their bodies is not its own. */
 	if (c->other_folder) {
 		intake_book_done(&core->intake, book);
-		intake_book_init(book, 0);
+		init_book(l, book, &c->peer);
 	}
+	memcpy(book->owner.store_id, c->peer.store_id, sizeof(book->owner.store_id));
 	*live = (struct live){ .link = l, .session = s, .dialled = c->dialled, .nonce = c->nonce, .peer = c->peer,
 		.decision = c->decision };
 	l->live = live;
@@ -280,9 +293,9 @@ link_new(struct core *core, const struct conf_peer *peer)
 	list_init(&l->candidates);
 	backoff_init(&l->backoff, peer->backoff_min, peer->backoff_max);
 	loop_timer_init(&l->dial_timer, core->loop, dial, l);
-	intake_book_init(&l->book, 0);
+	init_book(l, &l->book, state_met(core->state, peer->name));
 #ifdef PLANT_TWO_SESSIONS
-	intake_book_init(&l->second_book, 0);
+	init_book(l, &l->second_book, NULL);
 #endif
 	outflows_init(l);
 	return l;
@@ -315,6 +328,12 @@ link_free(struct link *l)
 	free(l);
 }
 
+struct intake_book *
+link_book(struct link *l)
+{
+	return &l->book;
+}
+
 const char *
 link_name(const struct link *l)
 {
@@ -342,10 +361,7 @@ link_drain(struct link *l)
 bool
 link_is_drained(const struct link *l)
 {
-	uint64_t waiting, unconfirmed;
-
-	outflows_stats(l, &waiting, &unconfirmed);
-	return !l->live || waiting == 0;
+	return !l->live || outflows_memory(l) == 0;
 }
 
 void

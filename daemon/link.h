@@ -28,6 +28,8 @@ void link_start(struct link *l);
 /* Cut at once; what waits in outbound queues is left there. */
 void link_free(struct link *l);
 
+/* The flows of the peer. */
+struct intake_book *link_book(struct link *l);
 const char *link_name(const struct link *l);
 
 /*
@@ -39,7 +41,7 @@ void link_accept(struct link *l, struct session *s, const struct wire_hello *hel
 
 /* Orderly stop: Drain, no dialling. Messages still go out until link_close. */
 void link_drain(struct link *l);
-/* Nothing more is on its way: every memory message confirmed or none can go. */
+/* Nothing more is on its way that would be lost: every memory message confirmed or none can go. */
 bool link_is_drained(const struct link *l);
 void link_close(struct link *l, enum wire_close_code code, const char *reason);
 

@@ -225,6 +225,9 @@ send_chunk(struct outflow *of, struct entry *e, uint64_t offset)
 		e->redelivered = true;
 	if (e->redelivered)
 		item.flags |= WIRE_ITEM_MAYBE_DUPLICATE;
+	/* What was told to be on disk here must not be in memory alone there. */
+	if (e->ref != 0)
+		item.flags = (item.flags & ~(uint32_t)WIRE_ITEM_MEMORY) | WIRE_ITEM_DURABLE;
 	session_send_item(s, WIRE_TRANSFER, of->id, e->seq, &item, e->msg->type, e->msg->origin, e->msg);
 	of->promised -= item.body.len < of->promised ? item.body.len : of->promised;
 	flow_out_sent(&of->out, item.body.len);
@@ -264,9 +267,14 @@ next_entry(struct outflow *of)
 {
 	struct entry *e = of->cursor;
 
-	if (!e)
-		return queue_take(&of->from->consumer, (int)of->priority);
-	of->cursor = next_held(of, e);
+	if (e) {
+		of->cursor = next_held(of, e);
+		return e;
+	}
+	/* What an earlier start of this daemon has sent, and the peer has: its confirm is on its way. */
+	do
+		e = queue_take(&of->from->consumer, (int)of->priority);
+	while (e && e->seq <= of->accepted);
 	return e;
 }
 
@@ -501,7 +509,9 @@ flow_state(struct outflow *of, const struct wire_flow_state *st, const char **re
 		return WIRE_CLOSE_PROTOCOL;
 	}
 	of->verdict = WIRE_VERDICT_OK;
+	of->accepted = st->accepted;
 	settle(of, st->confirmed);
+	queue_doubt_over(of->from->queue, of->priority, st->accepted);
 	of->cursor = NULL;
 	LIST_FOREACH (n, held(of))
 		if (entry_of(n)->seq > st->accepted) {
@@ -608,7 +618,7 @@ static void
 lost(struct consumer *c, struct entry *e)
 {
 	struct outqueue *oq = list_entry(c, struct outqueue, consumer);
-	struct outflow *of = &oq->flows[e->msg ? e->msg->priority : WIRE_PRIORITY_NORMAL];
+	struct outflow *of = &oq->flows[e->priority];
 
 	if (of->cursor == e)
 		of->cursor = next_held(of, e);
@@ -723,6 +733,20 @@ outflows_down(struct link *l)
 		}
 	for (uint32_t id = 0; id < l->cap_ids; id++)
 		l->by_id[id] = NULL;
+}
+
+uint64_t
+outflows_memory(const struct link *l)
+{
+	uint64_t n = 0;
+
+	LIST_FOREACH (node, &l->outqueues) {
+		struct queue_stats st;
+
+		queue_stats(list_entry(node, struct outqueue, node)->queue, 0, &st);
+		n += st.messages - st.stored;
+	}
+	return n;
 }
 
 void

@@ -56,6 +56,7 @@ struct outflow {
 	struct flow_out out;
 	struct entry *cursor;  /* next held entry to send; NULL: take a new one */
 	struct entry *current; /* body under way */
+	uint64_t accepted;     /* by the FlowState of this session: need not be sent again */
 	uint64_t promised;     /* bytes of it that the session's window still holds for it */
 	struct list ready;     /* in link.ready, link.no_window or link.parked */
 	enum wire_verdict verdict;
@@ -144,6 +145,8 @@ void outflows_down(struct link *l);
 void outflows_writable(struct link *l);
 /* FlowState, Confirm, Reject, Credit. As intake_frame. */
 enum wire_close_code outflows_frame(struct link *l, const struct wire_frame *f, const char **ret_reason);
+/* Messages that only memory has, waiting or unconfirmed. */
+uint64_t outflows_memory(const struct link *l);
 void outflows_stats(const struct link *l, uint64_t *ret_waiting, uint64_t *ret_unconfirmed);
 
 #endif

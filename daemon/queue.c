@@ -21,6 +21,10 @@ queues_new(struct loop *l, struct message_store *ms, const struct queues_config 
 		list_init(&qs->starved_partial[peer]);
 	}
 	list_init(&qs->roomy);
+	list_init(&qs->all);
+	list_init(&qs->unsynced);
+	list_init(&qs->offering);
+	queue_loads_init(qs);
 	loop_call_init(&qs->serve, queue_room_serve, qs);
 	queue_timers_init(qs);
 	return qs;
@@ -31,6 +35,8 @@ queues_free(struct queues *qs)
 {
 	if (!qs)
 		return;
+	queue_unsynced_done(qs);
+	queue_loads_done(qs);
 	/* Whatever was reserved, started or put must have been given back by now. */
 	assert(qs->n_queues == 0 && qs->n == 0 && qs->claimed_messages == 0 && qs->partial == 0 && qs->used == 0);
 	queue_timers_done(qs);
@@ -91,10 +97,16 @@ queue_new(struct queues *qs, const char *node, const char *name, const struct co
 	q->conf = *conf;
 	q->dead_letter = dead_letter;
 	q->counter = qs->retired;
-	for (unsigned p = 0; p < WIRE_PRIORITIES; p++)
+	for (unsigned p = 0; p < WIRE_PRIORITIES; p++) {
 		list_init(&q->waiting[p]);
+		list_init(&q->loading[p]);
+		cold_init(&q->cold[p]);
+	}
 	list_init(&q->delayed);
 	list_init(&q->parked);
+	list_init(&q->syncing);
+	list_init(&q->offering_node);
+	list_init(&q->hungry_node);
 	list_init(&q->consumers);
 	list_init(&q->idle);
 	list_init(&q->inlets);
@@ -103,6 +115,7 @@ queue_new(struct queues *qs, const char *node, const char *name, const struct co
 	list_init(&q->parked_node);
 	loop_call_init(&q->unused, tell_unused, q);
 	qs->n_queues++;
+	list_append(&qs->all, &q->all_node);
 	queue_check_unused(q);
 	return q;
 }
@@ -129,9 +142,15 @@ queue_free(struct queue *q)
 		discard_all(&q->waiting[p]);
 	discard_all(&q->delayed);
 	discard_all(&q->parked);
+	discard_all(&q->syncing);
+	queue_load_close(q);
 	assert(q->n == 0 && q->bytes == 0 && q->claimed_messages == 0 && q->claimed_bytes == 0);
 	list_remove(&q->roomy_node);
 	list_remove(&q->parked_node);
+	list_remove(&q->offering_node);
+	list_remove(&q->all_node);
+	if (qs->store && q->number != 0)
+		store_remove_queue(qs->store, q->number);
 	loop_call_cancel(&q->unused);
 	if (q->counter > qs->retired)
 		qs->retired = q->counter;
@@ -215,6 +234,10 @@ oldest_since(const struct queue *q)
 
 	for (unsigned p = 0; p < WIRE_PRIORITIES; p++) {
 		const struct entry *e = list_empty(&q->waiting[p]) ? NULL : list_entry(q->waiting[p].next, struct entry, node);
+		const struct cold *c = cold_peek(&q->cold[p]);
+
+		if (c && (uint64_t)c->entered_s * 1000 < since)
+			since = (uint64_t)c->entered_s * 1000;
 
 		if (e && e->entered_ms < since)
 			since = e->entered_ms;
@@ -235,6 +258,9 @@ queue_stats(const struct queue *q, uint64_t now_ms, struct queue_stats *ret)
 		.in_flight = q->n_held,
 		.delayed = q->n_delayed,
 		.parked = q->n_parked,
+		.stored = q->n_stored,
+		.syncing = q->n_syncing,
+		.on_disk = q->cold[0].n + q->cold[1].n + q->cold[2].n,
 		.bytes = q->bytes,
 		.consumers = q->n_consumers,
 		.reserved_messages = q->claimed_messages,
@@ -268,12 +294,22 @@ each_held(struct queue *q, entry_fn fn, void *arg)
 	return true;
 }
 
+static bool
+each_loading(struct queue *q, entry_fn fn, void *arg)
+{
+	for (unsigned p = 0; p < WIRE_PRIORITIES; p++)
+		if (!each_of(&q->loading[p], fn, arg))
+			return false;
+	return true;
+}
+
 static void
 each(struct queue *q, entry_fn fn, void *arg)
 {
 	queue_settle(q);
 	if (each_of(&q->waiting[WIRE_PRIORITY_HIGH], fn, arg) && each_of(&q->waiting[WIRE_PRIORITY_NORMAL], fn, arg) &&
-	    each_of(&q->waiting[WIRE_PRIORITY_LOW], fn, arg) && each_held(q, fn, arg) && each_of(&q->delayed, fn, arg))
+	    each_of(&q->waiting[WIRE_PRIORITY_LOW], fn, arg) && each_loading(q, fn, arg) && each_held(q, fn, arg) &&
+	    each_of(&q->delayed, fn, arg) && each_of(&q->syncing, fn, arg))
 		each_of(&q->parked, fn, arg);
 }
 
@@ -316,6 +352,17 @@ collect(void *arg, struct entry *e)
 	return true;
 }
 
+static bool
+collect_cold(void *arg, struct queue *q, struct cold *c)
+{
+	struct numbers *found = arg;
+
+	(void)q;
+	if (c->sender == found->sender)
+		found->all[found->n++] = c->number;
+	return true;
+}
+
 static int
 compare(const void *a, const void *b)
 {
@@ -338,6 +385,8 @@ queue_ranges_of(struct queue *q, const struct sender *s, uint64_t (*ret)[2], siz
 	if (!found.all)
 		return 0;
 	each(q, collect, &found);
+	for (unsigned p = 0; p < WIRE_PRIORITIES; p++)
+		cold_each(&q->cold[p], collect_cold, &found, q);
 	qsort(found.all, found.n, sizeof(*found.all), compare);
 	for (size_t i = 0; i < found.n; i++) {
 		if (pairs > 0 && found.all[i] == ret[pairs - 1][1] + 1) {
@@ -365,9 +414,24 @@ forget(void *arg, struct entry *e)
 	return s->open > 0;
 }
 
+static bool
+forget_cold(void *arg, struct queue *q, struct cold *c)
+{
+	struct sender *s = arg;
+
+	(void)q;
+	if (c->sender == s) {
+		c->sender = NULL;
+		s->open--;
+	}
+	return s->open > 0;
+}
+
 void
 queue_forget(struct queue *q, struct sender *s)
 {
 	if (s->open > 0)
 		each(q, forget, s);
+	for (unsigned p = 0; p < WIRE_PRIORITIES && s->open > 0; p++)
+		cold_each(&q->cold[p], forget_cold, s, q);
 }

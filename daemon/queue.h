@@ -1,15 +1,18 @@
 /*
- * queue: one queue in memory: waiting, in flight, room, redelivery, dead
- * letter. Filled through inlets (the receiving ends of flows), emptied by
- * consumers (a client's subscription, or a link). Knows no sessions.
+ * queue: one queue: waiting, in flight, room, redelivery, dead letter. Filled
+ * through inlets (the receiving ends of flows), emptied by consumers (a
+ * client's subscription, or a link). Knows no sessions.
+ *
+ * A durable message is in the store as well. What a program here sent is
+ * offered once it is synced, what came over a link at once, as its sender
+ * keeps it until the confirm. When much waits, only the store keeps the bodies
+ * of what is far from the front: in memory there are a few bytes of each.
  *
  * Call-backs (consumer and inlet operations) run only from deferred calls,
  * never from inside a function called here, except: `told` of a sender and
  * `lost` of a consumer, which must not call back into any queue; `cancelled`
  * and `gone`, which only queue_free calls.
- *
- * Every queue keeps messages in memory in this version.
- */
+ * */
 #ifndef QUEUE_H
 #define QUEUE_H
 
@@ -22,6 +25,7 @@
 #include "loop.h"
 #include "message.h"
 #include "names.h"
+#include "store.h"
 #include "wheel.h"
 #include "wire.h"
 
@@ -42,14 +46,28 @@ struct sender {
 	 */
 	void (*told)(struct sender *s, uint64_t number, enum wire_level level, enum wire_reject_code code, const char *reason);
 	uint64_t open; /* entries that point here */
+	/*
+	 * A durable message of this flow, or what is left of it, is synced; of one
+	 * flow they come in order. May not call back. Kept as long as unsynced is
+	 * not 0.
+	 */
+	void (*stored)(struct sender *s, uint64_t number);
+	uint64_t unsynced;
 };
 
 enum entry_state {
 	ENTRY_WAITING,
 	ENTRY_DELAYED,
 	ENTRY_HELD,
+	ENTRY_SYNCING, /* not offered before it is synced */
+	ENTRY_LOADING, /* its body is being read */
 	ENTRY_PARKED /* dead, and the dead-letter queue has no room: tried again each second */
 };
+
+/* Appended to the store and not known to be synced. */
+struct unsynced;
+/* A body on its way from the store. */
+struct load;
 
 /* The place of a message in a queue. */
 struct entry {
@@ -58,7 +76,11 @@ struct entry {
 		struct entry *child, *next, *prev;
 	} heap; /* among those that came back */
 	struct queue *queue;
-	struct message *msg; /* NULL: doomed */
+	struct message *msg; /* NULL: doomed; or only in the store (delayed and found at start, loading) */
+	uint64_t bytes;      /* message_bytes of it */
+	store_ref ref;       /* 0: a memory message */
+	struct unsynced *unsynced; /* NULL: synced, or a memory message */
+	struct load *load;         /* of ENTRY_LOADING */
 	uint64_t seq; /* (start count: 24, counter: 40); the number it has on a link */
 	struct consumer *holder;
 	uint64_t tag;              /* the holder's, as is by_tag */
@@ -72,6 +94,7 @@ struct entry {
 	uint64_t held_since_ms;
 	uint32_t attempt;          /* deliveries begun */
 	uint8_t state;             /* enum entry_state */
+	uint8_t priority;          /* enum wire_priority */
 	uint8_t doomed;            /* enum wire_level, EXPIRED or PURGED while a link holds it: told when the link knows */
 	bool redelivered;          /* may have been offered before, or maybe_duplicate */
 	bool sent;                 /* a link has put bytes of it on a session */
@@ -201,6 +224,9 @@ struct inlet {
 	void (*room)(struct inlet *in);
 	/* The queue goes away; the inlet is detached already. */
 	void (*gone)(struct inlet *in);
+	/* Of what is put here into a durable queue; set by the caller behind queue_inlet_open. */
+	uint32_t flow;           /* its number in the store; 0: none */
+	struct sender *confirms; /* hears what is stored; NULL: nobody */
 };
 
 /* One more flow: has the memory room for what each must have? */
@@ -241,7 +267,8 @@ void queue_abandoned_reserved(struct inlet *in, uint64_t bytes);
  * sender may be NULL. 0; else nothing is taken over, and the message is still
  * started: -EXFULL: overflow = reject and there is no room; -ENOTSUP: it
  * demands durable and the queue is not; -ESHUTDOWN: the queue is gone;
- * -EOVERFLOW: all sequence numbers of this start are used; -ENOMEM.
+ * -EOVERFLOW: all sequence numbers of this start are used; -EIO: the store has
+ * failed; -ENOMEM.
  * With drop-oldest and nothing older to drop, the message itself is DROPPED.
  */
 int queue_put(struct inlet *in, struct message *m, struct sender *sender, uint64_t number);
@@ -260,10 +287,13 @@ bool queue_partial_starved(const struct queues *qs);
 struct queue_counters {
 	uint64_t accepted, moved_in, consumed, forwarded, expired, dead, dropped, purged, moved_out;
 	uint64_t rejected, duplicates, redelivered;
+	uint64_t present;  /* found in the store at start */
+	uint64_t damaged;  /* its bytes could not be read back */
 };
 
 struct queue_stats {
 	uint64_t messages, in_flight, delayed, parked, bytes, consumers;
+	uint64_t stored, syncing, on_disk;          /* of them: durable; not offered before their sync; without body in memory */
 	uint64_t reserved_messages, reserved_bytes; /* granted or started, not put yet */
 	uint64_t oldest_ms;                         /* age of the oldest that waits; 0: none waits */
 	struct queue_counters counters;
@@ -285,6 +315,12 @@ void queue_each(struct queue *q, bool (*fn)(void *arg, const struct entry *e), v
 /* Numbers (first, last) of this sender that still are in the queue, rising, at most max pairs; returns pairs. O(queue). */
 size_t queue_ranges_of(struct queue *q, const struct sender *s, uint64_t (*ret)[2], size_t max);
 
+/*
+ * Of an outbound queue: the peer told what it has accepted. Until then nothing
+ * found at start expires or is purged, as the peer may have it.
+ */
+void queue_doubt_over(struct queue *q, enum wire_priority prio, uint64_t accepted);
+
 /* The sender goes away: entries forget it. O(queue); for the end of a daemon. */
 void queue_forget(struct queue *q, struct sender *s);
 
@@ -298,10 +334,37 @@ struct queues_config {
 	uint64_t max_partial;
 	/* The dead-letter queue for q, made if need be; NULL: none can be had. */
 	struct queue *(*dead_letter)(void *arg, struct queue *q);
+	/* What the store keeps to make q again: at most `max` bytes; returns how many, 0: q is not to be kept. */
+	size_t (*definition)(void *arg, struct queue *q, uint8_t *ret, size_t max);
 	/* q is empty and has neither consumers (but links) nor inlets (told from a deferred call), or is in use again. */
 	void (*unused)(void *arg, struct queue *q, bool unused);
 	void *arg;
 };
+/*
+ * The store, once it is open: queues that are durable get numbers in it. 0 or a
+ * negative errno.
+ */
+int queues_set_store(struct queues *qs, struct store *store);
+/* Give a new queue its number in the store, if it is durable and there is a store. 0 or a negative errno. */
+int queues_define(struct queues *qs, struct queue *q);
+struct store *queues_store(const struct queues *qs); /* NULL: there is none */
+/* The store has room again (store_events.room). */
+void queues_disk_back(struct queues *qs);
+/* Everything appended up to ticket is synced (store_events.synced). */
+void queues_synced(struct queues *qs, uint64_t ticket);
+/*
+ * The store's number of a queue; 0: it has none. Restoring gives it the one it
+ * had, and says what was offered to consumers.
+ */
+uint32_t queue_number(const struct queue *q);
+void queue_restore(struct queue *q, uint32_t number, uint64_t offered);
+/* Of an outbound queue: the boot id of the peer that may have what is found at start. */
+void queue_set_peer_boot(struct queue *q, uint64_t boot_id);
+/* A message found in the store, by rising seq; sender NULL: nobody wants its outcome. 0 or -ENOMEM. */
+int queue_restore_message(struct queue *q, const struct store_found *found, struct sender *sender);
+/* The entries of the sender that are not synced forget it. O(unsynced); for the end of a daemon. */
+void queues_forget(struct queues *qs, struct sender *s);
+
 struct queues *queues_new(struct loop *l, struct message_store *ms, const struct queues_config *cfg);
 void queues_free(struct queues *qs); /* every queue must be freed, every partial released before */
 void queues_memory(const struct queues *qs, uint64_t *ret_used, uint64_t *ret_messages, uint64_t *ret_partial);

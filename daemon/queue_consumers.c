@@ -155,7 +155,8 @@ queue_attach(struct queue *q, struct consumer *c)
 	list_init(&c->node);
 	loop_call_init(&c->call, call, c);
 	list_append(&q->consumers, &c->all);
-	q->n_consumers += !c->link;
+	if (!c->link && q->n_consumers++ == 0)
+		q->offer_up_to = q->n > 0 ? queue_last_seq(q) : 0;
 	q->n_exclusive += c->exclusive;
 	if (alone && !c->exclusive) {
 		ready(c);
@@ -231,13 +232,13 @@ queue_consumers_close(struct queue *q)
 
 /* Whose turn it is by the weights, among those that have something; -1: nobody. */
 static int
-next_priority(struct queue *q)
+next_priority(struct queue *q, unsigned without)
 {
 	for (unsigned round = 0; round < 2; round++) {
 		for (unsigned r = 0; r < WIRE_PRIORITIES; r++) {
 			unsigned p = by_rank[r];
 
-			if (q->n_waiting[p] > 0 && q->turns[p] > 0)
+			if (q->n_waiting[p] > 0 && q->turns[p] > 0 && !(without & 1u << p))
 				return (int)p;
 		}
 		for (unsigned p = 0; p < WIRE_PRIORITIES; p++)
@@ -250,19 +251,21 @@ next_priority(struct queue *q)
 static struct entry *
 next_entry(struct queue *q, int prio)
 {
+	unsigned tried = 0; /* priorities whose first is not in memory */
+
 	for (;;) {
-		int p = prio < 0 ? next_priority(q) : prio;
-		struct entry *e, *back;
-		struct list *first;
+		int p = prio < 0 ? next_priority(q, tried) : prio;
+		struct entry *e;
 
 		if (p < 0 || q->n_waiting[p] == 0)
 			return NULL;
-		first = list_first(&q->waiting[p]);
-		e = first ? list_entry(first, struct entry, node) : NULL;
-		back = q->returned[p];
-		if (!e || (back && back->seq < e->seq))
-			e = back;
-		if (e->expires_ms == 0 || e->expires_ms > loop_now_ms(q->qs->loop)) {
+		e = entry_front(q, (unsigned)p);
+		if (!e) { /* on its way from the disk; others are not kept waiting by it */
+			if (prio >= 0 || (tried |= 1u << p) == (1u << WIRE_PRIORITIES) - 1)
+				return NULL;
+			continue;
+		}
+		if (e->expires_ms == 0 || e->expires_ms > loop_now_ms(q->qs->loop) || queue_in_doubt(q, e->priority, e->seq)) {
 			if (prio < 0)
 				q->turns[p]--;
 			return e;
@@ -280,7 +283,7 @@ queue_take(struct consumer *c, int prio)
 	assert(prio < WIRE_PRIORITIES);
 	if (!q || c->standby)
 		return NULL;
-	e = next_entry(q, prio);
+	e = c->link || queue_may_offer(q) ? next_entry(q, prio) : NULL;
 	if (!e) {
 		c->paused = false;
 		set_idle(c, true);
@@ -292,7 +295,7 @@ queue_take(struct consumer *c, int prio)
 	e->state = ENTRY_HELD;
 	e->holder = c;
 	e->held_since_ms = loop_now_ms(q->qs->loop);
-	list_append(&c->held[e->msg->priority], &e->node);
+	list_append(&c->held[e->priority], &e->node);
 	c->n_held++;
 	q->n_held++;
 	entry_arm(e);

@@ -34,7 +34,7 @@ entry_bury(struct entry *e, enum wire_level level, enum wire_reject_code code, c
 		return 0;
 	}
 	dead = q->qs->cfg.dead_letter ? q->qs->cfg.dead_letter(q->qs->cfg.arg, q) : NULL;
-	if (!dead || dead == q || !has_room(dead, message_bytes(e->msg)))
+	if (!dead || dead == q || !has_room(dead, e->bytes))
 		return -ENOSPC;
 	set_reason(e, reason);
 	entry_tell(e, level, code, e->reason);

@@ -14,7 +14,7 @@ now_ms(const struct queue *q)
 static unsigned
 priority(const struct entry *e)
 {
-	return e->msg->priority;
+	return e->priority;
 }
 
 /* ----------------------------------------------------------------- places -- */
@@ -37,10 +37,16 @@ entry_arm(struct entry *e)
 		if (!e->holder->link)
 			deadline = q->conf.ack_timeout ? e->held_since_ms + q->conf.ack_timeout : 0;
 		break;
+	case ENTRY_SYNCING:
+	case ENTRY_LOADING:
+		break;
 	case ENTRY_PARKED:
 		deadline = 0; /* dead already */
 		break;
 	}
+	/* What the peer may have cannot be called expired: looked at again when it is taken, or that is known. */
+	if (e->state != ENTRY_HELD && queue_in_doubt(q, e->priority, e->seq))
+		deadline = 0;
 	wheel_remove(&q->qs->wheel, &e->timer);
 	if (deadline != 0)
 		queue_timer_set(q->qs, &e->timer, deadline);
@@ -91,6 +97,15 @@ entry_unlink(struct entry *e)
 		e->holder = NULL;
 		q->n_held--;
 		break;
+	case ENTRY_SYNCING:
+		q->n_syncing--;
+		break;
+	case ENTRY_LOADING:
+		if (e->load)
+			entry_unload(e);
+		q->n_loading[priority(e)]--;
+		q->n_waiting[priority(e)]--;
+		break;
 	case ENTRY_PARKED:
 		q->n_parked--;
 		break;
@@ -120,12 +135,12 @@ static void
 count_out(struct entry *e)
 {
 	struct queue *q = e->queue;
-	uint64_t bytes = e->msg ? message_bytes(e->msg) : 0;
 
 	q->n--;
-	q->bytes -= bytes;
+	q->bytes -= e->bytes;
 	q->qs->n--;
-	q->qs->used -= bytes + QUEUE_OVERHEAD;
+	if (e->msg || e->state != ENTRY_DELAYED)
+		entry_count_resident(e, false);
 	queue_room_back(q);
 	queue_check_unused(q);
 }
@@ -142,9 +157,11 @@ entry_tell(struct entry *e, enum wire_level level, enum wire_reject_code code, c
 	s->told(s, e->number, level, code, reason);
 }
 
-static void
-count(struct queue_counters *c, enum wire_level level)
+void
+queue_count_left(struct queue *q, enum wire_level level)
 {
+	struct queue_counters *c = &q->counters;
+
 	switch (level) {
 	case WIRE_LEVEL_CONSUMED:
 		c->consumed++;
@@ -178,6 +195,7 @@ entry_discard(struct entry *e)
 
 	entry_unlink(e);
 	count_out(e);
+	entry_forget_sync(e);
 	if (e->sender)
 		e->sender->open--;
 	message_unref(e->msg);
@@ -188,7 +206,8 @@ entry_discard(struct entry *e)
 void
 entry_finish(struct entry *e, enum wire_level level, enum wire_reject_code code, const char *reason)
 {
-	count(&e->queue->counters, level);
+	queue_count_left(e->queue, level);
+	entry_unstore(e);
 	entry_tell(e, level, code, reason);
 	entry_discard(e);
 }
@@ -206,8 +225,11 @@ doom(struct entry *e, enum wire_level level)
 	struct queue *q = e->queue;
 
 	wheel_remove(&q->qs->wheel, &e->timer);
-	q->bytes -= message_bytes(e->msg);
-	q->qs->used -= message_bytes(e->msg);
+	entry_unstore(e);
+	q->bytes -= e->bytes;
+	q->resident -= e->bytes;
+	q->qs->used -= e->bytes;
+	e->bytes = 0;
 	message_unref(e->msg);
 	e->msg = NULL;
 	e->doomed = (uint8_t)level;
@@ -256,6 +278,9 @@ entry_due(struct entry *e)
 			entry_expire(e);
 	} else if (expired) {
 		entry_expire(e);
+	} else if (!e->msg) {
+		entry_unlink(e);
+		entry_load(e);
 	} else {
 		entry_unlink(e);
 		entry_wait(e, true);
@@ -263,11 +288,46 @@ entry_due(struct entry *e)
 	}
 }
 
+/* Of what waits; what the peer may have stays until that is known. */
+static void
+purge_one(struct entry *e, uint64_t *messages, uint64_t *bytes)
+{
+	if (queue_in_doubt(e->queue, e->priority, e->seq))
+		return;
+	++*messages;
+	*bytes += e->bytes;
+	entry_finish(e, WIRE_LEVEL_PURGED, WIRE_REJECT_UNKNOWN, "purged");
+}
+
+struct purge {
+	uint64_t *messages, *bytes;
+};
+
+static bool
+purge_cold(void *arg, struct queue *q, struct cold *c)
+{
+	struct purge *purge = arg;
+
+	if (queue_in_doubt(q, c->priority, c->seq))
+		return true;
+	++*purge->messages;
+	*purge->bytes += c->bytes;
+	cold_finish(q, c, WIRE_LEVEL_PURGED, WIRE_REJECT_UNKNOWN, "purged");
+	return true;
+}
+
 void
 queue_purge(struct queue *q, uint64_t *ret_messages, uint64_t *ret_bytes)
 {
 	*ret_messages = *ret_bytes = 0;
 	queue_settle(q);
+	for (unsigned p = 0; p < WIRE_PRIORITIES; p++) {
+		struct purge purge = { ret_messages, ret_bytes };
+
+		cold_each(&q->cold[p], purge_cold, &purge, q);
+		LIST_FOREACH_SAFE (node, &q->loading[p])
+			purge_one(list_entry(node, struct entry, node), ret_messages, ret_bytes);
+	}
 	LIST_FOREACH (node, &q->consumers) {
 		struct consumer *c = list_entry(node, struct consumer, all);
 
@@ -278,23 +338,21 @@ queue_purge(struct queue *q, uint64_t *ret_messages, uint64_t *ret_bytes)
 				if (e->doomed)
 					continue;
 				++*ret_messages;
-				*ret_bytes += message_bytes(e->msg);
+				*ret_bytes += e->bytes;
 				if (take_away(e, WIRE_LEVEL_PURGED))
 					entry_finish(e, WIRE_LEVEL_PURGED, WIRE_REJECT_UNKNOWN, "purged");
 			}
 		}
 	}
-	for (unsigned p = 0; p < WIRE_PRIORITIES + 2; p++) {
-		struct list *from = p < WIRE_PRIORITIES ? &q->waiting[p] : p == WIRE_PRIORITIES ? &q->delayed : &q->parked;
-
-		LIST_FOREACH_SAFE (node, from) {
-			struct entry *e = list_entry(node, struct entry, node);
-
-			++*ret_messages;
-			*ret_bytes += message_bytes(e->msg);
-			entry_finish(e, WIRE_LEVEL_PURGED, WIRE_REJECT_UNKNOWN, "purged");
-		}
-	}
+	for (unsigned p = 0; p < WIRE_PRIORITIES; p++)
+		LIST_FOREACH_SAFE (node, &q->waiting[p])
+			purge_one(list_entry(node, struct entry, node), ret_messages, ret_bytes);
+	LIST_FOREACH_SAFE (node, &q->delayed)
+		purge_one(list_entry(node, struct entry, node), ret_messages, ret_bytes);
+	LIST_FOREACH_SAFE (node, &q->syncing)
+		purge_one(list_entry(node, struct entry, node), ret_messages, ret_bytes);
+	LIST_FOREACH_SAFE (node, &q->parked)
+		purge_one(list_entry(node, struct entry, node), ret_messages, ret_bytes);
 }
 
 /* ------------------------------------------------------------------- back -- */
@@ -343,12 +401,15 @@ queue_return(struct entry *e, uint64_t delay_ms, const char *reason)
 void
 entry_move(struct entry *e, struct queue *to)
 {
+	uint64_t seq = queue_next_seq(to);
+
 	e->queue->counters.dead++;
 	entry_unlink(e);
 	count_out(e);
+	entry_store_move(e, to, seq);
 	e->attempt = 0;
 	e->sent = false;
 	e->sent_boot = 0;
 	to->counters.moved_in++;
-	entry_enter(e, to);
+	entry_enter(e, to, seq);
 }

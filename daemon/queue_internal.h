@@ -9,11 +9,52 @@
 #define QUEUE_PASS 4096            /* timers and parked messages handled before others get their turn */
 #define QUEUE_PARKED_RETRY_MS 1000
 
+/*
+ * A message that waits, never taken, of which only the store has the body. A
+ * million of them are what a long backlog costs in memory.
+ */
+struct cold {
+	uint64_t seq;
+	uint64_t number;
+	struct sender *sender;
+	uint64_t expires_ms;
+	store_ref ref; /* 0: it is gone */
+	uint32_t bytes;
+	uint32_t entered_s; /* seconds of loop_now_ms */
+	uint8_t priority;
+	bool redelivered;
+};
+
+#define COLD_CHUNK 338 /* a chunk is 16 KiB */
+
+struct cold_chunk {
+	struct list node;
+	uint32_t first, end;
+	uint64_t min_expires_ms; /* of those in it, or lower; UINT64_MAX: none expires */
+	struct cold at[COLD_CHUNK];
+};
+
+/* In order of seq. */
+struct cold_list {
+	struct list chunks;
+	uint64_t n; /* without those gone */
+	uint64_t last_seq;
+};
+
+struct unsynced {
+	struct list node;
+	uint64_t ticket;
+	struct sender *sender; /* NULL: nobody waits for it */
+	uint64_t number;
+	struct entry *entry; /* NULL: it has left already */
+};
+
 struct queues {
 	struct loop *loop;
 	struct message_store *messages;
 	struct queues_config cfg;
 	size_t n_queues;
+	struct list all;
 	/*
 	 * Counters of new queues begin above those of all that are gone: a queue
 	 * made again under an old name must not use a number twice.
@@ -28,6 +69,14 @@ struct queues {
 	struct list parked;   /* queues that hold parked messages */
 	struct loop_timer parked_timer;
 
+	/* The store. */
+	struct store *store;
+	struct list unsynced;      /* struct unsynced by ticket */
+	struct list offering;      /* queues that wait for offer_ticket */
+	struct list hungry;        /* queues that would load more */
+	uint64_t loading, loading_bytes;
+	struct loop_timer sweep;   /* of expired messages among the cold */
+
 	/* Room. */
 	uint64_t used;             /* memory: entries, claims, partial bodies */
 	uint64_t n;                /* entries */
@@ -35,6 +84,7 @@ struct queues {
 	uint64_t idle, idle_messages; /* of used and claimed_messages what is only reserved */
 	uint64_t partial;
 	uint64_t n_inlets;
+	uint64_t disk_claimed; /* of the store, by inlets of queues that are kept */
 	/* Inlets of programs, [1] of peers. */
 	struct list starved[2];         /* that wait for memory */
 	struct list starved_partial[2]; /* that wait for memory for a large body */
@@ -55,9 +105,13 @@ struct queue {
 	struct entry *returned[WIRE_PRIORITIES];  /* heaps of those that came back */
 	uint64_t n_waiting[WIRE_PRIORITIES];
 	uint8_t turns[WIRE_PRIORITIES];           /* left in this round of weights */
-	struct list delayed, parked;
-	uint64_t n, n_held, n_delayed, n_parked;
+	struct cold_list cold[WIRE_PRIORITIES];   /* only in the store */
+	struct list loading[WIRE_PRIORITIES];     /* by seq: on their way from there */
+	uint64_t n_loading[WIRE_PRIORITIES];
+	struct list delayed, parked, syncing;
+	uint64_t n, n_held, n_delayed, n_parked, n_syncing, n_stored;
 	uint64_t bytes;
+	uint64_t resident;  /* bytes and overhead of those in memory */
 	uint64_t counter; /* last given */
 	struct queue_counters counters;
 
@@ -71,6 +125,15 @@ struct queue {
 	struct list starved;        /* inlets that wait for room here */
 	uint64_t claimed_messages, claimed_bytes; /* reserved or started */
 
+	/* The store. */
+	uint32_t number;             /* 0: not kept there */
+	uint64_t offered;            /* the store knows that messages up to here may have been seen */
+	uint64_t offer_up_to;        /* what was there when the first consumer came; what comes since says it itself */
+	uint64_t offer_ticket;       /* consumers wait until that is synced; 0: no need */
+	uint64_t in_doubt[WIRE_PRIORITIES]; /* up to here the peer may have them */
+	uint64_t peer_boot;          /* the peer's, when this daemon started; 0: unknown */
+	struct list all_node, offering_node, hungry_node;
+
 	struct list roomy_node, parked_node;
 	struct loop_call unused;
 	bool unused_told;
@@ -82,9 +145,77 @@ struct queue {
 void queue_heap_add(struct entry **root, struct entry *e);
 void queue_heap_remove(struct entry **root, struct entry *e);
 
+/* ---- queue_cold.c: messages of which only the store has the body */
+void cold_init(struct cold_list *l);
+void cold_done(struct cold_list *l);
+/* Behind all others. false: out of memory. */
+bool cold_push(struct cold_list *l, const struct cold *c);
+/* The first, or NULL; as it is, and tidying up. */
+const struct cold *cold_peek(const struct cold_list *l);
+struct cold *cold_first(struct cold_list *l);
+/* Take the first away; it is copied to ret. */
+void cold_pop(struct cold_list *l, struct cold *ret);
+/* One of cold_each leaves. */
+void cold_remove(struct cold_list *l, struct cold *c);
+/* Call fn for each, in order, until it returns false. fn may cold_remove the one it is given. */
+bool cold_each(struct cold_list *l, bool (*fn)(void *arg, struct queue *q, struct cold *c), void *arg, struct queue *q);
+/* Call fn for each that may have expired. */
+void cold_each_expired(struct cold_list *l, uint64_t now_ms, bool (*fn)(void *arg, struct queue *q, struct cold *c), void *arg,
+    struct queue *q);
+
+/* ---- queue_load.c: out of memory and back */
+/* Of those that wait at this priority the first, if it is in memory; else NULL, and it is being loaded. */
+struct entry *entry_front(struct queue *q, unsigned prio);
+/* Have some ready for consumers that take. */
+void queue_load_ahead(struct queue *q, unsigned prio);
+/* It is synced and waits: need it stay in memory? May free e. */
+void entry_maybe_cool(struct entry *e);
+/* A delayed entry whose body was never read goes the way of the others. */
+void entry_load(struct entry *e);
+/* A loading entry is taken out of the reader's hands. */
+void entry_unload(struct entry *e);
+/* A cold one leaves for good. */
+void cold_finish(struct queue *q, struct cold *c, enum wire_level level, enum wire_reject_code code, const char *reason);
+void queue_loads_init(struct queues *qs);
+void queue_loads_done(struct queues *qs);
+/* q goes away. */
+void queue_load_close(struct queue *q);
+
+/* ---- queue_store.c: what the store is told and tells */
+/* What a message is made of there; the first begins with its counter, 8 bytes. */
+enum { PART_TYPE, PART_ORIGIN, PART_PACKED, PART_NOTE, PART_BODY };
+_Static_assert(PART_NOTE == STORE_NOTE && PART_BODY == STORE_PARTS - 1, "as the store has it");
+/* Is a message of this durability kept in the store, in this queue? */
+bool queue_keeps(const struct queue *q, enum message_durability durability);
+/* What is not synced is forgotten: the end of a daemon. */
+void queue_unsynced_done(struct queues *qs);
+/* Append a new entry, which has its seq. 0, or a negative errno and nothing has happened. */
+int entry_store(struct entry *e, struct queue *q, const struct inlet *in, uint64_t number);
+/* It leaves its queue for good. */
+void entry_unstore(struct entry *e);
+/* It moves, with a new seq, to `to`: there from now on, or a memory message. */
+void entry_store_move(struct entry *e, struct queue *to, uint64_t to_seq);
+/* Nobody waits for its sync any more. */
+void entry_forget_sync(struct entry *e);
+/* May a consumer see what waits here now? Asks the store to write that down first, if need be. */
+bool queue_may_offer(struct queue *q);
+/* May this one expire or be purged: does the peer certainly not have it? */
+static inline bool
+queue_in_doubt(const struct queue *q, unsigned prio, uint64_t seq)
+{
+	return q->node_name[0] != '\0' && seq <= q->in_doubt[prio];
+}
+
 /* ---- queue_put.c */
-/* Counted in, numbered, and waiting: in no queue before. */
-void entry_enter(struct entry *e, struct queue *q);
+uint64_t queue_next_seq(struct queue *q);
+/* Counted in, under its seq, and waiting: in no queue before. */
+void entry_enter(struct entry *e, struct queue *q, uint64_t seq);
+/* At the end of those that wait, or among the delayed. */
+void entry_begin(struct entry *e);
+/* Counted in the queue; with `resident`, in memory, too. */
+void entry_count_in(struct entry *e, struct queue *q, bool resident);
+/* What is counted in memory for it. */
+void entry_count_resident(struct entry *e, bool resident);
 
 /* ---- queue_entry.c: one entry's way through a queue */
 /* Into the lists of those that wait: at its place if it came back, else at the end. Wakes nobody. */
@@ -95,7 +226,9 @@ void entry_delay(struct entry *e, uint64_t until_ms);
 void entry_unlink(struct entry *e);
 /* Leave for good: counted by level, sender told, memory freed. */
 void entry_finish(struct entry *e, enum wire_level level, enum wire_reject_code code, const char *reason);
-/* Leave without a word. */
+/* One that reached level leaves q. */
+void queue_count_left(struct queue *q, enum wire_level level);
+/* Leave without a word; what the store has of it stays. */
 void entry_discard(struct entry *e);
 /* Arm or stop the timer for what comes next in its state. */
 void entry_arm(struct entry *e);
@@ -129,6 +262,8 @@ void entry_park(struct entry *e, const char *reason);
 void queue_room_serve(void *arg);
 /* Something has left q, or was given back: whoever starves may look again. */
 void queue_room_back(struct queue *q);
+/* What was claimed is given back, or in the store by now. */
+void queue_disk_unclaim(struct queue *q, uint64_t messages, uint64_t bytes);
 /* Forget every inlet. */
 void queue_room_close(struct queue *q);
 

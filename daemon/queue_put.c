@@ -10,19 +10,30 @@ now_ms(const struct queue *q)
 	return loop_now_ms(q->qs->loop);
 }
 
-static void
-count_in(struct queue *q, struct entry *e)
+void
+entry_count_resident(struct entry *e, bool resident)
+{
+	uint64_t bytes = e->bytes + QUEUE_OVERHEAD;
+	struct queue *q = e->queue;
+
+	q->resident += resident ? bytes : -bytes;
+	q->qs->used += resident ? bytes : -bytes;
+}
+
+void
+entry_count_in(struct entry *e, struct queue *q, bool resident)
 {
 	e->queue = q;
 	q->n++;
-	q->bytes += message_bytes(e->msg);
+	q->bytes += e->bytes;
 	q->qs->n++;
-	q->qs->used += message_bytes(e->msg) + QUEUE_OVERHEAD;
+	if (resident)
+		entry_count_resident(e, true);
 	queue_check_unused(q);
 }
 
-static uint64_t
-next_seq(struct queue *q)
+uint64_t
+queue_next_seq(struct queue *q)
 {
 	uint64_t seq = ++q->counter;
 
@@ -55,23 +66,66 @@ expiry(const struct queue *q, const struct message *m)
 	return at;
 }
 
-/* Count it in and let it wait. */
 void
-entry_enter(struct entry *e, struct queue *q)
+entry_begin(struct entry *e)
 {
+	struct queue *q = e->queue;
 	uint64_t not_before = e->msg->not_before_ms;
+	struct list *waiting = &q->waiting[e->priority];
 
-	count_in(q, e);
-	e->seq = next_seq(q);
-	e->entered_ms = now_ms(q);
-	e->expires_ms = expiry(q, e->msg);
 	/* A delay is waited out at the destination, never on a link. */
 	if (not_before > now_ms(q) && q->node_name[0] == '\0' && !q->dead_letter) {
 		entry_delay(e, not_before);
 		return;
 	}
-	entry_wait(e, false);
+	/* What waited for its sync or its body may have been overtaken. */
+	entry_wait(e, !list_empty(waiting) && list_entry(waiting->prev, struct entry, node)->seq > e->seq);
 	queue_wake(q, 1);
+}
+
+void
+entry_enter(struct entry *e, struct queue *q, uint64_t seq)
+{
+	entry_count_in(e, q, true);
+	e->seq = seq;
+	e->entered_ms = now_ms(q);
+	e->expires_ms = expiry(q, e->msg);
+	entry_begin(e);
+}
+
+/*
+ * A new message. One that a program here sent is not offered before it is
+ * synced: nobody would send it again if it were lost. What came over a link
+ * can be.
+ */
+static int
+begin_new(struct entry *e, const struct inlet *in, uint64_t number)
+{
+	struct queue *q = in->queue;
+	int r;
+
+	e->seq = queue_next_seq(q);
+	e->entered_ms = now_ms(q);
+	e->expires_ms = expiry(q, e->msg);
+	if (!queue_keeps(q, (enum message_durability)e->msg->durability)) {
+		entry_count_in(e, q, true);
+		entry_begin(e);
+		return 0;
+	}
+	r = entry_store(e, q, in, number);
+	if (r < 0)
+		return r;
+	entry_count_in(e, q, true);
+#ifndef PLANT_SEND_BEFORE_SYNC
+	if (!in->peer) {
+		e->state = ENTRY_SYNCING;
+		list_append(&q->syncing, &e->node);
+		q->n_syncing++;
+		return 0;
+	}
+#endif
+	entry_begin(e);
+	return 0;
 }
 
 /* The one that came first, of those that may be dropped. */
@@ -128,6 +182,7 @@ settle_started(struct inlet *in, uint64_t bytes)
 	assert(in->started_bytes >= bytes);
 	in->started_messages--;
 	in->started_bytes -= bytes;
+	queue_disk_unclaim(q, 1, bytes);
 	q->qs->claimed_messages--;
 	q->qs->used -= bytes + QUEUE_OVERHEAD;
 	if (!in->regardless) {
@@ -142,13 +197,15 @@ queue_put(struct inlet *in, struct message *m, struct sender *sender, uint64_t n
 {
 	struct queue *q = in->queue;
 	struct entry *e;
-	int room = 0;
+	int room = 0, err;
 
 	assert(m->body_have == m->body_len && m->priority < WIRE_PRIORITIES);
 	if (!q)
 		return -ESHUTDOWN;
 	if (m->durability == MESSAGE_DURABLE && !q->conf.durable)
 		return -ENOTSUP;
+	if (q->conf.durable && m->durability != MESSAGE_MEMORY && q->number == 0)
+		return -EIO; /* rather than kept in memory without a word */
 	if (q->counter == QUEUE_COUNTER_MAX)
 		return -EOVERFLOW;
 	e = slab_alloc(&q->qs->messages->slab, sizeof(*e));
@@ -160,14 +217,19 @@ queue_put(struct inlet *in, struct message *m, struct sender *sender, uint64_t n
 		slab_free(&q->qs->messages->slab, e, sizeof(*e));
 		return room;
 	}
-	*e = (struct entry){ .msg = m, .sender = sender, .number = number, .redelivered = m->maybe_duplicate };
+	*e = (struct entry){ .msg = m, .bytes = message_bytes(m), .priority = m->priority, .sender = sender, .number = number,
+		.redelivered = m->maybe_duplicate };
 	list_init(&e->node);
 	wheel_node_init(&e->timer);
+	err = begin_new(e, in, number);
+	if (err < 0) {
+		slab_free(&q->qs->messages->slab, e, sizeof(*e));
+		return err;
+	}
 	if (sender)
 		sender->open++;
 	settle_started(in, message_bytes(m));
 	q->counters.accepted++;
-	entry_enter(e, q);
 	if (room > 0)
 		entry_finish(e, WIRE_LEVEL_DROPPED, WIRE_REJECT_FULL, "the queue is full");
 	return 0;

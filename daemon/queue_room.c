@@ -32,10 +32,26 @@ smaller(uint64_t a, uint64_t b)
 
 /* ------------------------------------------------------------------- claims -- */
 
+/* Does what comes here need room on disk? */
+static bool
+is_kept(const struct queue *q)
+{
+	return q->number != 0 && q->conf.durable;
+}
+
+/* What claims take there, everything counted. */
+static uint64_t
+on_disk(const struct queue *q, uint64_t messages, uint64_t bytes)
+{
+	return is_kept(q) ? messages * store_cost(q->qs->store, 0) + bytes : 0;
+}
+
 static void
 claim(struct inlet *in, uint64_t messages, uint64_t bytes)
 {
 	struct queue *q = in->queue;
+
+	q->qs->disk_claimed += on_disk(q, messages, bytes);
 
 	q->qs->claimed_messages += messages;
 	q->qs->used += bytes + messages * QUEUE_OVERHEAD;
@@ -50,6 +66,7 @@ unclaim(struct inlet *in, uint64_t messages, uint64_t bytes)
 {
 	struct queue *q = in->queue;
 
+	queue_disk_unclaim(q, messages, bytes);
 	q->qs->claimed_messages -= messages;
 	q->qs->used -= bytes + messages * QUEUE_OVERHEAD;
 	if (!in->regardless) {
@@ -71,6 +88,22 @@ reserve(struct inlet *in, int64_t messages, int64_t bytes)
 	qs->idle += (uint64_t)(bytes + messages * QUEUE_OVERHEAD);
 }
 
+void
+queue_disk_unclaim(struct queue *q, uint64_t messages, uint64_t bytes)
+{
+	uint64_t disk = on_disk(q, messages, bytes);
+
+	/* The queue may have become durable since. */
+	q->qs->disk_claimed -= disk < q->qs->disk_claimed ? disk : q->qs->disk_claimed;
+}
+
+static void
+memory_back(struct queues *qs)
+{
+	if (!list_empty(&qs->starved[0]) || !list_empty(&qs->starved[1]) || queue_partial_starved(qs))
+		loop_defer(qs->loop, &qs->serve);
+}
+
 /* --------------------------------------------------------------------- room -- */
 
 /*
@@ -89,6 +122,34 @@ static uint64_t
 messages_kept_for_peers(const struct queues *qs, bool peer)
 {
 	return peer ? 0 : qs->cfg.peer_messages;
+}
+
+/* Bytes of the store that are neither used nor claimed. */
+static uint64_t
+free_disk(const struct queues *qs)
+{
+	return below(store_room(qs->store), qs->disk_claimed);
+}
+
+/* Room on disk for what every flow must have? Whoever finds none is told when there is. */
+static bool
+disk_has_room(const struct queue *q)
+{
+	uint64_t wanted;
+
+	if (!is_kept(q))
+		return true;
+	wanted = on_disk(q, 1, QUEUE_GRANT_MIN);
+	if (free_disk(q->qs) >= wanted)
+		return true;
+	store_want_room(q->qs->store, q->qs->disk_claimed + wanted);
+	return false;
+}
+
+void
+queues_disk_back(struct queues *qs)
+{
+	memory_back(qs);
 }
 
 static uint64_t
@@ -179,6 +240,10 @@ limit(const struct inlet *in, uint64_t *messages, uint64_t *bytes)
 	most_messages = smaller(memory / 8 / QUEUE_OVERHEAD,
 	    (below(qs->cfg.max_messages, qs->n + qs->claimed_messages + messages_kept_for_peers(qs, false)) + in->reserved_messages) / 8);
 	most_bytes = memory / 8;
+	if (is_kept(q)) {
+		most_messages = smaller(most_messages, free_disk(qs) / 8 / store_cost(qs->store, 0) + in->reserved_messages);
+		most_bytes = smaller(most_bytes, free_disk(qs) / 8 + in->reserved_bytes);
+	}
 	if (!in->regardless) {
 		uint64_t queue_messages = below(q->conf.max_messages, q->n + q->claimed_messages) + in->reserved_messages;
 		uint64_t queue_bytes = below(q->conf.max_bytes, q->bytes + q->claimed_bytes) + in->reserved_bytes;
@@ -217,7 +282,7 @@ queue_grant(struct inlet *in, uint64_t *ret_messages, uint64_t *ret_bytes)
 		return;
 	limit(in, &messages, &bytes);
 	/* But never less than one message while there is any room at all. */
-	if (memory_has_room(qs, in->peer) && (in->regardless || queue_has_room(q))) {
+	if (memory_has_room(qs, in->peer) && (in->regardless || queue_has_room(q)) && disk_has_room(q)) {
 		if (in->reserved_messages + messages == 0)
 			messages = 1;
 		if (in->reserved_bytes + bytes < QUEUE_GRANT_MIN)
@@ -307,13 +372,6 @@ queue_reserve_partial(struct queues *qs, struct inlet *in, uint64_t bytes)
 		starve(in, &qs->starved_partial[in->peer]);
 	}
 	return false;
-}
-
-static void
-memory_back(struct queues *qs)
-{
-	if (!list_empty(&qs->starved[0]) || !list_empty(&qs->starved[1]) || queue_partial_starved(qs))
-		loop_defer(qs->loop, &qs->serve);
 }
 
 void

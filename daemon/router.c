@@ -37,7 +37,7 @@ router_find_peer(const struct router *r, const char *name)
 /* ------------------------------------------------------------ life and death -- */
 
 struct queue *
-router_make(struct router *r, const char *node, const char *name, bool dead_letter, bool stays)
+router_make(struct router *r, const char *node, const char *name, bool dead_letter, struct maker *maker, bool stays)
 {
 	struct conf_queue cq;
 	struct router_peer *p;
@@ -53,6 +53,9 @@ router_make(struct router *r, const char *node, const char *name, bool dead_lett
 	}
 	list_init(&owned_of(q)->unused);
 	owned_of(q)->stays = stays;
+	owned_of(q)->maker = maker;
+	if (maker)
+		maker->n++;
 	r->n_dead += dead_letter;
 	if (r->events.queue)
 		r->events.queue(r->events.arg, queue_name(q), true);
@@ -80,6 +83,16 @@ drop(struct router *r, struct queue *q)
 		router_drop_maker(r, o->maker);
 	}
 	queue_free(q);
+}
+
+struct queue *
+router_keep(struct router *r, struct queue *q)
+{
+	if (q && queues_define(r->queues, q) < 0) {
+		drop(r, q);
+		return NULL;
+	}
+	return q;
 }
 
 static void
@@ -158,7 +171,7 @@ router_dead_letter(void *arg, struct queue *q)
 		router_dead_name(q, name);
 	dead = router_lookup(r, name);
 	if (!dead) {
-		dead = r->n_dead < r->node->max_queues ? router_make(r, NULL, name, true, false) : NULL;
+		dead = r->n_dead < r->node->max_queues ? router_keep(r, router_make(r, NULL, name, true, NULL, false)) : NULL;
 	} else if (!queue_is_dead_letter(dead)) {
 		/* Named for this later than it was made. */
 		queue_make_dead_letter(dead);
@@ -186,7 +199,7 @@ add_configured(struct router *r)
 		if (router_is_reserved(at.name) || (at.node[0] != '\0' && !conf_peer_find(r->conf, at.node)))
 			continue;
 		if (!router_lookup(r, at.full))
-			router_make(r, at.node[0] ? at.node : NULL, at.name, false, true);
+			router_make(r, at.node[0] ? at.node : NULL, at.name, false, NULL, true);
 	}
 }
 
@@ -227,6 +240,7 @@ router_new(struct loop *l, const struct conf *conf, struct message_store *ms, ui
 		.peer_messages = PEER_FLOWS < r->node->max_messages / 4 ? PEER_FLOWS : r->node->max_messages / 4,
 		.max_partial = r->node->max_partial,
 		.dead_letter = router_dead_letter,
+		.definition = router_definition,
 		.unused = unused,
 		.arg = r,
 	};

@@ -92,4 +92,13 @@ size_t router_n_queues(const struct router *r);
 uint64_t router_most_made(const struct router *r, bool peers);
 struct queues *router_queues(struct router *r);
 
+/*
+ * A queue found in the store: made again, or the configured one of that name.
+ * NULL: the definition makes no sense, or out of memory. Makers and limits
+ * count it, but do not keep it out.
+ */
+struct queue *router_restore(struct router *r, struct store_bytes definition);
+/* All that is restored is: dead-letter queues get the access lists of those whose letters they keep. */
+void router_restored(struct router *r);
+
 #endif

@@ -86,17 +86,17 @@ same_list(const struct conf_access *a, const struct conf_access *b)
 	return true;
 }
 
+const struct conf_access router_nobody = { .set = true };
+
 static const struct conf_access *
 shared_list(const struct conf_access *now, const struct conf_access *own, const struct conf_access *from, bool named,
     bool first)
 {
-	static const struct conf_access nobody = { .set = true }; /* but administrators */
-
 	if (named && own && own->set)
 		return own;
 	if (first)
 		return from;
-	return same_list(now, from) ? now : &nobody;
+	return same_list(now, from) ? now : &router_nobody;
 }
 
 void

@@ -56,19 +56,33 @@ uint64_t router_hash(const struct router *r, const char *s);
 /* By full name, or NULL. */
 struct queue *router_lookup(const struct router *r, const char *full);
 struct router_peer *router_find_peer(const struct router *r, const char *name);
-/* node NULL: here. stays: named in the configuration. NULL: out of memory. */
-struct queue *router_make(struct router *r, const char *node, const char *name, bool dead_letter, bool stays);
+/*
+ * node NULL: here. maker NULL: the daemon itself. stays: named in the
+ * configuration. Not in the store yet (router_keep). NULL: out of memory.
+ */
+struct queue *router_make(struct router *r, const char *node, const char *name, bool dead_letter, struct maker *maker,
+    bool stays);
+/* What came to be is kept in the store, if it is durable: q, or NULL and it is gone again. */
+struct queue *router_keep(struct router *r, struct queue *q);
 /* Of struct queues_config: the queue for q's dead letters; arg is the router. */
 struct queue *router_dead_letter(void *arg, struct queue *q);
 
 /* ---- router_request.c */
 /* Split an address; VERDICT_OK or the verdict. */
 enum wire_verdict router_parse(struct router *r, struct wire_bytes address, struct place *ret, const char **ret_reason);
+/* Who makes queues: found or added; NULL: out of memory. */
+struct maker *router_maker(struct router *r, const struct subject *who);
 /* Forget a maker without queues. */
 void router_drop_maker(struct router *r, struct maker *m);
 
+/* ---- router_store.c */
+/* Of struct queues_config: what the store keeps of a queue. */
+size_t router_definition(void *arg, struct queue *q, uint8_t *ret, size_t max);
+
 /* ---- router_access.c */
 
+/* A list that lets nobody in but administrators. */
+extern const struct conf_access router_nobody;
 /* May they? Judged by the lists of the queue, or without lists by the default rule. */
 bool router_allowed(const struct subject *who, enum router_right right, const struct conf_access *list);
 /* The list of an existing queue for this right. */

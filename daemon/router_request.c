@@ -40,11 +40,14 @@ router_most_made(const struct router *r, bool peers)
 	return most;
 }
 
-static struct maker *
-add_maker(struct router *r, const struct subject *who)
+struct maker *
+router_maker(struct router *r, const struct subject *who)
 {
-	struct maker *m = calloc(1, sizeof(*m));
+	struct maker *m = find_maker(r, who);
 
+	if (m)
+		return m;
+	m = calloc(1, sizeof(*m));
 	if (!m)
 		return NULL;
 	m->uid = who->uid;
@@ -110,15 +113,16 @@ make_for(struct router *r, const struct subject *who, const struct place *at, co
 	if ((m ? m->n : 0) >= limit)
 		return WIRE_VERDICT_LIMIT;
 	*ret_reason = "out of memory";
-	if (!m)
-		m = add_maker(r, who);
-	q = m ? router_make(r, at->node[0] ? at->node : NULL, at->name, false, false) : NULL;
+	m = router_maker(r, who);
+	q = m ? router_make(r, at->node[0] ? at->node : NULL, at->name, false, m, false) : NULL;
 	if (!q) {
 		router_drop_maker(r, m);
 		return WIRE_VERDICT_LIMIT;
 	}
-	owned_of(q)->maker = m;
-	m->n++;
+	*ret_reason = "the store has failed: see the daemon's log";
+	q = router_keep(r, q);
+	if (!q)
+		return WIRE_VERDICT_LIMIT;
 	*ret = q;
 	*ret_reason = "";
 	return WIRE_VERDICT_OK;

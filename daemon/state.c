@@ -477,6 +477,12 @@ state_close(struct state *s)
 	free(s);
 }
 
+struct disk *
+state_disk(const struct state *s)
+{
+	return s->disk;
+}
+
 const uint8_t *
 state_store_id(const struct state *s)
 {

@@ -9,7 +9,8 @@
  * what was handed to them.
  *
  * What is appended is durable in the order appended, without gaps: a crash
- * keeps a prefix. Each append raises the *ticket*; `synced(ticket)` says that
+ * keeps a prefix (and, when messages had to wait for space, dones from behind
+ * them that belong to no group). Each append raises the *ticket*; `synced(ticket)` says that
  * everything up to it is on disk.
  */
 #ifndef STORE_H
@@ -89,7 +90,11 @@ struct store_found {
 	uint64_t bytes;                     /* of all its parts */
 };
 
-/* Told by store_open: definitions first, then messages by rising (queue, seq). */
+/*
+ * Told by store_open: definitions first, then messages by rising (queue, seq).
+ * A queue that holds messages but whose definition was lost to damage is told
+ * with an empty one. Members may be NULL.
+ */
 struct store_recovery {
 	/* last_seq: the highest ever used; offered: as store_offered. */
 	void (*queue)(void *arg, uint32_t queue, uint64_t last_seq, uint64_t offered, struct store_bytes definition);
@@ -123,8 +128,8 @@ int store_open(const struct store_config *cfg, const struct store_recovery *foun
     struct store **ret, char why[static 200]);
 /*
  * At once: what was not synced may or may not be there. For an orderly end
- * wait until store_ticket is synced. Call-backs of reads are not called. NULL
- * is fine.
+ * wait until store_ticket is synced. Call-backs of reads are not called. Bodies
+ * that did not become messages are dropped before. NULL is fine.
  */
 void store_free(struct store *s);
 
@@ -141,16 +146,22 @@ uint64_t store_synced(const struct store *s);
  */
 void store_hurry(struct store *s);
 
-/* What is appended between the two is wholly there after a crash, or not at all. At most STORE_GROUP_MAX bytes; does not nest. */
+/*
+ * What is appended between the two is wholly there after a crash, or not at
+ * all. At most store_group_max bytes (STORE_GROUP_MAX, less with small
+ * segments); does not nest. Large parts are appended before: of a body only
+ * what store_put still has to write belongs to the group.
+ */
 #define STORE_GROUP_MAX (2u << 20)
 void store_group_begin(struct store *s);
 void store_group_end(struct store *s);
+uint64_t store_group_max(const struct store *s);
 
 /*
  * Append a message. What m points to must stay until the ticket is synced or
  * store_done was called. 0 and *ret; or -ENOMEM, -EIO (fenced), -EFBIG (a part
  * too large). Does not ask for room: the caller has reserved it (store_room).
- * Takes over m->body.
+ * Takes over m->body if it succeeds.
  */
 int store_put(struct store *s, const struct store_message *m, store_ref *ret);
 /*
@@ -204,6 +215,7 @@ struct store_read {
 	 */
 	void (*done)(struct store_read *r, int error);
 	void *memory;
+	uint64_t counter; /* the message's */
 	struct store_bytes parts[STORE_PARTS];
 	void *impl[4];
 };

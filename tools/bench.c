@@ -117,6 +117,8 @@ outcome(struct connectd *c, struct connectd_msg *m, const struct connectd_outcom
 
 	(void)c;
 	(void)m;
+	if (o->final && o->level == CONNECTD_STORED)
+		p->sh->stored = true;
 	if (o->result != 0 && p->refused++ == 0)
 		snprintf(p->why, sizeof(p->why), "%s", *o->reason != '\0' ? o->reason : strerror(-o->result));
 }
@@ -135,7 +137,7 @@ produce_one(struct producer *p, uint64_t n, const char *reply_to)
 	if (reply_to != NULL)
 		r = connectd_msg_set_reply_to(m, reply_to);
 	if (r == 0)
-		r = connectd_send(p->c, m, CONNECTD_TELL(CONNECTD_ACCEPTED), outcome, p);
+		r = connectd_send(p->c, m, 0, outcome, p); /* as safe as the queue makes it */
 	connectd_msg_unref(m);
 	return r;
 }
@@ -216,7 +218,7 @@ produce_latency(struct producer *p)
 		atomic_store_explicit(&p->sh->sent, n + 1, memory_order_relaxed);
 	}
 	atomic_store(&p->sh->sent, n);
-	return 0;
+	return connectd_flush(p->c, PATIENCE_MS); /* the answer may be here before the confirm */
 }
 
 int

@@ -31,6 +31,7 @@ struct bench_plan {
 struct bench_shared {
 	_Atomic uint64_t sent;     /* by the producer so far */
 	_Atomic bool done;         /* it sends no more */
+	_Atomic bool stored;       /* its messages are confirmed when they are on disk */
 	_Atomic uint64_t received; /* by the consumer, each number once */
 	_Atomic uint64_t duplicates, reordered, strangers;
 	_Atomic uint64_t first_ns, last_ns; /* arrivals */

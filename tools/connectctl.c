@@ -17,17 +17,19 @@
 #define OPTIONS_MAX 16
 
 static const struct verb verbs[] = {
-	{ "send", "DEST [--type TYPE | --text STRING | --lines] [--memory] [--ttl D] [--priority P]\n"
-	          "       [--wait accepted|arrived] [--timeout D] [FILE]",
+	{ "send", "DEST [--type TYPE | --text STRING | --lines] [--memory | --durable] [--ttl D] [--priority P]\n"
+	          "       [--wait accepted|stored|arrived] [--timeout D] [FILE]",
 	    "Send FILE, or standard input, to a queue: here (orders) or at another node (berlin/orders).\n"
 	    "Without --type, --text or --lines the input is one message, a google.protobuf.BytesValue.\n"
 	    "  --type TYPE      the input is a serialized message of this type; unchanged\n"
 	    "  --text STRING    send this text (a google.protobuf.StringValue)\n"
 	    "  --lines          one text message a line, each sent as it is read\n"
 	    "  --memory         the message need not survive a restart of a daemon\n"
+	    "  --durable        refuse a queue that keeps messages in memory\n"
 	    "  --ttl D          drop it when it was not consumed within this time: 30s, 5m\n"
 	    "  --priority P     high, normal or low\n"
-	    "  --wait LEVEL     accepted: the local daemon has it (default); arrived: the destination's daemon has it\n"
+	    "  --wait LEVEL     accepted: the local daemon has it; stored: on disk (the default where the queue is on disk);\n"
+	    "                   arrived: the destination's daemon has it\n"
 	    "  --timeout D      give up when nothing got further for so long (exit 3); what was sent stays on its way\n",
 	    verb_send },
 	{ "recv", "QUEUE [--count N] [--timeout D] [--format text|raw|json] [--exclusive]",
@@ -60,7 +62,7 @@ static const struct verb verbs[] = {
 	    "  --dest QUEUE     the queue at the consumer's daemon, as the producer's calls it: berlin/bench\n"
 	    "  --size N         bytes a message, 8 or more (default 1K)\n"
 	    "  --seconds S      how long to send (default 5)\n"
-	    "  --memory         mark the messages as memory messages\n"
+	    "  --memory         memory messages, also where the queue is durable\n"
 	    "  --latency        one message in flight, there and back, instead of throughput\n",
 	    verb_bench },
 };

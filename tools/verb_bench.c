@@ -293,7 +293,7 @@ report(struct bench *b)
 
 	o->format->begin(o, NULL);
 	out_string(o, "destination", b->plan.dest);
-	out_string(o, "guarantee", "acked, memory");
+	out_string(o, "guarantee", !sh->stored ? "memory" : one_daemon ? "durable: synced" : "durable: synced on both hosts");
 	out_number(o, "size", OUT_SIZE, b->plan.size);
 	out_number(o, "seconds", OUT_NANOS, span);
 	out_number(o, "sent", OUT_NUMBER, sent);

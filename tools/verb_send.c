@@ -28,23 +28,25 @@ struct send {
 	/* Asked for. */
 	const char *dest, *type, *text;
 	enum content content;
-	bool memory;
+	enum connectd_durability durability;
 	uint64_t ttl, timeout;
 	enum connectd_priority priority;
-	enum connectd_level level;
+	enum connectd_level level; /* NONE: not asked for; the best that the queue offers */
 	/* What became of it. */
-	uint64_t messages, accepted, arrived, failed;
+	uint64_t messages, accepted, stored, arrived, failed;
+	uint64_t in_memory; /* of those accepted: their queue stores nothing */
 	uint64_t moved; /* when something last got further */
 	char reason[256];
 };
 
-enum { OPT_TYPE = 1, OPT_TEXT, OPT_LINES, OPT_MEMORY, OPT_TTL, OPT_PRIORITY, OPT_WAIT, OPT_TIMEOUT };
+enum { OPT_TYPE = 1, OPT_TEXT, OPT_LINES, OPT_MEMORY, OPT_DURABLE, OPT_TTL, OPT_PRIORITY, OPT_WAIT, OPT_TIMEOUT };
 
 static const struct option own[] = {
 	{ "type", required_argument, NULL, OPT_TYPE },
 	{ "text", required_argument, NULL, OPT_TEXT },
 	{ "lines", no_argument, NULL, OPT_LINES },
 	{ "memory", no_argument, NULL, OPT_MEMORY },
+	{ "durable", no_argument, NULL, OPT_DURABLE },
 	{ "ttl", required_argument, NULL, OPT_TTL },
 	{ "priority", required_argument, NULL, OPT_PRIORITY },
 	{ "wait", required_argument, NULL, OPT_WAIT },
@@ -60,6 +62,14 @@ set_content(struct send *s, enum content content)
 	if (s->content != CONTENT_BYTES && s->content != content)
 		ctl_usage(s->ctl, "--type, --text and --lines exclude each other");
 	s->content = content;
+}
+
+static void
+set_durability(struct send *s, enum connectd_durability durability)
+{
+	if (s->durability != CONNECTD_AS_QUEUE && s->durability != durability)
+		ctl_usage(s->ctl, "--memory and --durable exclude each other");
+	s->durability = durability;
 }
 
 static enum connectd_priority
@@ -82,8 +92,8 @@ parse_level(struct ctl *ctl, const char *arg)
 	if (strcmp(arg, "arrived") == 0)
 		return CONNECTD_ARRIVED;
 	if (strcmp(arg, "stored") == 0)
-		ctl_usage(ctl, "--wait stored: this version keeps messages in memory only; say accepted or arrived");
-	ctl_usage(ctl, "--wait %s: accepted or arrived", arg);
+		return CONNECTD_STORED;
+	ctl_usage(ctl, "--wait %s: accepted, stored or arrived", arg);
 }
 
 static void
@@ -106,7 +116,10 @@ parse_options(struct send *s, int argc, char **argv)
 			set_content(s, CONTENT_LINES);
 			break;
 		case OPT_MEMORY:
-			s->memory = true;
+			set_durability(s, CONNECTD_MEMORY);
+			break;
+		case OPT_DURABLE:
+			set_durability(s, CONNECTD_DURABLE);
 			break;
 		case OPT_TTL:
 			s->ttl = ctl_duration(s->ctl, "ttl", optarg);
@@ -122,6 +135,10 @@ parse_options(struct send *s, int argc, char **argv)
 			break;
 		}
 	}
+	if (s->durability == CONNECTD_MEMORY && s->level == CONNECTD_STORED)
+		ctl_usage(s->ctl, "--wait stored: a memory message is never stored; say accepted or arrived");
+	if (s->durability == CONNECTD_MEMORY && s->level == CONNECTD_NONE)
+		s->level = CONNECTD_ACCEPTED;
 	/* With --text there is no input to name. */
 	ctl_arguments(s->ctl, argc, 1, s->content == CONTENT_TEXT ? 1 : 2);
 	s->dest = argv[optind];
@@ -145,24 +162,51 @@ outcome(struct connectd *c, struct connectd_msg *m, const struct connectd_outcom
 	s->moved = clock_ms();
 	if (o->result == 0 && o->level == CONNECTD_ACCEPTED)
 		s->accepted++;
-	if (o->result == 0 && o->level == CONNECTD_ARRIVED)
+	if (o->result == 0 && o->level == CONNECTD_STORED)
+		s->stored++;
+	if (o->level == CONNECTD_ARRIVED)
 		s->arrived++;
-	if (o->result == 0)
-		return;
-	if (s->failed++ == 0)
+	if (o->result == -ENOTSUP && s->level == CONNECTD_NONE)
+		s->in_memory++;
+	else if (o->result != 0 && s->failed++ == 0)
 		snprintf(s->reason, sizeof(s->reason), "%s", *o->reason != '\0' ? o->reason : strerror(-o->result));
+}
+
+/* What is waited for; where that is what the queue offers: as far as is known. */
+static enum connectd_level
+wanted(const struct send *s)
+{
+	if (s->level != CONNECTD_NONE)
+		return s->level;
+	return s->in_memory > s->stored ? CONNECTD_ACCEPTED : CONNECTD_STORED;
 }
 
 static uint64_t
 reached(const struct send *s)
 {
-	return s->level == CONNECTD_ARRIVED ? s->arrived : s->accepted;
+	switch (s->level) {
+	case CONNECTD_ACCEPTED:
+		return s->accepted;
+	case CONNECTD_ARRIVED:
+		return s->arrived;
+	case CONNECTD_STORED:
+		return s->stored;
+	default:
+		return s->stored + s->in_memory;
+	}
 }
 
 static const char *
 level_name(const struct send *s)
 {
-	return s->level == CONNECTD_ARRIVED ? "arrived" : "accepted";
+	switch (wanted(s)) {
+	case CONNECTD_ACCEPTED:
+		return "accepted";
+	case CONNECTD_STORED:
+		return "stored";
+	default:
+		return "arrived";
+	}
 }
 
 /* Let the daemon get on. 0; -ETIMEDOUT when nothing got further for --timeout; another negative errno. */
@@ -203,8 +247,8 @@ make_message(struct send *s, const void *data, size_t len)
 		r = connectd_msg_set_type_body(m, s->content == CONTENT_BYTES ? TEXT_TYPE_BYTES : TEXT_TYPE_STRING, body, n + len);
 		free(body);
 	}
-	if (r == 0 && s->memory)
-		r = connectd_msg_set_durability(m, CONNECTD_MEMORY);
+	if (r == 0)
+		r = connectd_msg_set_durability(m, s->durability);
 	if (r == 0)
 		r = connectd_msg_set_ttl(m, s->ttl);
 	if (r == 0)
@@ -220,10 +264,14 @@ make_message(struct send *s, const void *data, size_t len)
 static int
 send_one(struct send *s, const void *data, size_t len)
 {
-	unsigned levels = CONNECTD_TELL(CONNECTD_ACCEPTED) | CONNECTD_TELL(s->level);
+	unsigned levels = CONNECTD_TELL(CONNECTD_ACCEPTED);
 	struct connectd_msg *m = make_message(s, data, len);
 	int r;
 
+	if (s->level != CONNECTD_ACCEPTED && s->durability != CONNECTD_MEMORY)
+		levels |= CONNECTD_TELL(CONNECTD_STORED);
+	if (s->level == CONNECTD_ARRIVED)
+		levels |= CONNECTD_TELL(CONNECTD_ARRIVED);
 	if (m == NULL) {
 		ctl_fail(s->ctl, "no message for %s can be made: %s", s->dest, strerror(errno));
 		return -errno;
@@ -340,6 +388,7 @@ report(struct send *s, int r)
 		out_number(o, "messages", OUT_NUMBER, s->messages);
 		out_string(o, "level", level_name(s));
 		out_number(o, "accepted", OUT_NUMBER, s->accepted);
+		out_number(o, "stored", OUT_NUMBER, s->stored);
 		out_number(o, "arrived", OUT_NUMBER, s->arrived);
 		out_number(o, "failed", OUT_NUMBER, s->failed);
 		out_bool(o, "timed_out", r == -ETIMEDOUT);
@@ -348,6 +397,8 @@ report(struct send *s, int r)
 		if (ctl_output_end(s->ctl, o) != CTL_DONE && code == CTL_DONE)
 			code = CTL_FAILED;
 	}
+	if (all && s->in_memory > 0 && !s->ctl->json)
+		ctl_fail(s->ctl, "%s keeps messages in memory: %" PRIu64 " accepted, not stored", s->dest, s->in_memory);
 	if (all)
 		return code;
 	if (s->failed > 0)
@@ -355,8 +406,8 @@ report(struct send *s, int r)
 	if (r == -ETIMEDOUT)
 		ctl_fail(s->ctl, "timed out; what was sent stays on its way");
 	if (s->messages > 0)
-		ctl_fail(s->ctl, "sent %" PRIu64 ": %" PRIu64 " accepted, %" PRIu64 " arrived, %" PRIu64 " failed", s->messages,
-		    s->accepted, s->arrived, s->failed);
+		ctl_fail(s->ctl, "sent %" PRIu64 ": %" PRIu64 " accepted, %" PRIu64 " stored, %" PRIu64 " arrived, %" PRIu64 " failed",
+		    s->messages, s->accepted, s->stored, s->arrived, s->failed);
 	return code;
 }
 
@@ -396,7 +447,7 @@ run(struct send *s, const char *file)
 int
 verb_send(struct ctl *ctl, int argc, char **argv)
 {
-	struct send s = { .ctl = ctl, .level = CONNECTD_ACCEPTED, .moved = clock_ms() };
+	struct send s = { .ctl = ctl, .moved = clock_ms() };
 
 	parse_options(&s, argc, argv);
 	progress_init(&s.progress);

@@ -287,8 +287,6 @@ static const struct {
 	{ "no producer", { .kind = WIRE_OPEN_FLOW, .u.open_flow = { .flow = 1, .address = ADDRESS } }, WIRE_CLOSE_PROTOCOL },
 	{ "a long producer", { .kind = WIRE_OPEN_FLOW, .u.open_flow = { .flow = 1, .address = ADDRESS,
 	    .producer = NUMBERS(long_producer) } }, WIRE_CLOSE_PROTOCOL },
-	{ "a named producer", { .kind = WIRE_OPEN_FLOW, .u.open_flow = { .flow = 1, .address = ADDRESS, .producer = PRODUCER,
-	    .named = true } }, WIRE_CLOSE_PROTOCOL },
 	{ "priority 3", { .kind = WIRE_OPEN_FLOW, .u.open_flow = { .flow = 1, .address = ADDRESS, .producer = PRODUCER,
 	    .priority = 3 } }, WIRE_CLOSE_PROTOCOL },
 	{ "subscription 0", { .kind = WIRE_SUBSCRIBE, .u.subscribe.queue = ADDRESS }, WIRE_CLOSE_PROTOCOL },

@@ -56,9 +56,9 @@ START_TEST(check_names_every_fault)
 
 	node_init(&n, "paris", "nonsense = 1\n[peer \"berlin\"]\naddress = tcp://127.0.0.1\n");
 	ck_assert_int_eq(run("-n", "-c", n.conf, NULL), 1);
-	snprintf(expected, sizeof(expected), "%s:6: ", n.conf);
-	ck_assert_msg(strstr(err, expected) != NULL, "%s", err);
 	snprintf(expected, sizeof(expected), "%s:8: ", n.conf);
+	ck_assert_msg(strstr(err, expected) != NULL, "%s", err);
+	snprintf(expected, sizeof(expected), "%s:10: ", n.conf);
 	ck_assert_msg(strstr(err, expected) != NULL, "%s", err);
 	ck_assert_str_eq(out, "");
 	/* It is not a start. */

@@ -34,7 +34,9 @@ expect 2 "usage:"
 expect 2 "did you mean \`queues'" quues
 expect 2 "an argument is missing" send
 expect 2 "exclude each other" send q --text a --lines
-expect 2 "accepted or arrived" send q --wait stored
+expect 2 "accepted, stored or arrived" send q --wait delivered
+expect 2 "never stored" send q --memory --wait stored
+expect 2 "exclude each other" send q --memory --durable
 expect 2 "high, normal or low" send q --priority urgent
 expect 2 "a duration is" send q --ttl 5
 expect 2 "no name of a queue" send 'no queue' --text a

@@ -75,7 +75,7 @@ settings_draw(struct settings *all, int n)
 		s->small = world_chance(35);
 		s->max_message = s->small ? SMALL_MESSAGE_MAX : tight ? TIGHT_MESSAGE_MAX : 16u << 20;
 		append(s, "[node]\nname = %s\nstate = /sim/%s\nsocket = /sim/%s.sock\nkeepalive = 1s\nhandshake_timeout = 2s\n"
-			  "drain_timeout = 1s\nmax_message = %u\n",
+			  "drain_timeout = 1s\nsegment = 64K\nmax_disk = 1M\nmax_message = %u\n",
 		    s->name, s->name, s->name, (unsigned)s->max_message);
 		if (tight)
 			append(s, "max_memory = %uK\nmax_partial = %uK\n", 1024 + (unsigned)world_below(4096),

@@ -12,6 +12,7 @@
 #include "fake_daemon.h"
 
 #define ACCEPTED CONNECTD_TELL(CONNECTD_ACCEPTED)
+#define STORED CONNECTD_TELL(CONNECTD_STORED)
 #define ARRIVED CONNECTD_TELL(CONNECTD_ARRIVED)
 
 /* What a message was told. */

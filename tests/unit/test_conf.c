@@ -49,6 +49,7 @@ START_TEST(defaults)
 	ck_assert_uint_eq(p->from_text.n, 0);
 	conf_queue(c, NULL, "q", &q);
 	ck_assert(!q.durable);
+	ck_assert_uint_eq(q.min_bytes, 1 << 20);
 	ck_assert_uint_eq(q.max_messages, 1000000);
 	ck_assert_uint_eq(q.max_bytes, 1 << 30);
 	ck_assert_int_eq(q.overflow, CONF_OVERFLOW_SLOW);
@@ -205,8 +206,12 @@ START_TEST(cross_checks)
 	conf_told_refused(NODE BERLIN "backoff_min = 31s\n", "f:6: backoff_max must be at least backoff_min\n");
 	conf_told_refused("[node]\nsocket = /x\n", "f:1: [node] has no name\n");
 	conf_told_refused(NODE "[queue \"paris/orders\"]\n", "f:3: paris is this node: write [queue \"orders\"]\n");
-	conf_told_refused(NODE "[queue \"*\"]\ndurable = yes\n[queue \"q\"]\nttl = 1s\ndurable = yes\n",
-	    "f:4: durable = yes needs the journal, which comes with a later version\nf:7: durable = yes needs\n");
+	conf_told_refused(NODE "[queue \"q\"]\noverflow = drop-oldest\ndurable = yes\n",
+	    "f:4: overflow = drop-oldest loses messages that were confirmed: it needs durable = no in [queue \"q\"]\n");
+	conf_told_refused(NODE "[queue \"*\"]\noverflow = drop-oldest\ndurable = no\n[queue \"q\"]\ndurable = yes\n",
+	    "f:7: overflow = drop-oldest loses\n");
+	conf_free(conf_told_ok(NODE "[queue \"*\"]\ndurable = no\n[queue \"q\"]\noverflow = drop-oldest\n"));
+	conf_told_refused(NODE "segment = 1G\nmax_disk = 7G\n", "f:4: max_disk must be at least 8 times segment\n");
 	conf_free(conf_told_ok(NODE "[queue \"q\"]\ndurable = no\noverflow = drop-oldest\n"));
 }
 END_TEST

@@ -100,10 +100,10 @@ START_TEST(everything_set_reads_back)
 	static const char *const expected[] = {
 		"keepalive = 1500ms\n", "queue_linger = 0\n", "socket_mode = 0600\n", "socket_group = 0\n",
 		"[listen \"a\"]\naddress = tcp://[::1]:0, tcp://h:7\nplaintext = yes\n",
-		"[peer \"berlin\"]\naddress = none\nplaintext = yes\nfrom = 10.0.0.0/8, ::1\nbackoff_min = 5ms\nbackoff_max = 1m\n",
-		("[queue \"orders\"]\ndurable = no\nmax_messages = 1M\nmax_bytes = 1G\noverflow = reject\nttl = 5s\nmax_attempts = none\n"
+		"[peer \"berlin\"]\naddress = none\nplaintext = yes\nfrom = 10.0.0.0/8, ::1\nmax_backlog = none\nbackoff_min = 5ms\nbackoff_max = 1m\n",
+		("[queue \"orders\"]\ndurable = no\nmax_messages = 1M\nmax_bytes = 1G\nmin_bytes = 1M\noverflow = reject\nttl = 5s\nmax_attempts = none\n"
 		"ack_timeout = none\ndead_letter = *.dead\nsend = user:root, peer:berlin, unit:x.service\nreceive = none\nbrowse = default\n"),
-		"[queue \"o*\"]\ndurable = no\nmax_messages = 1M\nmax_bytes = 1G\noverflow = drop-oldest\nttl = 90s\n",
+		"[queue \"o*\"]\ndurable = no\nmax_messages = 1M\nmax_bytes = 1G\nmin_bytes = 1M\noverflow = drop-oldest\nttl = 90s\n",
 	};
 
 	for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++)
@@ -129,7 +129,7 @@ START_TEST(the_example_states_the_defaults)
 	struct conf *c, *minimal = read_text("[node]\nname = paris\n");
 	char *from_example, *from_minimal = print(minimal);
 
-	ck_assert_str_eq(example, file);
+	ck_assert(strcmp(example, file) == 0); /* too long for ck_assert_str_eq to print */
 	c = read_text(example);
 	from_example = print(c);
 	ck_assert_str_eq(from_example, from_minimal);

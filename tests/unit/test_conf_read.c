@@ -211,12 +211,12 @@ END_TEST
 
 START_TEST(unknown_and_later_keys)
 {
-	conf_told_refused(NODE "nmae = x\nkey = /x\nmax_disk = 1G\ndurable = no\nzzzzzz = 1\n",
+	conf_told_refused(NODE "nmae = x\nkey = /x\ncrl = /y\ndurable = no\nzzzzzz = 1\n",
 	    "f:3: unknown key nmae in [node]: did you mean name?\nf:4: key comes with a later version\n"
-	    "f:5: max_disk comes with a later version\nf:6: durable belongs into [queue]\nf:7: unknown key zzzzzz in [node]\n");
-	conf_told_refused(NODE BERLIN "fingerprint = sha256:x\nrate = 5\nmax_backlog = 5\n[queue \"q\"]\nmin_bytes = 1M\ndurabel = no\n",
-	    "f:6: fingerprint comes\nf:7: rate comes\nf:8: max_backlog comes\nf:10: min_bytes comes\n"
-	    "f:11: unknown key durabel in [queue]: did you mean durable?\n");
+	    "f:5: crl comes with a later version\nf:6: durable belongs into [queue]\nf:7: unknown key zzzzzz in [node]\n");
+	conf_told_refused(NODE BERLIN "fingerprint = sha256:x\nrate = 5\n[queue \"q\"]\ndurabel = no\n",
+	    "f:6: fingerprint comes\nf:7: rate comes\n"
+	    "f:9: unknown key durabel in [queue]: did you mean durable?\n");
 	conf_told_refused(NODE "[listen \"x\"]\nmtu = 1200\n", "f:4: mtu comes with a later version\n");
 	conf_told_refused(NODE "bad\001key\x7f = 1\n", "f:3: unknown key bad?key?\n");
 }

@@ -375,7 +375,10 @@ START_TEST(what_cannot_be_sent)
 
 	d.limits.max_message = 1000;
 	up(NULL);
-	ck_assert_int_eq(connectd_send(d.c, m, CONNECTD_TELL(CONNECTD_STORED), NULL, NULL), -ENOTSUP);
+	ck_assert_int_eq(connectd_send(d.c, m, CONNECTD_TELL(CONNECTD_CONSUMED), NULL, NULL), -ENOTSUP);
+	ck_assert_int_eq(connectd_msg_set_durability(m, CONNECTD_MEMORY), 0);
+	ck_assert_int_eq(connectd_send(d.c, m, STORED | ARRIVED, NULL, NULL), -EINVAL);
+	ck_assert_int_eq(connectd_send_wait(d.c, m, CONNECTD_STORED, 0), -EINVAL);
 	ck_assert_int_eq(connectd_send_wait(d.c, m, CONNECTD_CONSUMED, 0), -ENOTSUP);
 	ck_assert_int_eq(connectd_msg_set_type_body(m, "", big, 1001), 0);
 	ck_assert_int_eq(connectd_send(d.c, m, 0, NULL, NULL), -EMSGSIZE);

@@ -11,7 +11,7 @@ static void
 push(struct sendq *q, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		ck_assert_int_eq(sendq_push(q, &(struct sendq_entry){ .msg = some }), 0);
+		ck_assert_int_eq(sendq_push(q, &(struct sendq_entry){ .msg = some }, q->next), 0);
 }
 
 START_TEST(numbers_and_order)
@@ -66,6 +66,52 @@ START_TEST(holes_are_stepped_over)
 }
 END_TEST
 
+/* Against the plainest list of numbers there is. */
+START_TEST(numbers_with_gaps)
+{
+	static const uint64_t gaps[] = { 1, 1, 7, 1, 1, 1, 1000000007, 2, 1, 3, UINT64_C(1) << 40, 1 };
+	uint64_t numbers[600], number = 5;
+	struct sendq_entry e;
+	struct sendq q;
+	size_t first = 0;
+
+	sendq_init(&q, 6);
+	for (size_t i = 0; i < 600; i++) {
+		number += gaps[i % 12];
+		numbers[i] = number;
+		ck_assert_int_eq(sendq_push(&q, &(struct sendq_entry){ .msg = some }, number), 0);
+		ck_assert_uint_eq(q.next, number + 1);
+		if (i % 3 == 2) { /* the ring wraps */
+			ck_assert(sendq_pop(&q, numbers[first], &e));
+			ck_assert_uint_eq(e.number, numbers[first++]);
+		}
+	}
+	ck_assert_uint_eq(sendq_oldest(&q), numbers[first]);
+	for (size_t i = first; i < 600; i++) {
+		ck_assert_uint_eq(sendq_at(&q, numbers[i])->number, numbers[i]);
+		ck_assert_uint_eq(sendq_after(&q, numbers[i] - 1), numbers[i]);
+		ck_assert_uint_eq(sendq_after(&q, numbers[i]), i < 599 ? numbers[i + 1] : 0);
+		if (i < 599 && numbers[i + 1] > numbers[i] + 1) {
+			ck_assert_ptr_null(sendq_at(&q, numbers[i] + 1));
+			ck_assert(!sendq_take(&q, numbers[i] + 1, &e));
+		}
+	}
+	ck_assert_ptr_null(sendq_at(&q, numbers[first] - 1));
+	ck_assert_uint_eq(sendq_after(&q, UINT64_MAX), 0);
+	for (size_t i = first; i < 600; i += 2)
+		ck_assert(sendq_take(&q, numbers[i], &e));
+	for (size_t i = first + 1; i < 600; i += 2) {
+		ck_assert_uint_eq(sendq_after(&q, numbers[i - 1]), numbers[i]);
+		ck_assert(!sendq_pop(&q, numbers[i] - 1, &e));
+		ck_assert(sendq_pop(&q, numbers[i], &e));
+		ck_assert_uint_eq(e.number, numbers[i]);
+	}
+	ck_assert(sendq_empty(&q));
+	ck_assert_uint_eq(sendq_oldest(&q), numbers[599] + 1);
+	sendq_done(&q);
+}
+END_TEST
+
 START_TEST(waiting_is_found_in_ranges)
 {
 	struct sendq q;
@@ -110,6 +156,7 @@ main(void)
 
 	tcase_add_test(t, numbers_and_order);
 	tcase_add_test(t, holes_are_stepped_over);
+	tcase_add_test(t, numbers_with_gaps);
 	tcase_add_test(t, waiting_is_found_in_ranges);
 	suite_add_tcase(s, t);
 	sr = srunner_create(s);

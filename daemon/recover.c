@@ -1,0 +1,162 @@
+#include "recover.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* By their numbers in the store. */
+struct table {
+	void **at;
+	size_t cap;
+};
+
+struct recovery {
+	const struct recover_env *env;
+	struct table queues, flows; /* struct queue, struct sender; NULL: left out */
+	struct recover_report report;
+	int error; /* the first */
+	uint64_t newest_seq;
+};
+
+static int
+put(struct table *t, uint32_t number, void *value)
+{
+	if (number >= t->cap) {
+		size_t cap = t->cap ? t->cap : 64;
+		void **at;
+
+		while (cap <= number)
+			cap *= 2;
+		at = realloc(t->at, cap * sizeof(*at));
+		if (!at)
+			return -ENOMEM;
+		memset(at + t->cap, 0, (cap - t->cap) * sizeof(*at));
+		t->at = at;
+		t->cap = cap;
+	}
+	t->at[number] = value;
+	return 0;
+}
+
+static void *
+get(const struct table *t, uint32_t number)
+{
+	return number < t->cap ? t->at[number] : NULL;
+}
+
+static void
+failed(struct recovery *rec, int error)
+{
+	if (error < 0 && rec->error == 0)
+		rec->error = error;
+}
+
+static void
+on_queue(void *arg, uint32_t number, uint64_t last_seq, uint64_t offered, struct store_bytes definition)
+{
+	struct recovery *rec = arg;
+	struct core *core = rec->env->core;
+	struct queue *q = router_restore(core->router, definition);
+
+	if (last_seq > rec->newest_seq)
+		rec->newest_seq = last_seq;
+	if (!q || queue_number(q) != 0) {
+		rec->report.left_out++;
+		return;
+	}
+	queue_restore(q, number, offered);
+	if (queue_node(q)) {
+		const struct state_peer *met = state_met(core->state, queue_node(q));
+
+		queue_set_peer_boot(q, met ? met->boot_id : 0);
+	}
+	failed(rec, put(&rec->queues, number, q));
+	rec->report.queues++;
+}
+
+/* Whose flow it is; NULL: nobody who is known here. */
+static struct intake_book *
+find_book(const struct recover_env *env, const struct intake_owner *owner)
+{
+	struct link *l;
+
+	if (!owner->is_peer)
+		return clients_book(env->clients, owner->uid);
+	l = env->find(env->arg, owner->peer);
+	/* Of another state folder of that name: it ended with that folder. */
+	if (!l || memcmp(link_book(l)->owner.store_id, owner->store_id, sizeof(owner->store_id)) != 0)
+		return NULL;
+	return link_book(l);
+}
+
+static void
+on_flow(void *arg, uint32_t number, uint64_t mark, struct store_bytes definition)
+{
+	struct recovery *rec = arg;
+	struct intake_definition d;
+	struct intake_book *b = intake_definition_decode(definition, &d) == 0 ? find_book(rec->env, &d.owner) : NULL;
+	struct sender *s = b ? intake_restore(&rec->env->core->intake, b, &d, number, mark) : NULL;
+
+	if (!s) {
+		rec->report.left_out++;
+		return;
+	}
+	failed(rec, put(&rec->flows, number, s));
+	rec->report.flows++;
+}
+
+static void
+on_message(void *arg, const struct store_found *m)
+{
+	struct recovery *rec = arg;
+	struct queue *q = get(&rec->queues, m->queue);
+
+	if (!q) {
+		rec->report.left_out++;
+		return;
+	}
+	if (m->seq > rec->newest_seq)
+		rec->newest_seq = m->seq;
+	failed(rec, queue_restore_message(q, m, get(&rec->flows, m->flow)));
+	rec->report.messages++;
+}
+
+static void
+on_progress(void *arg, uint64_t done, uint64_t total)
+{
+	const struct recovery *rec = arg;
+
+	if (rec->env->progress)
+		rec->env->progress(rec->env->progress_arg, done, total);
+}
+
+int
+recover(const struct recover_env *env, const struct store_config *cfg, const struct store_events *ev, struct store **ret,
+    struct recover_report *ret_report, char why[static 200])
+{
+	struct recovery rec = { .env = env };
+	const struct store_recovery found = { on_queue, on_flow, on_message, on_progress, &rec };
+	struct store *s = NULL;
+	int r = store_open(cfg, &found, ev, &s, why);
+
+	if (r == 0 && rec.newest_seq >> 40 > cfg->start_count) {
+		snprintf(why, 200, "the journal is of a later start than the rest of the state folder: parts of it were restored; "
+		                   "restore it as a whole, or start with an empty one");
+		r = -EINVAL;
+	}
+	if (r == 0 && rec.error < 0) {
+		snprintf(why, 200, "out of memory for what the journal holds");
+		r = rec.error;
+	}
+	free(rec.queues.at);
+	free(rec.flows.at);
+	if (r < 0) {
+		store_free(s);
+		return r;
+	}
+	router_restored(env->core->router);
+	*ret = s;
+	*ret_report = rec.report;
+	return 0;
+}

@@ -1,0 +1,38 @@
+/*
+ * fake_disk: the disk door in memory, and the task door without a thread, for
+ * tests that crash. What is written can be read at once; a sync makes it last;
+ * a power failure keeps of the rest what it likes, sector by sector. A sync
+ * that fails loses what was written, which reads well until the power fails.
+ */
+#ifndef FAKE_DISK_H
+#define FAKE_DISK_H
+
+#include "disk.h"
+#include "task.h"
+
+struct fake_disk {
+	struct disk *disk;
+	uint64_t random;
+	uint64_t capacity;      /* bytes that files may take in all */
+	unsigned fail_sync;     /* that many syncs from now one fails; 0: none */
+	unsigned fail_write;    /* the same of writes */
+	bool is_remote;
+	uint64_t writes, syncs; /* so far */
+};
+
+extern struct fake_disk fake_disk;
+
+void fake_disk_new(uint64_t seed);
+void fake_disk_free(void);
+/* The power fails. keep: how much of what was not synced stays, in 256ths; 0 nothing, 256 all. */
+void fake_disk_power_failure(unsigned keep);
+uint64_t fake_disk_used(void);
+/* Bytes of a file as they are; NULL: there is none. */
+uint8_t *fake_disk_data(const char *name, size_t *ret_len);
+/* Make or replace a file, lasting. */
+void fake_disk_put(const char *name, const void *data, size_t len);
+
+/* Run one task of r, and tell it at the end of the loop pass. False: there is none. */
+bool fake_task_run(struct task_runner *r);
+
+#endif

@@ -1,0 +1,285 @@
+/* Durable queues: what the store is told, when a message may be seen, and how little of a backlog stays in memory. */
+#include <check.h>
+#include <errno.h>
+#include <string.h>
+
+#include "fake_store.h"
+#include "queue_box.h"
+
+static struct box b;
+static struct heard h;
+static struct taker t;
+static struct flow f;
+static struct store store;
+static struct {
+	unsigned n;
+	uint64_t number;
+} stored;
+
+static size_t
+definition(void *arg, struct queue *q, uint8_t *ret, size_t max)
+{
+	(void)arg, (void)max;
+	memcpy(ret, queue_name(q), 4);
+	return 4;
+}
+
+static void
+on_stored(struct sender *s, uint64_t number)
+{
+	(void)s;
+	stored.n++;
+	stored.number = number;
+}
+
+static void
+setup(void)
+{
+	box_init(&b);
+	heard_init(&h);
+	fake_store_init(&store);
+	memset(&t, 0, sizeof(t));
+	memset(&stored, 0, sizeof(stored));
+	h.sender.stored = on_stored;
+	b.cfg.definition = definition;
+	b.conf.durable = true;
+}
+
+static void
+begin(const char *node, bool peer)
+{
+	box_make(&b, node, "orders");
+	ck_assert_int_eq(queues_set_store(b.qs, &store), 0);
+	ck_assert_uint_eq(queue_number(b.q), 1);
+	flow_open(&f, b.q, peer);
+	f.inlet.flow = 7;
+	f.inlet.confirms = &h.sender;
+}
+
+static void
+teardown(void)
+{
+	queue_inlet_close(&f.inlet);
+	queue_detach(&t.consumer);
+	queues_set_store(b.qs, NULL);
+	box_done(&b);
+	fake_store_done(&store);
+}
+
+static struct message *
+body(uint64_t bytes)
+{
+	return box_message(&b, bytes, WIRE_PRIORITY_NORMAL, 0, 0);
+}
+
+static void
+sync_all(void)
+{
+	queues_synced(b.qs, store_ticket(&store));
+	fake_loop_run(b.loop);
+}
+
+START_TEST(local_ones_are_offered_once_synced)
+{
+	begin(NULL, false);
+	taker_attach(&t, b.q);
+	flow_fill(&b, &f, 3, NULL);
+	fake_loop_run(b.loop);
+	ck_assert_ptr_null(queue_take(&t.consumer, -1));
+	ck_assert(stored.n == 0 && h.sender.unsynced == 3);
+	ck_assert_uint_eq(box_stats(b.q).syncing, 3);
+	/* The journal is synced up to the second. */
+	queues_synced(b.qs, store_ticket(&store) - 1);
+	ck_assert(stored.n == 2 && stored.number == 2 && h.sender.unsynced == 1);
+	queue_done(queue_take(&t.consumer, -1), WIRE_LEVEL_CONSUMED);
+	queue_done(queue_take(&t.consumer, -1), WIRE_LEVEL_CONSUMED);
+	ck_assert_ptr_null(queue_take(&t.consumer, -1));
+	ck_assert(store.n_done == 2 && fake_store_kept(&store) == 1);
+	sync_all();
+	ck_assert_uint_eq(queue_take(&t.consumer, -1)->number, 3);
+	box_balance(b.q);
+}
+END_TEST
+
+START_TEST(what_came_over_a_link_is_offered_at_once)
+{
+	begin(NULL, true);
+	taker_attach(&t, b.q);
+	flow_fill(&b, &f, 2, NULL);
+	queue_done(queue_take(&t.consumer, -1), WIRE_LEVEL_CONSUMED);
+	/* Consumed before it was written: its confirm still waits for the mark. */
+	ck_assert(stored.n == 0 && store.n_done == 1);
+	sync_all();
+	ck_assert(stored.n == 2 && stored.number == 2);
+}
+END_TEST
+
+START_TEST(what_was_there_is_written_down_before_it_is_offered)
+{
+	begin(NULL, false);
+	flow_fill(&b, &f, 2, NULL);
+	sync_all();
+	taker_attach(&t, b.q);
+	ck_assert_ptr_null(queue_take(&t.consumer, -1));
+	ck_assert_uint_eq(store.offered, queue_last_seq(b.q));
+	ck_assert_uint_eq(store.hurried, store.ticket);
+	sync_all();
+	ck_assert_uint_gt(t.wakes, 0);
+	ck_assert_ptr_nonnull(queue_take(&t.consumer, -1));
+}
+END_TEST
+
+START_TEST(memory_messages_are_not_stored)
+{
+	struct message *m = body(10);
+
+	begin(NULL, false);
+	m->durability = MESSAGE_MEMORY;
+	ck_assert_int_eq(flow_put(&f, m, NULL, 1), 0);
+	ck_assert(fake_store_kept(&store) == 0 && queue_waiting(b.q, -1) == 1);
+	/* A store that has failed refuses the others, rather than keep them in memory without a word. */
+	store.error = -EIO;
+	ck_assert_int_eq(flow_put(&f, body(10), NULL, 2), -EIO);
+	ck_assert_uint_eq(queue_waiting(b.q, -1), 1);
+}
+END_TEST
+
+/* A long backlog leaves memory, and comes back in order, a few ahead of who takes it. */
+START_TEST(backlog_cools_and_comes_back)
+{
+	uint64_t used, messages, partial;
+	struct entry *e;
+
+	b.cfg.max_memory = 16u << 20; /* a share of 1 MiB */
+	begin(NULL, false);
+	for (uint64_t i = 1; i <= 600; i++) {
+		ck_assert_int_eq(flow_put(&f, body(10000), NULL, i), 0);
+		sync_all();
+	}
+	ck_assert_uint_ge(box_stats(b.q).on_disk, 490);
+	queues_memory(b.qs, &used, &messages, &partial);
+	ck_assert_uint_lt(used, 3u << 20);
+	ck_assert(messages == 600 && queue_waiting(b.q, -1) == 600);
+	taker_attach(&t, b.q);
+	ck_assert_ptr_null(queue_take(&t.consumer, -1));
+	sync_all();
+	for (uint64_t i = 1; i <= 600; i++) {
+		e = queue_take(&t.consumer, -1);
+		if (!e) {
+			ck_assert_uint_gt(store.n_reads, 0);
+			fake_store_serve(&store);
+			fake_loop_run(b.loop);
+			e = queue_take(&t.consumer, -1);
+		}
+		ck_assert(e && e->number == i && e->msg->body_len == 10000 && e->redelivered == false);
+		queue_done(e, WIRE_LEVEL_CONSUMED);
+	}
+	ck_assert_ptr_null(queue_take(&t.consumer, -1));
+	ck_assert(fake_store_kept(&store) == 0 && store.n_done == 600);
+	box_balance(b.q);
+}
+END_TEST
+
+START_TEST(damaged_ones_leave_counted)
+{
+	b.cfg.max_memory = 16u << 20;
+	begin("berlin", false);
+	for (uint64_t i = 1; i <= 300; i++) {
+		ck_assert_int_eq(flow_put(&f, body(10000), &h.sender, i), 0);
+		sync_all();
+	}
+	taker_attach(&t, b.q);
+	store.read_error = -EIO;
+	while (queue_waiting(b.q, -1) > 0) {
+		struct entry *e = queue_take(&t.consumer, -1);
+
+		if (e)
+			queue_done(e, WIRE_LEVEL_ARRIVED);
+		fake_store_serve(&store);
+		fake_loop_run(b.loop);
+	}
+	ck_assert_uint_gt(h.by_level[WIRE_LEVEL_DEAD], 150);
+	ck_assert_uint_eq(box_stats(b.q).counters.damaged, h.by_level[WIRE_LEVEL_DEAD]);
+	ck_assert(h.sender.open == 0 && fake_store_kept(&store) == 0);
+}
+END_TEST
+
+START_TEST(restored_ones_are_in_doubt_until_the_peer_tells)
+{
+	uint64_t messages, bytes;
+
+	begin("berlin", false);
+	for (uint64_t i = 1; i <= 4; i++) {
+		struct store_message m = { .queue = 1, .seq = i, .number = i };
+		struct store_found found = { .queue = 1, .seq = i, .number = i, .bytes = 10 };
+
+		ck_assert_int_eq(store_put(&store, &m, &found.ref), 0);
+		ck_assert_int_eq(queue_restore_message(b.q, &found, &h.sender), 0);
+	}
+	ck_assert(h.sender.open == 4 && box_stats(b.q).counters.present == 4);
+	queue_purge(b.q, &messages, &bytes);
+	ck_assert_uint_eq(messages, 0);
+	queue_doubt_over(b.q, WIRE_PRIORITY_NORMAL, 1);
+	queue_purge(b.q, &messages, &bytes);
+	ck_assert(messages == 3 && h.by_level[WIRE_LEVEL_PURGED] == 3 && h.sender.open == 1);
+	ck_assert_uint_eq(fake_store_kept(&store), 1);
+}
+END_TEST
+
+START_TEST(no_room_on_disk_is_no_credit)
+{
+	begin(NULL, true);
+	store.room = 0;
+	flow_grant(&f);
+	ck_assert_uint_eq(f.messages, 0);
+	ck_assert_uint_gt(store.wanted_room, 0);
+	store.room = 1 << 30;
+	queues_disk_back(b.qs);
+	fake_loop_run(b.loop);
+	ck_assert(f.rooms == 1 && f.messages > 0);
+}
+END_TEST
+
+START_TEST(dead_letters_move)
+{
+	struct entry *e;
+
+	begin(NULL, true);
+	box_make_dead(&b, 100);
+	ck_assert_int_eq(queues_define(b.qs, b.dead), 0);
+	taker_attach(&t, b.q);
+	flow_fill(&b, &f, 1, NULL);
+	sync_all();
+	e = queue_take(&t.consumer, -1);
+	ck_assert_int_eq(queue_bury(e, WIRE_LEVEL_DEAD, WIRE_REJECT_UNKNOWN, "why"), 0);
+	ck_assert(store.n_moved == 1 && store.n_done == 0 && store.messages[1].m.queue == queue_number(b.dead));
+	ck_assert_uint_eq(box_stats(b.dead).stored, 1);
+	ck_assert_uint_eq(box_stats(b.q).stored, 0);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *s = suite_create("queue_store");
+	TCase *tc = tcase_create("queue_store");
+	SRunner *sr;
+	int failed;
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, local_ones_are_offered_once_synced);
+	tcase_add_test(tc, what_came_over_a_link_is_offered_at_once);
+	tcase_add_test(tc, what_was_there_is_written_down_before_it_is_offered);
+	tcase_add_test(tc, memory_messages_are_not_stored);
+	tcase_add_test(tc, backlog_cools_and_comes_back);
+	tcase_add_test(tc, damaged_ones_leave_counted);
+	tcase_add_test(tc, restored_ones_are_in_doubt_until_the_peer_tells);
+	tcase_add_test(tc, no_room_on_disk_is_no_credit);
+	tcase_add_test(tc, dead_letters_move);
+	suite_add_tcase(s, tc);
+	sr = srunner_create(s);
+	srunner_run_all(sr, CK_ENV);
+	failed = srunner_ntests_failed(sr);
+	srunner_free(sr);
+	return failed != 0;
+}
