@@ -99,7 +99,7 @@ entry_enter(struct entry *e, struct queue *q, uint64_t seq)
  * can be.
  */
 static int
-begin_new(struct entry *e, const struct inlet *in, uint64_t number)
+begin_new(struct entry *e, struct inlet *in, uint64_t number)
 {
 	struct queue *q = in->queue;
 	int r;
@@ -182,7 +182,7 @@ settle_started(struct inlet *in, uint64_t bytes)
 	assert(in->started_bytes >= bytes);
 	in->started_messages--;
 	in->started_bytes -= bytes;
-	queue_disk_unclaim(q, 1, bytes);
+	queue_disk_unclaim(in, 1, bytes);
 	q->qs->claimed_messages--;
 	q->qs->used -= bytes + QUEUE_OVERHEAD;
 	if (!in->regardless) {
@@ -211,7 +211,9 @@ queue_put(struct inlet *in, struct message *m, struct sender *sender, uint64_t n
 	e = slab_alloc(&q->qs->messages->slab, sizeof(*e));
 	if (!e)
 		return -ENOMEM;
-	if (in->regardless)
+	if (in->regardless && queue_keeps(q, (enum message_durability)m->durability) && !queue_disk_fits(q, message_bytes(m)))
+		room = -ENOSPC;
+	else if (in->regardless)
 		room = make_room(q, message_bytes(m));
 	if (room < 0) {
 		slab_free(&q->qs->messages->slab, e, sizeof(*e));

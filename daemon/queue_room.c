@@ -32,27 +32,12 @@ smaller(uint64_t a, uint64_t b)
 
 /* ------------------------------------------------------------------- claims -- */
 
-/* Does what comes here need room on disk? */
-static bool
-is_kept(const struct queue *q)
-{
-	return q->number != 0 && q->conf.durable;
-}
-
-/* What claims take there, everything counted. */
-static uint64_t
-on_disk(const struct queue *q, uint64_t messages, uint64_t bytes)
-{
-	return is_kept(q) ? messages * store_cost(q->qs->store, 0) + bytes : 0;
-}
-
 static void
 claim(struct inlet *in, uint64_t messages, uint64_t bytes)
 {
 	struct queue *q = in->queue;
 
-	q->qs->disk_claimed += on_disk(q, messages, bytes);
-
+	queue_disk_claim(in, messages, bytes);
 	q->qs->claimed_messages += messages;
 	q->qs->used += bytes + messages * QUEUE_OVERHEAD;
 	if (!in->regardless) {
@@ -66,7 +51,7 @@ unclaim(struct inlet *in, uint64_t messages, uint64_t bytes)
 {
 	struct queue *q = in->queue;
 
-	queue_disk_unclaim(q, messages, bytes);
+	queue_disk_unclaim(in, messages, bytes);
 	q->qs->claimed_messages -= messages;
 	q->qs->used -= bytes + messages * QUEUE_OVERHEAD;
 	if (!in->regardless) {
@@ -86,15 +71,6 @@ reserve(struct inlet *in, int64_t messages, int64_t bytes)
 	in->reserved_bytes += (uint64_t)bytes;
 	qs->idle_messages += (uint64_t)messages;
 	qs->idle += (uint64_t)(bytes + messages * QUEUE_OVERHEAD);
-}
-
-void
-queue_disk_unclaim(struct queue *q, uint64_t messages, uint64_t bytes)
-{
-	uint64_t disk = on_disk(q, messages, bytes);
-
-	/* The queue may have become durable since. */
-	q->qs->disk_claimed -= disk < q->qs->disk_claimed ? disk : q->qs->disk_claimed;
 }
 
 static void
@@ -122,34 +98,6 @@ static uint64_t
 messages_kept_for_peers(const struct queues *qs, bool peer)
 {
 	return peer ? 0 : qs->cfg.peer_messages;
-}
-
-/* Bytes of the store that are neither used nor claimed. */
-static uint64_t
-free_disk(const struct queues *qs)
-{
-	return below(store_room(qs->store), qs->disk_claimed);
-}
-
-/* Room on disk for what every flow must have? Whoever finds none is told when there is. */
-static bool
-disk_has_room(const struct queue *q)
-{
-	uint64_t wanted;
-
-	if (!is_kept(q))
-		return true;
-	wanted = on_disk(q, 1, QUEUE_GRANT_MIN);
-	if (free_disk(q->qs) >= wanted)
-		return true;
-	store_want_room(q->qs->store, q->qs->disk_claimed + wanted);
-	return false;
-}
-
-void
-queues_disk_back(struct queues *qs)
-{
-	memory_back(qs);
 }
 
 static uint64_t
@@ -219,6 +167,19 @@ window_now(uint64_t window, uint64_t reserved, uint64_t start)
 	return smaller(window, reserved > start ? reserved : start);
 }
 
+/* Half of its share for what each message costs there, half for bytes. */
+static void
+limit_disk(const struct inlet *in, uint64_t *most_messages, uint64_t *most_bytes)
+{
+	const struct queue *q = in->queue;
+	uint64_t cost = queue_disk_cost(q, 1, 0), share = queue_disk_free(q) / 8;
+
+	if (cost == 0)
+		return;
+	*most_messages = smaller(*most_messages, share / cost + in->reserved_messages);
+	*most_bytes = smaller(*most_bytes, share + in->reserved_bytes);
+}
+
 /* Cut what is wanted to this flow's share of the room there is. */
 static void
 limit(const struct inlet *in, uint64_t *messages, uint64_t *bytes)
@@ -240,16 +201,13 @@ limit(const struct inlet *in, uint64_t *messages, uint64_t *bytes)
 	most_messages = smaller(memory / 8 / QUEUE_OVERHEAD,
 	    (below(qs->cfg.max_messages, qs->n + qs->claimed_messages + messages_kept_for_peers(qs, false)) + in->reserved_messages) / 8);
 	most_bytes = memory / 8;
-	if (is_kept(q)) {
-		most_messages = smaller(most_messages, free_disk(qs) / 8 / store_cost(qs->store, 0) + in->reserved_messages);
-		most_bytes = smaller(most_bytes, free_disk(qs) / 8 + in->reserved_bytes);
-	}
 	if (!in->regardless) {
 		uint64_t queue_messages = below(q->conf.max_messages, q->n + q->claimed_messages) + in->reserved_messages;
 		uint64_t queue_bytes = below(q->conf.max_bytes, q->bytes + q->claimed_bytes) + in->reserved_bytes;
 
 		most_messages = smaller(most_messages, queue_messages / 4);
 		most_bytes = smaller(most_bytes, queue_bytes / 4);
+		limit_disk(in, &most_messages, &most_bytes);
 	}
 	*messages = smaller(*messages, below(most_messages, in->reserved_messages));
 	*bytes = smaller(*bytes, below(most_bytes, in->reserved_bytes));
@@ -260,6 +218,21 @@ starve(struct inlet *in, struct list *among)
 {
 	if (list_empty(&in->starved))
 		list_append(among, &in->starved);
+}
+
+/* In the list of what it lacks first. */
+static void
+starve_for(struct inlet *in, uint64_t bytes)
+{
+	struct queue *q = in->queue;
+	bool no_disk = !in->regardless && !queue_disk_fits(q, bytes);
+
+	if (no_disk)
+		queue_disk_wait(q, bytes);
+	if (no_disk || (!in->regardless && !queue_has_room(q)))
+		starve(in, &q->starved);
+	else
+		starve(in, in->partial_wanted > 0 ? &q->qs->starved_partial[in->peer] : &q->qs->starved[in->peer]);
 }
 
 void
@@ -282,7 +255,7 @@ queue_grant(struct inlet *in, uint64_t *ret_messages, uint64_t *ret_bytes)
 		return;
 	limit(in, &messages, &bytes);
 	/* But never less than one message while there is any room at all. */
-	if (memory_has_room(qs, in->peer) && (in->regardless || queue_has_room(q)) && disk_has_room(q)) {
+	if (memory_has_room(qs, in->peer) && (in->regardless || (queue_has_room(q) && queue_disk_fits(q, QUEUE_GRANT_MIN)))) {
 		if (in->reserved_messages + messages == 0)
 			messages = 1;
 		if (in->reserved_bytes + bytes < QUEUE_GRANT_MIN)
@@ -303,7 +276,7 @@ queue_grant(struct inlet *in, uint64_t *ret_messages, uint64_t *ret_bytes)
 		*ret_bytes = bytes;
 	}
 	if (in->reserved_messages == 0 || in->reserved_bytes < QUEUE_GRANT_MIN)
-		starve(in, in->regardless || queue_has_room(q) ? &qs->starved[in->peer] : &q->starved);
+		starve_for(in, QUEUE_GRANT_MIN);
 	else if (in->partial_wanted == 0)
 		list_remove(&in->starved);
 }
@@ -356,9 +329,13 @@ queue_abandoned_reserved(struct inlet *in, uint64_t bytes)
 bool
 queue_reserve_partial(struct queues *qs, struct inlet *in, uint64_t bytes)
 {
-	if (partial_has_room(qs, in && in->peer, bytes)) {
+	bool disk = !in || !in->queue || in->regardless || queue_disk_fits(in->queue, bytes);
+
+	if (disk && partial_has_room(qs, in && in->peer, bytes)) {
 		qs->partial += bytes;
 		qs->used += bytes;
+		if (in && in->queue)
+			queue_disk_claim_body(in, bytes);
 		if (in && in->partial_wanted > 0) {
 			in->partial_wanted = 0;
 			list_remove(&in->starved);
@@ -369,18 +346,32 @@ queue_reserve_partial(struct queues *qs, struct inlet *in, uint64_t bytes)
 		/* A flow with a body under way starts no other: this is the only room it waits for. */
 		list_remove(&in->starved);
 		in->partial_wanted = bytes;
-		starve(in, &qs->starved_partial[in->peer]);
+		if (disk)
+			starve(in, &qs->starved_partial[in->peer]);
+		else
+			starve_for(in, bytes);
 	}
 	return false;
 }
 
 void
-queue_release_partial(struct queues *qs, uint64_t bytes)
+queue_release_partial(struct queues *qs, struct inlet *in, uint64_t bytes)
 {
 	assert(qs->partial >= bytes);
+	if (in && in->queue)
+		queue_body_written(in, in->disk_claimed_body);
 	qs->partial -= bytes;
 	qs->used -= bytes;
 	memory_back(qs);
+}
+
+bool
+queue_resume_partial(struct inlet *in, uint64_t bytes)
+{
+	if (!queue_disk_fits(in->queue, bytes))
+		return false;
+	queue_disk_claim_body(in, bytes);
+	return true;
 }
 
 bool
@@ -426,6 +417,7 @@ queue_inlet_close(struct inlet *in)
 	if (!q)
 		return;
 	unclaim(in, in->reserved_messages + in->started_messages, in->reserved_bytes + in->started_bytes);
+	queue_disk_unclaim_all(in);
 	reserve(in, -(int64_t)in->reserved_messages, -(int64_t)in->reserved_bytes);
 	in->started_messages = in->started_bytes = in->partial_wanted = 0;
 	q->qs->n_inlets--;
@@ -485,6 +477,27 @@ serve_first(struct list *starved)
 	in->room(in);
 }
 
+static void
+serve_queue(struct queue *q)
+{
+	for (size_t n = length(&q->starved); n > 0 && !list_empty(&q->starved) && queue_has_room(q); n--) {
+		struct list *first = q->starved.next;
+		struct inlet *in = list_entry(first, struct inlet, starved);
+		uint64_t bytes = in->partial_wanted > 0 ? in->partial_wanted : QUEUE_GRANT_MIN;
+
+		if (!queue_disk_fits(q, bytes)) {
+			queue_disk_wait(q, bytes);
+			return;
+		}
+		if (in->partial_wanted > 0 || memory_has_room(q->qs, in->peer)) {
+			serve_first(&q->starved);
+			continue;
+		}
+		list_remove(first);
+		list_append(&q->qs->starved[in->peer], first);
+	}
+}
+
 void
 queue_room_serve(void *arg)
 {
@@ -496,18 +509,7 @@ queue_room_serve(void *arg)
 		struct queue *q = list_entry(node, struct queue, roomy_node);
 
 		list_remove(node);
-		for (n = length(&q->starved); n > 0 && !list_empty(&q->starved) && queue_has_room(q); n--) {
-			struct list *first = q->starved.next;
-
-			bool peer = list_entry(first, struct inlet, starved)->peer;
-
-			if (memory_has_room(qs, peer)) {
-				serve_first(&q->starved);
-				continue;
-			}
-			list_remove(first);
-			list_append(&qs->starved[peer], first);
-		}
+		serve_queue(q);
 	}
 	/* Peers first: what they send leaves room at the other end. */
 	for (int peer = 1; peer >= 0; peer--) {

@@ -96,6 +96,7 @@ struct moved {
 
 struct store_body {
 	struct hmap_node node; /* by ref of the message; not in the table before store_put */
+	struct list unput;     /* among those that are no message yet */
 	struct store *store;
 	store_ref ref;
 	uint64_t id;
@@ -235,6 +236,7 @@ struct store {
 	struct hmap moved;    /* struct moved */
 	struct list moved_list;
 	struct hmap bodies;   /* struct store_body */
+	struct list unput;    /* struct store_body that are no message yet */
 	struct defined_table queues, flows;
 	uint32_t next_queue, next_flow;
 	uint64_t next_body;

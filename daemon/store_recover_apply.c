@@ -327,6 +327,7 @@ add_body(struct recovery *rc, store_ref ref, const struct found *f, const uint32
 	if (!b)
 		return -ENOMEM;
 	*b = (struct store_body){ .store = s, .ref = ref, .id = f->body, .len = f->last_len };
+	list_init(&b->unput);
 	b->pieces = malloc(n * sizeof(*b->pieces));
 	if (!b->pieces || hmap_add(&s->bodies, &b->node, hmap_hash_number(ref)) < 0) {
 		b->ref = 0;

@@ -308,6 +308,7 @@ store_body_free(struct store_body *b)
 		return;
 	if (b->ref)
 		hmap_remove(&b->store->bodies, &b->node);
+	list_remove(&b->unput);
 	free(b->pieces);
 	free(b->buf);
 	free(b);

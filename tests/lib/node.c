@@ -70,7 +70,7 @@ configure(struct node *n, const char *rest, va_list ap)
 	FILE *f = fopen(n->conf, "w");
 
 	ck_assert_ptr_nonnull(f);
-	fprintf(f, "[node]\nname = %s\nstate = %s/state\nsocket = %s\nlog_level = debug\nsegment = 1M\nmax_disk = 64M\n", n->name, n->dir, n->socket);
+	fprintf(f, "[node]\nname = %s\nstate = %s/state\nsocket = %s\nlog_level = debug\nsegment = 1M\nmax_disk = 256M\n", n->name, n->dir, n->socket);
 	vfprintf(f, rest, ap);
 	ck_assert_int_eq(fclose(f), 0);
 }

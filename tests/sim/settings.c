@@ -93,7 +93,7 @@ settings_draw(struct settings *all, int n)
 			if (dials[i][j])
 				append(s, "address = tcp://10.0.0.%d:7000\n", j + 1);
 		}
-		append(s, "[queue \"q*\"]\n");
+		append(s, "[queue \"*\"]\ndurable = no\n[queue \"q*\"]\n");
 		draw_rules(s, false, &s->here_lossy, &s->refuses);
 		append(s, "[queue \"*/*\"]\n");
 		draw_rules(s, true, &s->outbound_lossy, &s->outbound_refuses);

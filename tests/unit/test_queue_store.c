@@ -180,10 +180,12 @@ START_TEST(backlog_cools_and_comes_back)
 }
 END_TEST
 
-START_TEST(damaged_ones_leave_counted)
+START_TEST(damaged_ones_are_dead_letters)
 {
 	b.cfg.max_memory = 16u << 20;
 	begin("berlin", false);
+	box_make_dead(&b, 1000);
+	ck_assert_int_eq(queues_define(b.qs, b.dead), 0);
 	for (uint64_t i = 1; i <= 300; i++) {
 		ck_assert_int_eq(flow_put(&f, body(10000), &h.sender, i), 0);
 		sync_all();
@@ -200,7 +202,45 @@ START_TEST(damaged_ones_leave_counted)
 	}
 	ck_assert_uint_gt(h.by_level[WIRE_LEVEL_DEAD], 150);
 	ck_assert_uint_eq(box_stats(b.q).counters.damaged, h.by_level[WIRE_LEVEL_DEAD]);
-	ck_assert(h.sender.open == 0 && fake_store_kept(&store) == 0);
+	/* What is left of them is kept: where they came from, and why they are dead. */
+	ck_assert(h.sender.open == 0 && fake_store_kept(&store) == h.by_level[WIRE_LEVEL_DEAD]);
+	ck_assert_uint_eq(box_stats(b.dead).messages, h.by_level[WIRE_LEVEL_DEAD]);
+	ck_assert_uint_eq(box_stats(b.dead).bytes, 0);
+	box_balance(b.q);
+}
+END_TEST
+
+/* One that cannot be asked for keeps its place and is asked for again. */
+START_TEST(reads_that_are_refused_are_tried_again)
+{
+	uint64_t last = 0;
+
+	b.cfg.max_memory = 16u << 20;
+	begin(NULL, false);
+	for (uint64_t i = 1; i <= 300; i++) {
+		ck_assert_int_eq(flow_put(&f, body(10000), &h.sender, i), 0);
+		sync_all();
+	}
+	ck_assert_uint_gt(box_stats(b.q).on_disk, 100);
+	taker_attach(&t, b.q);
+	sync_all();
+	for (int round = 0; queue_waiting(b.q, -1) > 0; round++) {
+		struct entry *e = queue_take(&t.consumer, -1);
+
+		ck_assert_int_lt(round, 10000);
+		if (e) {
+			ck_assert_uint_eq(e->number, ++last);
+			queue_done(e, WIRE_LEVEL_CONSUMED);
+		}
+		store.read_error = round % 3 == 0 ? -ENOMEM : 0;
+		store.refuse_reads = round % 4 < 2;
+		fake_store_serve(&store);
+		if (!e)
+			fake_loop_advance(b.loop, 1000);
+		sync_all();
+	}
+	ck_assert_uint_eq(last, 300);
+	ck_assert_uint_eq(box_stats(b.q).counters.damaged, 0);
 }
 END_TEST
 
@@ -272,7 +312,8 @@ main(void)
 	tcase_add_test(tc, what_was_there_is_written_down_before_it_is_offered);
 	tcase_add_test(tc, memory_messages_are_not_stored);
 	tcase_add_test(tc, backlog_cools_and_comes_back);
-	tcase_add_test(tc, damaged_ones_leave_counted);
+	tcase_add_test(tc, damaged_ones_are_dead_letters);
+	tcase_add_test(tc, reads_that_are_refused_are_tried_again);
 	tcase_add_test(tc, restored_ones_are_in_doubt_until_the_peer_tells);
 	tcase_add_test(tc, no_room_on_disk_is_no_credit);
 	tcase_add_test(tc, dead_letters_move);
