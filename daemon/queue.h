@@ -59,7 +59,7 @@ enum entry_state {
 	ENTRY_WAITING,
 	ENTRY_DELAYED,
 	ENTRY_HELD,
-	ENTRY_SYNCING, /* not offered before it is synced */
+	ENTRY_SYNCING, /* not offered before it, or what is ahead of it in its flow, is synced */
 	ENTRY_LOADING, /* its body is being read */
 	ENTRY_PARKED /* dead, and the dead-letter queue has no room: tried again each second */
 };
@@ -79,7 +79,7 @@ struct entry {
 	struct message *msg; /* NULL: doomed; or only in the store (delayed and found at start, loading) */
 	uint64_t bytes;      /* message_bytes of it */
 	store_ref ref;       /* 0: a memory message */
-	struct unsynced *unsynced; /* NULL: synced, or a memory message */
+	struct unsynced *unsynced; /* what it waits for; NULL: synced, or a memory message that waits for none */
 	struct load *load;         /* of ENTRY_LOADING */
 	uint64_t seq; /* (start count: 24, counter: 40); the number it has on a link */
 	struct consumer *holder;

@@ -191,6 +191,12 @@ bool queue_keeps(const struct queue *q, enum message_durability durability);
 void queue_unsynced_done(struct queues *qs);
 /* Append a new entry, which has its seq. 0, or a negative errno and nothing has happened. */
 int entry_store(struct entry *e, struct queue *q, const struct inlet *in, uint64_t number);
+/*
+ * A memory message behind stored ones that are not synced, and not offered: of
+ * its flow, or any of an outbound queue, as its numbers are one order on the
+ * link. 1, and it waits for the last of them; 0: there are none; or -ENOMEM.
+ */
+int entry_wait_turn(struct entry *e, struct queue *q, const struct inlet *in, uint64_t number);
 /* It leaves its queue for good. */
 void entry_unstore(struct entry *e);
 /* It moves, with a new seq, to `to`: there from now on, or a memory message. */

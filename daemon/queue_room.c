@@ -32,11 +32,11 @@ smaller(uint64_t a, uint64_t b)
 
 /* ------------------------------------------------------------------- claims -- */
 
-/* Does what comes here need room on disk? */
+/* Does what comes here need room on disk? At the end of a daemon the store goes first. */
 static bool
 is_kept(const struct queue *q)
 {
-	return q->number != 0 && q->conf.durable;
+	return q->qs->store && q->number != 0 && q->conf.durable;
 }
 
 /* What claims take there, everything counted. */

@@ -110,6 +110,17 @@ put(struct entry *e, struct queue *q, uint32_t flow, uint64_t number)
 	return r < 0 ? r : store_put(q->qs->store, &sm, &e->ref);
 }
 
+/* e, and the confirm of its number, wait until everything up to ticket is synced. */
+static void
+wait_for(struct unsynced *u, uint64_t ticket, struct entry *e, const struct queue *q, const struct inlet *in, uint64_t number)
+{
+	*u = (struct unsynced){ .ticket = ticket, .sender = in->confirms, .number = number, .entry = e };
+	if (u->sender)
+		u->sender->unsynced++;
+	list_append(&q->qs->unsynced, &u->node);
+	e->unsynced = u;
+}
+
 int
 entry_store(struct entry *e, struct queue *q, const struct inlet *in, uint64_t number)
 {
@@ -124,13 +135,25 @@ entry_store(struct entry *e, struct queue *q, const struct inlet *in, uint64_t n
 		slab_free(&qs->messages->slab, u, sizeof(*u));
 		return r;
 	}
-	*u = (struct unsynced){ .ticket = store_ticket(qs->store), .sender = in->confirms, .number = number, .entry = e };
-	if (u->sender)
-		u->sender->unsynced++;
-	list_append(&qs->unsynced, &u->node);
-	e->unsynced = u;
+	wait_for(u, store_ticket(qs->store), e, q, in, number);
 	q->n_stored++;
 	return 0;
+}
+
+int
+entry_wait_turn(struct entry *e, struct queue *q, const struct inlet *in, uint64_t number)
+{
+	struct queues *qs = q->qs;
+	struct unsynced *u;
+
+	/* Whatever overtakes on a link makes duplicates of what it overtook. */
+	if (q->node_name[0] != '\0' ? q->n_syncing == 0 : !in->confirms || in->confirms->unsynced == 0)
+		return 0;
+	u = slab_alloc(&qs->messages->slab, sizeof(*u));
+	if (!u)
+		return -ENOMEM;
+	wait_for(u, list_entry(qs->unsynced.prev, struct unsynced, node)->ticket, e, q, in, number);
+	return 1;
 }
 
 void

@@ -144,6 +144,67 @@ START_TEST(memory_messages_are_not_stored)
 }
 END_TEST
 
+static void
+put_memory(struct flow *to, uint64_t number)
+{
+	struct message *m = body(10);
+
+	m->durability = MESSAGE_MEMORY;
+	ck_assert_int_eq(flow_put(to, m, NULL, number), 0);
+}
+
+START_TEST(memory_messages_do_not_overtake_in_their_flow)
+{
+	struct flow other;
+
+	begin(NULL, false);
+	taker_attach(&t, b.q);
+	flow_open(&other, b.q, false);
+	ck_assert_int_eq(flow_put(&f, body(10), NULL, 1), 0);
+	put_memory(&f, 2);
+	put_memory(&other, 1);
+	/* That of another producer need not wait, nor be confirmed in that order. */
+	ck_assert_uint_eq(queue_waiting(b.q, -1), 1);
+	ck_assert_uint_eq(queue_take(&t.consumer, -1)->seq, queue_last_seq(b.q));
+	ck_assert(stored.n == 0 && h.sender.unsynced == 2);
+	sync_all();
+	ck_assert(stored.n == 2 && stored.number == 2 && h.sender.unsynced == 0);
+	ck_assert_uint_eq(queue_take(&t.consumer, -1)->number, 1);
+	ck_assert_uint_eq(queue_take(&t.consumer, -1)->number, 2);
+	queue_inlet_close(&other.inlet);
+}
+END_TEST
+
+/* Its numbers are one order on the link, whoever sent the messages: the peer takes what comes late for a duplicate. */
+START_TEST(nothing_overtakes_on_a_link)
+{
+	struct flow other;
+
+	begin("berlin", false);
+	flow_open(&other, b.q, false);
+	ck_assert_int_eq(flow_put(&f, body(10), NULL, 1), 0);
+	put_memory(&other, 1);
+	ck_assert_uint_eq(queue_waiting(b.q, -1), 0);
+	sync_all();
+	ck_assert_uint_eq(queue_waiting(b.q, -1), 2);
+	put_memory(&other, 2);
+	ck_assert_uint_eq(queue_waiting(b.q, -1), 3);
+	queue_inlet_close(&other.inlet);
+}
+END_TEST
+
+START_TEST(credit_outlives_the_store)
+{
+	uint64_t messages, bytes;
+
+	begin(NULL, false);
+	queue_grant(&f.inlet, &messages, &bytes);
+	ck_assert_uint_gt(messages, 0);
+	ck_assert_int_eq(queues_set_store(b.qs, NULL), 0);
+	queue_inlet_close(&f.inlet);
+}
+END_TEST
+
 /* A long backlog leaves memory, and comes back in order, a few ahead of who takes it. */
 START_TEST(backlog_cools_and_comes_back)
 {
@@ -271,6 +332,9 @@ main(void)
 	tcase_add_test(tc, what_came_over_a_link_is_offered_at_once);
 	tcase_add_test(tc, what_was_there_is_written_down_before_it_is_offered);
 	tcase_add_test(tc, memory_messages_are_not_stored);
+	tcase_add_test(tc, memory_messages_do_not_overtake_in_their_flow);
+	tcase_add_test(tc, nothing_overtakes_on_a_link);
+	tcase_add_test(tc, credit_outlives_the_store);
 	tcase_add_test(tc, backlog_cools_and_comes_back);
 	tcase_add_test(tc, damaged_ones_leave_counted);
 	tcase_add_test(tc, restored_ones_are_in_doubt_until_the_peer_tells);
