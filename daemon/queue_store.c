@@ -64,13 +64,22 @@ queues_set_store(struct queues *qs, struct store *store)
 
 /* --------------------------------------------------------------------- entries -- */
 
+/* So much fits a record; of small segments less. */
+static uint64_t
+record_max(const struct store *s)
+{
+	uint64_t most = store_group_max(s) / 4;
+
+	return most < STORE_PIECE_MAX ? most : STORE_PIECE_MAX;
+}
+
 /* A large body goes ahead, in pieces. 0 or a negative errno. */
 static int
 put_body(struct store *s, const struct message *m, struct store_message *sm)
 {
 	int r;
 
-	if (m->body_len <= STORE_PIECE_MAX)
+	if (m->body_len <= record_max(s))
 		return 0;
 	sm->body = store_body_new(s);
 	if (!sm->body)
@@ -169,7 +178,9 @@ entry_unstore(struct entry *e)
 {
 	if (e->ref == 0)
 		return;
-	store_done(e->queue->qs->store, e->ref, e->queue->number, e->seq);
+	/* At the end of a daemon the store goes first: what is there is found again. */
+	if (e->queue->qs->store)
+		store_done(e->queue->qs->store, e->ref, e->queue->number, e->seq);
 	e->ref = 0;
 	e->queue->n_stored--;
 	entry_forget_sync(e);
@@ -184,7 +195,7 @@ entry_store_move(struct entry *e, struct queue *to, uint64_t to_seq)
 	if (e->ref == 0)
 		return;
 	/* What the queue it goes to does not keep is a memory message from now on. */
-	if (!queue_keeps(to, MESSAGE_AS_QUEUE) ||
+	if (!q->qs->store || !queue_keeps(to, MESSAGE_AS_QUEUE) ||
 	    store_move(q->qs->store, e->ref, q->number, e->seq, to->number, to_seq,
 		to->n_consumers > 0 ? FLAG_OFFERED : 0, note) < 0) {
 		entry_unstore(e);
@@ -281,7 +292,7 @@ queue_may_offer(struct queue *q)
 {
 	struct queues *qs = q->qs;
 
-	if (q->number == 0 || q->node_name[0] != '\0')
+	if (!qs->store || q->number == 0 || q->node_name[0] != '\0')
 		return true;
 	if (q->offer_ticket != 0)
 		return false;
