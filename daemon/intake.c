@@ -267,8 +267,8 @@ open_flow(struct intake *in, const struct wire_open_flow *o, const char **ret_re
 		refuse(in, o->flow, WIRE_VERDICT_FORGOTTEN, "away for longer than marks of unnamed producers are kept for sure");
 		return WIRE_CLOSE_NORMAL;
 	}
-	if (!queue_inlet_fits(router_queues(in->env->router)) && !(fl && fl->intake)) {
-		refuse(in, o->flow, WIRE_VERDICT_LIMIT, "as many flows are open as max_memory has room for");
+	if (!queue_inlet_fits(q) && !(fl && fl->intake)) {
+		refuse(in, o->flow, WIRE_VERDICT_LIMIT, "as many flows are open as max_memory or max_disk have room for");
 		return WIRE_CLOSE_NORMAL;
 	}
 	if (!fl)
@@ -335,6 +335,9 @@ acceptable(struct intake_flow *fl, const struct wire_item *item, uint64_t total,
 	} else if (total > fl->env->max_message) {
 		*ret_code = WIRE_REJECT_TOO_LARGE;
 		*ret_reason = "above max_message";
+	} else if (!(item->flags & WIRE_ITEM_MEMORY) && !queue_may_ever_hold(fl->inlet.queue, total + item->packed.len)) {
+		*ret_code = WIRE_REJECT_TOO_LARGE;
+		*ret_reason = "above a quarter of what the journal can hold";
 	} else if (item->packed.len > WIRE_PACKED_MAX || item->sub.len > 0 || item->report_to.len > 0) {
 		*ret_code = WIRE_REJECT_BAD_ITEM;
 		*ret_reason = "headers above 4 KiB, or a field of a later version";

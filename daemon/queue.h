@@ -229,8 +229,10 @@ struct inlet {
 	struct sender *confirms; /* hears what is stored; NULL: nobody */
 };
 
-/* One more flow: has the memory room for what each must have? */
-bool queue_inlet_fits(const struct queues *qs);
+/* One more flow: have memory and store room for what each must have? */
+bool queue_inlet_fits(const struct queue *q);
+/* A message of so many bytes: is the store large enough for such? */
+bool queue_may_ever_hold(const struct queue *q, uint64_t bytes);
 void queue_inlet_open(struct queue *q, struct inlet *in, bool peer, void (*room)(struct inlet *),
     void (*gone)(struct inlet *));
 /* Gives back what is reserved or started (queue_reserve_partial is the caller's to release). NULL queue is fine. */

@@ -85,6 +85,8 @@ struct queues {
 	uint64_t partial;
 	uint64_t n_inlets;
 	uint64_t disk_claimed; /* of the store, by inlets of queues that are kept */
+	uint64_t disk_idle;    /* of that what is only reserved */
+	uint64_t disk_wanted;  /* what was asked for with store_want_room; 0: nothing */
 	/* Inlets of programs, [1] of peers. */
 	struct list starved[2];         /* that wait for memory */
 	struct list starved_partial[2]; /* that wait for memory for a large body */
@@ -268,10 +270,23 @@ void entry_park(struct entry *e, const char *reason);
 void queue_room_serve(void *arg);
 /* Something has left q, or was given back: whoever starves may look again. */
 void queue_room_back(struct queue *q);
-/* What was claimed is given back, or in the store by now. */
-void queue_disk_unclaim(struct queue *q, uint64_t messages, uint64_t bytes);
+/* Memory, or the store, has room again: whoever starves for it may look. */
+void queue_memory_back(struct queues *qs);
 /* Forget every inlet. */
 void queue_room_close(struct queue *q);
+
+/* ---- queue_disk.c: of queues that are not kept it asks and counts nothing */
+void queue_disk_claim(struct queue *q, uint64_t messages, uint64_t bytes);
+/* What was claimed is given back, or in the store by now. */
+void queue_disk_unclaim(struct queue *q, uint64_t messages, uint64_t bytes);
+/* What of the claims is not used rises, or falls. */
+void queue_disk_idle(struct queue *q, int64_t messages, int64_t bytes);
+/* Room for one message of so many bytes? Whoever finds none is told when there is. */
+bool queue_disk_has_room(const struct queue *q, bool peer, uint64_t bytes);
+/* Cut what a flow wants in addition to its share. */
+void queue_disk_limit(const struct queue *q, bool peer, uint64_t *messages, uint64_t *bytes);
+/* One more flow: room for what each must have? */
+bool queue_disk_fits(const struct queue *q);
 
 /* ---- queue_consumers.c */
 /* n messages came: wake as many idle consumers. */

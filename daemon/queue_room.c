@@ -32,27 +32,12 @@ smaller(uint64_t a, uint64_t b)
 
 /* ------------------------------------------------------------------- claims -- */
 
-/* Does what comes here need room on disk? At the end of a daemon the store goes first. */
-static bool
-is_kept(const struct queue *q)
-{
-	return q->qs->store && q->number != 0 && q->conf.durable;
-}
-
-/* What claims take there, everything counted. */
-static uint64_t
-on_disk(const struct queue *q, uint64_t messages, uint64_t bytes)
-{
-	return is_kept(q) ? messages * store_cost(q->qs->store, 0) + bytes : 0;
-}
-
 static void
 claim(struct inlet *in, uint64_t messages, uint64_t bytes)
 {
 	struct queue *q = in->queue;
 
-	q->qs->disk_claimed += on_disk(q, messages, bytes);
-
+	queue_disk_claim(q, messages, bytes);
 	q->qs->claimed_messages += messages;
 	q->qs->used += bytes + messages * QUEUE_OVERHEAD;
 	if (!in->regardless) {
@@ -86,19 +71,11 @@ reserve(struct inlet *in, int64_t messages, int64_t bytes)
 	in->reserved_bytes += (uint64_t)bytes;
 	qs->idle_messages += (uint64_t)messages;
 	qs->idle += (uint64_t)(bytes + messages * QUEUE_OVERHEAD);
+	queue_disk_idle(in->queue, messages, bytes);
 }
 
 void
-queue_disk_unclaim(struct queue *q, uint64_t messages, uint64_t bytes)
-{
-	uint64_t disk = on_disk(q, messages, bytes);
-
-	/* The queue may have become durable since. */
-	q->qs->disk_claimed -= disk < q->qs->disk_claimed ? disk : q->qs->disk_claimed;
-}
-
-static void
-memory_back(struct queues *qs)
+queue_memory_back(struct queues *qs)
 {
 	if (!list_empty(&qs->starved[0]) || !list_empty(&qs->starved[1]) || queue_partial_starved(qs))
 		loop_defer(qs->loop, &qs->serve);
@@ -122,34 +99,6 @@ static uint64_t
 messages_kept_for_peers(const struct queues *qs, bool peer)
 {
 	return peer ? 0 : qs->cfg.peer_messages;
-}
-
-/* Bytes of the store that are neither used nor claimed. */
-static uint64_t
-free_disk(const struct queues *qs)
-{
-	return below(store_room(qs->store), qs->disk_claimed);
-}
-
-/* Room on disk for what every flow must have? Whoever finds none is told when there is. */
-static bool
-disk_has_room(const struct queue *q)
-{
-	uint64_t wanted;
-
-	if (!is_kept(q))
-		return true;
-	wanted = on_disk(q, 1, QUEUE_GRANT_MIN);
-	if (free_disk(q->qs) >= wanted)
-		return true;
-	store_want_room(q->qs->store, q->qs->disk_claimed + wanted);
-	return false;
-}
-
-void
-queues_disk_back(struct queues *qs)
-{
-	memory_back(qs);
 }
 
 static uint64_t
@@ -240,10 +189,6 @@ limit(const struct inlet *in, uint64_t *messages, uint64_t *bytes)
 	most_messages = smaller(memory / 8 / QUEUE_OVERHEAD,
 	    (below(qs->cfg.max_messages, qs->n + qs->claimed_messages + messages_kept_for_peers(qs, false)) + in->reserved_messages) / 8);
 	most_bytes = memory / 8;
-	if (is_kept(q)) {
-		most_messages = smaller(most_messages, free_disk(qs) / 8 / store_cost(qs->store, 0) + in->reserved_messages);
-		most_bytes = smaller(most_bytes, free_disk(qs) / 8 + in->reserved_bytes);
-	}
 	if (!in->regardless) {
 		uint64_t queue_messages = below(q->conf.max_messages, q->n + q->claimed_messages) + in->reserved_messages;
 		uint64_t queue_bytes = below(q->conf.max_bytes, q->bytes + q->claimed_bytes) + in->reserved_bytes;
@@ -253,6 +198,7 @@ limit(const struct inlet *in, uint64_t *messages, uint64_t *bytes)
 	}
 	*messages = smaller(*messages, below(most_messages, in->reserved_messages));
 	*bytes = smaller(*bytes, below(most_bytes, in->reserved_bytes));
+	queue_disk_limit(q, in->peer, messages, bytes);
 }
 
 static void
@@ -282,7 +228,8 @@ queue_grant(struct inlet *in, uint64_t *ret_messages, uint64_t *ret_bytes)
 		return;
 	limit(in, &messages, &bytes);
 	/* But never less than one message while there is any room at all. */
-	if (memory_has_room(qs, in->peer) && (in->regardless || queue_has_room(q)) && disk_has_room(q)) {
+	if (memory_has_room(qs, in->peer) && (in->regardless || queue_has_room(q)) &&
+	    queue_disk_has_room(q, in->peer, QUEUE_GRANT_MIN)) {
 		if (in->reserved_messages + messages == 0)
 			messages = 1;
 		if (in->reserved_bytes + bytes < QUEUE_GRANT_MIN)
@@ -356,7 +303,7 @@ queue_abandoned_reserved(struct inlet *in, uint64_t bytes)
 bool
 queue_reserve_partial(struct queues *qs, struct inlet *in, uint64_t bytes)
 {
-	if (partial_has_room(qs, in && in->peer, bytes)) {
+	if (partial_has_room(qs, in && in->peer, bytes) && (!in || !in->queue || queue_disk_has_room(in->queue, in->peer, bytes))) {
 		qs->partial += bytes;
 		qs->used += bytes;
 		if (in && in->partial_wanted > 0) {
@@ -380,7 +327,7 @@ queue_release_partial(struct queues *qs, uint64_t bytes)
 	assert(qs->partial >= bytes);
 	qs->partial -= bytes;
 	qs->used -= bytes;
-	memory_back(qs);
+	queue_memory_back(qs);
 }
 
 bool
@@ -392,9 +339,11 @@ queue_partial_starved(const struct queues *qs)
 /* ------------------------------------------------------------------- inlets -- */
 
 bool
-queue_inlet_fits(const struct queues *qs)
+queue_inlet_fits(const struct queue *q)
 {
-	return (qs->n_inlets + 1) * FLOW_MIN <= qs->cfg.max_memory / 2;
+	const struct queues *qs = q->qs;
+
+	return (qs->n_inlets + 1) * FLOW_MIN <= qs->cfg.max_memory / 2 && queue_disk_fits(q);
 }
 
 void
@@ -461,7 +410,7 @@ queue_room_back(struct queue *q)
 			list_append(&qs->roomy, &q->roomy_node);
 		loop_defer(qs->loop, &qs->serve);
 	}
-	memory_back(qs);
+	queue_memory_back(qs);
 }
 
 static size_t

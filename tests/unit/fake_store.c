@@ -7,7 +7,7 @@
 void
 fake_store_init(struct store *s)
 {
-	*s = (struct store){ .room = UINT64_C(1) << 40 };
+	*s = (struct store){ .room = UINT64_C(1) << 40, .capacity = UINT64_C(1) << 40 };
 }
 
 void
@@ -190,6 +190,19 @@ uint64_t
 store_room(const struct store *s)
 {
 	return s->room;
+}
+
+uint64_t
+store_capacity(const struct store *s)
+{
+	return s->capacity;
+}
+
+uint64_t
+store_group_max(const struct store *s)
+{
+	(void)s;
+	return STORE_GROUP_MAX;
 }
 
 void

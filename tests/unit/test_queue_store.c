@@ -193,14 +193,21 @@ START_TEST(nothing_overtakes_on_a_link)
 }
 END_TEST
 
-START_TEST(credit_outlives_the_store)
+START_TEST(credit_and_messages_outlive_the_store)
 {
-	uint64_t messages, bytes;
-
+	b.conf.ttl = 1000;
 	begin(NULL, false);
-	queue_grant(&f.inlet, &messages, &bytes);
-	ck_assert_uint_gt(messages, 0);
+	taker_attach(&t, b.q);
+	ck_assert_int_eq(flow_put(&f, body(10), NULL, 1), 0);
+	ck_assert_uint_gt(f.inlet.reserved_messages, 0);
+	sync_all();
+	ck_assert_ptr_nonnull(queue_take(&t.consumer, -1));
+	fake_loop_jump(b.loop, 2000);
 	ck_assert_int_eq(queues_set_store(b.qs, NULL), 0);
+	/* It expires, and nobody writes that down. */
+	queue_detach(&t.consumer);
+	ck_assert_uint_eq(box_stats(b.q).messages, 0);
+	ck_assert_uint_eq(store.n_done, 0);
 	queue_inlet_close(&f.inlet);
 }
 END_TEST
@@ -301,6 +308,45 @@ START_TEST(no_room_on_disk_is_no_credit)
 }
 END_TEST
 
+/* However many flows are idle, whoever is busy finds room; and peers do when programs have filled what they may. */
+START_TEST(idle_credit_leaves_room_on_disk)
+{
+	struct flow idle[20], peer;
+	uint64_t reserved = 0;
+
+	b.cfg.peer_room = 1 << 20;
+	store.room = store.capacity = 1 << 20;
+	begin(NULL, false);
+	for (unsigned i = 0; i < 20; i++) {
+		flow_open(&idle[i], b.q, false);
+		for (unsigned k = 0; k < 20; k++) {
+			flow_grant(&idle[i]);
+			fake_loop_jump(b.loop, 100);
+		}
+		reserved += idle[i].inlet.reserved_bytes + idle[i].inlet.reserved_messages * store_cost(&store, 0);
+		ck_assert_uint_gt(idle[i].inlet.reserved_messages, 0);
+	}
+	ck_assert_uint_lt(reserved, store.capacity / 2);
+	/* As many as have room for what each must have. */
+	ck_assert(queue_inlet_fits(b.q));
+	store.capacity /= 4;
+	ck_assert(!queue_inlet_fits(b.q));
+	store.capacity = 1 << 20;
+	/* The journal fills. */
+	store.room = reserved + store.capacity / 4;
+	flow_grant(&f);
+	ck_assert_uint_eq(f.messages, 0);
+	flow_open(&peer, b.q, true);
+	flow_grant(&peer);
+	ck_assert_uint_gt(peer.messages, 0);
+	/* A message that would be most of it is never taken. */
+	ck_assert(queue_may_ever_hold(b.q, 100000) && !queue_may_ever_hold(b.q, 300000));
+	for (unsigned i = 0; i < 20; i++)
+		queue_inlet_close(&idle[i].inlet);
+	queue_inlet_close(&peer.inlet);
+}
+END_TEST
+
 START_TEST(dead_letters_move)
 {
 	struct entry *e;
@@ -334,11 +380,12 @@ main(void)
 	tcase_add_test(tc, memory_messages_are_not_stored);
 	tcase_add_test(tc, memory_messages_do_not_overtake_in_their_flow);
 	tcase_add_test(tc, nothing_overtakes_on_a_link);
-	tcase_add_test(tc, credit_outlives_the_store);
+	tcase_add_test(tc, credit_and_messages_outlive_the_store);
 	tcase_add_test(tc, backlog_cools_and_comes_back);
 	tcase_add_test(tc, damaged_ones_leave_counted);
 	tcase_add_test(tc, restored_ones_are_in_doubt_until_the_peer_tells);
 	tcase_add_test(tc, no_room_on_disk_is_no_credit);
+	tcase_add_test(tc, idle_credit_leaves_room_on_disk);
 	tcase_add_test(tc, dead_letters_move);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
