@@ -267,8 +267,8 @@ open_flow(struct intake *in, const struct wire_open_flow *o, const char **ret_re
 		refuse(in, o->flow, WIRE_VERDICT_FORGOTTEN, "away for longer than marks of unnamed producers are kept for sure");
 		return WIRE_CLOSE_NORMAL;
 	}
-	if (!queue_inlet_fits(router_queues(in->env->router)) && !(fl && fl->intake)) {
-		refuse(in, o->flow, WIRE_VERDICT_LIMIT, "as many flows are open as max_memory has room for");
+	if (!queue_inlet_fits(q) && !(fl && fl->intake)) {
+		refuse(in, o->flow, WIRE_VERDICT_LIMIT, "as many flows are open as max_memory or max_disk have room for");
 		return WIRE_CLOSE_NORMAL;
 	}
 	if (!fl)
@@ -345,8 +345,8 @@ acceptable(struct intake_flow *fl, const struct wire_item *item, uint64_t total,
 		*ret_reason = "it demands a durable queue, and this one keeps messages in memory";
 	} else if (!(item->flags & WIRE_ITEM_MEMORY) && queue_disk_never_fits(fl->inlet.queue, total + item->packed.len)) {
 		*ret_code = WIRE_REJECT_TOO_LARGE;
-		*ret_reason = "the journal never has room for it: max_disk, max_backlog and the min_bytes of other queues say how much";
-	} else if (!(item->flags & WIRE_ITEM_MEMORY) && fl->inlet.regardless && !queue_disk_fits(fl->inlet.queue, total)) {
+		*ret_reason = "above max_backlog, or a quarter of what the journal can hold";
+	} else if (!(item->flags & WIRE_ITEM_MEMORY) && fl->inlet.regardless && !queue_disk_fits(&fl->inlet, total)) {
 		*ret_code = WIRE_REJECT_FULL;
 		*ret_reason = JOURNAL_FULL;
 	} else {

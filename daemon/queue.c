@@ -41,7 +41,7 @@ queues_free(struct queues *qs)
 	queue_loads_done(qs);
 	/* Whatever was reserved, started or put must have been given back by now. */
 	assert(qs->n_queues == 0 && qs->n == 0 && qs->claimed_messages == 0 && qs->partial == 0 && qs->used == 0 &&
-	       qs->disk_claimed == 0 && qs->disk_owed == 0 && qs->backlogs == 0);
+	       qs->disk_claimed == 0 && qs->disk_owed == 0);
 	queue_timers_done(qs);
 	loop_call_cancel(&qs->serve);
 	free(qs);

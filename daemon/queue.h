@@ -59,7 +59,7 @@ enum entry_state {
 	ENTRY_WAITING,
 	ENTRY_DELAYED,
 	ENTRY_HELD,
-	ENTRY_SYNCING, /* not offered before it is synced */
+	ENTRY_SYNCING, /* not offered before it, or what is ahead of it in its flow, is synced */
 	ENTRY_LOADING, /* its body is being read */
 	ENTRY_PARKED /* dead, and the dead-letter queue has no room: tried again each second */
 };
@@ -79,7 +79,7 @@ struct entry {
 	struct message *msg; /* NULL: doomed; or only in the store (delayed and found at start, loading) */
 	uint64_t bytes;      /* message_bytes of it */
 	store_ref ref;       /* 0: a memory message */
-	struct unsynced *unsynced; /* NULL: synced, or a memory message */
+	struct unsynced *unsynced; /* what it waits for; NULL: synced, or a memory message that waits for none */
 	struct load *load;         /* of ENTRY_LOADING */
 	uint64_t seq; /* (start count: 24, counter: 40); the number it has on a link */
 	struct consumer *holder;
@@ -218,6 +218,7 @@ struct inlet {
 	uint64_t started_bytes;     /* what is counted for them */
 	uint64_t disk_claimed;      /* room in the store for what is reserved and started */
 	uint64_t disk_claimed_body; /* of it for a body that has room of its own */
+	uint64_t disk_idle;         /* of it what is only reserved */
 	uint64_t partial_wanted;    /* queue_reserve_partial had no room for that much */
 	bool regardless;            /* by the queue's overflow: no claim on its room, only on memory */
 	struct list starved;        /* in the queue's or the memory's list of those that want room */
@@ -232,8 +233,8 @@ struct inlet {
 	struct store_body *body; /* of the message put next, written ahead; taken over with it. NULL: none was */
 };
 
-/* One more flow: has the memory room for what each must have? */
-bool queue_inlet_fits(const struct queues *qs);
+/* One more flow: have memory and store room for what each must have? */
+bool queue_inlet_fits(const struct queue *q);
 void queue_inlet_open(struct queue *q, struct inlet *in, bool peer, void (*room)(struct inlet *),
     void (*gone)(struct inlet *));
 /* Gives back what is reserved or started (queue_reserve_partial is the caller's to release). NULL queue is fine. */
@@ -291,8 +292,8 @@ void queue_release_partial(struct queues *qs, struct inlet *in, uint64_t bytes);
 bool queue_resume_partial(struct inlet *in, uint64_t bytes);
 /* So much of the body with room of its own is in the store by now. */
 void queue_body_written(struct inlet *in, uint64_t bytes);
-/* Has the store room now for one more message of that size, in this queue? */
-bool queue_disk_fits(const struct queue *q, uint64_t bytes);
+/* Has the store room now for one more message of that size by this inlet? */
+bool queue_disk_fits(const struct inlet *in, uint64_t bytes);
 /* Is a message of that size more than the store can ever have room for, in this queue? */
 bool queue_disk_never_fits(const struct queue *q, uint64_t bytes);
 /* Does an inlet wait for it? */

@@ -1,8 +1,9 @@
 /*
  * Room in the journal, shared out: a queue has its min_bytes whatever others
- * do, what waits for one peer stays within its max_backlog, and what waits for
- * all peers leaves a quarter to what comes in. Queues that find none wait in a
- * list, and look again when something has left.
+ * do, what waits for one peer stays within its max_backlog, and programs leave
+ * a quarter to what peers send. What flows have been granted and do not use is
+ * bounded, as nothing granted can be taken back. Queues that find no room wait
+ * in a list, and look again when something has left.
  */
 #include "queue_internal.h"
 
@@ -11,6 +12,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* Of what the store can hold in all: */
+#define FLOWS_SHARE 4   /* what every flow must have, of all flows together */
+#define IDLE_SHARE 8    /* windows that are only reserved */
+#define PEERS_SHARE 4   /* what programs cannot fill */
+#define MESSAGE_SHARE 4 /* one message */
 
 /* What waits for one peer, in all its queues. */
 struct backlog {
@@ -43,11 +50,11 @@ is_kept(const struct queue *q)
 static uint64_t
 cost_of(const struct queues *qs, uint64_t messages, uint64_t bytes)
 {
-	return messages * store_cost(qs->store, 0) + bytes;
+	return messages * qs->disk_unit + bytes;
 }
 
-uint64_t
-queue_disk_cost(const struct queue *q, uint64_t messages, uint64_t bytes)
+static uint64_t
+cost_in(const struct queue *q, uint64_t messages, uint64_t bytes)
 {
 	return is_kept(q) ? cost_of(q->qs, messages, bytes) : 0;
 }
@@ -61,12 +68,6 @@ backlog_max(const struct queue *q)
 	uint64_t set = cfg->max_backlog ? cfg->max_backlog(cfg->arg, q->node_name) : 0;
 
 	return set != 0 ? set : store_capacity(q->qs->store) / 2;
-}
-
-static uint64_t
-backlogs_max(const struct queues *qs)
-{
-	return store_capacity(qs->store) / 4 * 3;
 }
 
 /* Of its min_bytes what it has not taken yet. */
@@ -86,10 +87,8 @@ change(struct queue *q, int64_t stored, int64_t claimed)
 	q->disk.claimed += (uint64_t)claimed;
 	qs->disk_claimed += (uint64_t)claimed;
 	qs->disk_owed += owed(q) - before;
-	if (q->disk.backlog) {
+	if (q->disk.backlog)
 		q->disk.backlog->taken += (uint64_t)(stored + claimed);
-		qs->backlogs += (uint64_t)(stored + claimed);
-	}
 	if (stored + claimed < 0 && !list_empty(&qs->disk_waiting))
 		queues_disk_back(qs);
 }
@@ -109,7 +108,7 @@ queue_disk_left(struct queue *q, uint64_t bytes)
 void
 queue_disk_claim(struct inlet *in, uint64_t messages, uint64_t bytes)
 {
-	uint64_t cost = in->regardless ? 0 : queue_disk_cost(in->queue, messages, bytes);
+	uint64_t cost = in->regardless ? 0 : cost_in(in->queue, messages, bytes);
 
 	in->disk_claimed += cost;
 	change(in->queue, 0, (int64_t)cost);
@@ -118,7 +117,7 @@ queue_disk_claim(struct inlet *in, uint64_t messages, uint64_t bytes)
 void
 queue_disk_unclaim(struct inlet *in, uint64_t messages, uint64_t bytes)
 {
-	uint64_t cost = smaller(queue_disk_cost(in->queue, messages, bytes), in->disk_claimed);
+	uint64_t cost = smaller(cost_in(in->queue, messages, bytes), in->disk_claimed);
 
 	in->disk_claimed -= cost;
 	change(in->queue, 0, -(int64_t)cost);
@@ -127,7 +126,7 @@ queue_disk_unclaim(struct inlet *in, uint64_t messages, uint64_t bytes)
 void
 queue_disk_claim_body(struct inlet *in, uint64_t bytes)
 {
-	uint64_t cost = queue_disk_cost(in->queue, 1, bytes);
+	uint64_t cost = cost_in(in->queue, 1, bytes);
 
 	in->disk_claimed += cost;
 	in->disk_claimed_body += cost;
@@ -151,52 +150,107 @@ queue_disk_unclaim_all(struct inlet *in)
 	in->disk_claimed = in->disk_claimed_body = 0;
 }
 
+void
+queue_disk_idle(struct inlet *in, int64_t messages, int64_t bytes)
+{
+	int64_t n = in->regardless ? 0 : messages * (int64_t)cost_in(in->queue, 1, 0) + (is_kept(in->queue) ? bytes : 0);
+
+	/* The queue may have come to be kept since. */
+	if (n < 0 && (uint64_t)-n > in->disk_idle)
+		n = -(int64_t)in->disk_idle;
+	in->disk_idle += (uint64_t)n;
+	in->queue->qs->disk_idle += (uint64_t)n;
+}
+
 /* --------------------------------------------------------------------- room -- */
 
-uint64_t
-queue_disk_free(const struct queue *q)
+/*
+ * Programs cannot fill the last part: else two daemons, the journal of each
+ * full of messages for the other, would wait for each other for ever.
+ */
+static uint64_t
+kept_for_peers(const struct queues *qs, bool peer)
+{
+	return peer ? 0 : store_capacity(qs->store) / PEERS_SHARE;
+}
+
+/* What is not for q whatever room there is. */
+static uint64_t
+others(const struct queue *q)
+{
+	return q->qs->disk_claimed + q->qs->disk_owed - owed(q);
+}
+
+/* Bytes that q may claim now. */
+static uint64_t
+free_disk(const struct queue *q, bool peer)
 {
 	const struct queues *qs = q->qs;
-	uint64_t free_bytes;
+	uint64_t room = store_room(qs->store), free_bytes = below(room, others(q) + kept_for_peers(qs, peer));
+	uint64_t guaranteed = smaller(owed(q), below(room, others(q)));
 
-	if (!is_kept(q))
-		return UINT64_MAX;
-	free_bytes = below(store_room(qs->store), qs->disk_claimed + qs->disk_owed - owed(q));
-	if (!q->disk.backlog)
-		return free_bytes;
-	free_bytes = smaller(free_bytes, below(backlog_max(q), q->disk.backlog->taken));
-	return smaller(free_bytes, below(backlogs_max(qs), qs->backlogs));
+	if (free_bytes < guaranteed)
+		free_bytes = guaranteed;
+	return q->disk.backlog ? smaller(free_bytes, below(backlog_max(q), q->disk.backlog->taken)) : free_bytes;
 }
 
 bool
-queue_disk_fits(const struct queue *q, uint64_t bytes)
+queue_disk_fits(const struct inlet *in, uint64_t bytes)
 {
-	return queue_disk_free(q) >= queue_disk_cost(q, 1, bytes);
+	return !is_kept(in->queue) || free_disk(in->queue, in->peer) >= cost_in(in->queue, 1, bytes);
 }
 
 bool
 queue_disk_never_fits(const struct queue *q, uint64_t bytes)
 {
-	uint64_t cost = queue_disk_cost(q, 1, bytes), most;
+	uint64_t most;
 
-	if (cost == 0)
+	if (!is_kept(q))
 		return false;
-	most = store_capacity(q->qs->store);
+	most = store_capacity(q->qs->store) / MESSAGE_SHARE;
 	if (q->disk.backlog)
-		most = smaller(most, smaller(backlog_max(q), backlogs_max(q->qs)));
-	return cost > below(most, q->qs->disk_guaranteed - q->disk.guaranteed);
+		most = smaller(most, backlog_max(q));
+	return cost_in(q, 1, bytes) > most;
+}
+
+bool
+queue_disk_fits_flow(const struct queue *q)
+{
+	const struct queues *qs = q->qs;
+
+	return !is_kept(q) || (qs->n_inlets + 1) * cost_in(q, 1, QUEUE_GRANT_MIN) <= store_capacity(qs->store) / FLOWS_SHARE;
 }
 
 void
-queue_disk_wait(struct queue *q, uint64_t bytes)
+queue_disk_limit(const struct inlet *in, uint64_t *messages, uint64_t *bytes)
+{
+	const struct queue *q = in->queue;
+	const struct queues *qs = q->qs;
+	uint64_t share, idle;
+
+	if (!is_kept(q) || in->regardless)
+		return;
+	/* Half of it for what each message costs there, half for bytes. */
+	idle = below(store_capacity(qs->store) / IDLE_SHARE, qs->disk_idle) / 2;
+	share = smaller(free_disk(q, in->peer) / 8, idle);
+	*messages = smaller(*messages, share / qs->disk_unit);
+	*bytes = smaller(*bytes, share);
+}
+
+void
+queue_disk_wait(struct queue *q, bool peer, uint64_t bytes)
 {
 	struct queues *qs = q->qs;
-	uint64_t wanted;
+	uint64_t cost = cost_in(q, 1, bytes), wanted = others(q) + cost;
 
+	if (cost > owed(q))
+		wanted += kept_for_peers(qs, peer);
 	if (list_empty(&q->disk.node))
 		list_append(&qs->disk_waiting, &q->disk.node);
+	/* The store has no say in that. */
+	if (q->disk.backlog && below(backlog_max(q), q->disk.backlog->taken) < cost)
+		return;
 	/* One wish at a time, the smallest: when it comes true all look again, and may wish for more. */
-	wanted = qs->disk_claimed + qs->disk_owed - owed(q) + queue_disk_cost(q, 1, bytes);
 	if (qs->disk_wanted != 0 && qs->disk_wanted <= wanted)
 		return;
 	qs->disk_wanted = wanted;

@@ -79,10 +79,11 @@ struct queues {
 	struct loop_timer sweep;   /* of expired messages among the cold */
 
 	/* Room in the store. */
+	uint64_t disk_unit;        /* what a message without bytes takes there */
 	uint64_t disk_claimed;     /* by inlets */
+	uint64_t disk_idle;        /* of that what is only reserved */
 	uint64_t disk_guaranteed;  /* the min_bytes of all queues */
 	uint64_t disk_owed;        /* of them what is neither stored nor claimed */
-	uint64_t backlogs;         /* stored and claimed by what waits for peers */
 	struct list backlog_list;
 	uint64_t disk_wanted;      /* the least that the store was asked for; 0: nothing */
 	struct list disk_waiting;  /* queues whose starved inlets wait for room in the store */
@@ -207,6 +208,12 @@ void queue_unsynced_done(struct queues *qs);
 int entry_store(struct entry *e, struct queue *q, struct inlet *in, uint64_t number);
 /* What is left of a damaged one is stored in its queue. It has its seq. Without room or store it is in memory alone. */
 void entry_store_anew(struct entry *e, struct queue *q);
+/*
+ * A memory message behind stored ones that are not synced, and not offered: of
+ * its flow, or any of an outbound queue, as its numbers are one order on the
+ * link. 1, and it waits for the last of them; 0: there are none; or -ENOMEM.
+ */
+int entry_wait_turn(struct entry *e, struct queue *q, const struct inlet *in, uint64_t number);
 /* It leaves its queue for good. */
 void entry_unstore(struct entry *e);
 /* It moves, with a new seq, to `to`: there from now on, or a memory message. */
@@ -292,13 +299,16 @@ void queue_disk_left(struct queue *q, uint64_t bytes);
 void queue_disk_claim(struct inlet *in, uint64_t messages, uint64_t bytes);
 void queue_disk_unclaim(struct inlet *in, uint64_t messages, uint64_t bytes);
 void queue_disk_unclaim_all(struct inlet *in);
+/* Of the claims what is only reserved rises, or (negative) falls. */
+void queue_disk_idle(struct inlet *in, int64_t messages, int64_t bytes);
 /* For the one large body that an inlet may have, whatever its queue does when it is full. */
 void queue_disk_claim_body(struct inlet *in, uint64_t bytes);
-uint64_t queue_disk_cost(const struct queue *q, uint64_t messages, uint64_t bytes);
-/* Bytes that q may claim now. */
-uint64_t queue_disk_free(const struct queue *q);
-/* There is none: when there may be, the starved inlets of q look again. */
-void queue_disk_wait(struct queue *q, uint64_t bytes);
+/* Cut what a flow wants in addition to its share. */
+void queue_disk_limit(const struct inlet *in, uint64_t *messages, uint64_t *bytes);
+/* One more flow: room for what each must have? */
+bool queue_disk_fits_flow(const struct queue *q);
+/* There is none for so many bytes: when there may be, the starved inlets of q look again. */
+void queue_disk_wait(struct queue *q, bool peer, uint64_t bytes);
 
 /* ---- queue_consumers.c */
 /* n messages came: wake as many idle consumers. */

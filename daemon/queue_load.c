@@ -225,7 +225,7 @@ load(struct entry *e)
 	ld->e = e;
 	list_init(&ld->node);
 	ld->read.done = loaded;
-	if (store_read(q->qs->store, e->ref, &ld->read) != 0) {
+	if (!q->qs->store || store_read(q->qs->store, e->ref, &ld->read) != 0) {
 		free(ld);
 		return false;
 	}
@@ -240,12 +240,13 @@ load(struct entry *e)
 	return true;
 }
 
+/* Though memory is full, whoever finds nothing ready gets one: else nothing might leave. */
 static bool
 may_load(const struct queue *q, unsigned prio, uint64_t bytes)
 {
 	const struct queues *qs = q->qs;
 
-	if (qs->loading == 0)
+	if (qs->loading == 0 && q->n_waiting[prio] == q->cold[prio].n)
 		return true;
 	return q->n_loading[prio] < AHEAD_MESSAGES && qs->loading_bytes + bytes <= AHEAD_BYTES &&
 	       qs->used + bytes + QUEUE_OVERHEAD <= qs->cfg.max_memory;
@@ -333,7 +334,8 @@ entry_front(struct queue *q, unsigned prio)
 void
 entry_unload(struct entry *e)
 {
-	store_read_cancel(e->queue->qs->store, &e->load->read);
+	if (e->queue->qs->store)
+		store_read_cancel(e->queue->qs->store, &e->load->read);
 	load_free(e->load);
 	e->load = NULL;
 }
@@ -351,7 +353,8 @@ cold_finish(struct queue *q, struct cold *c, enum wire_level level, enum wire_re
 	q->bytes -= gone.bytes;
 	q->qs->n--;
 	queue_disk_left(q, gone.bytes);
-	store_done(q->qs->store, gone.ref, q->number, gone.seq);
+	if (q->qs->store)
+		store_done(q->qs->store, gone.ref, q->number, gone.seq);
 	if (gone.sender) {
 		gone.sender->open--;
 		gone.sender->told(gone.sender, gone.number, level, code, reason);

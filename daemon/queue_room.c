@@ -71,6 +71,7 @@ reserve(struct inlet *in, int64_t messages, int64_t bytes)
 	in->reserved_bytes += (uint64_t)bytes;
 	qs->idle_messages += (uint64_t)messages;
 	qs->idle += (uint64_t)(bytes + messages * QUEUE_OVERHEAD);
+	queue_disk_idle(in, messages, bytes);
 }
 
 static void
@@ -167,19 +168,6 @@ window_now(uint64_t window, uint64_t reserved, uint64_t start)
 	return smaller(window, reserved > start ? reserved : start);
 }
 
-/* Half of its share for what each message costs there, half for bytes. */
-static void
-limit_disk(const struct inlet *in, uint64_t *most_messages, uint64_t *most_bytes)
-{
-	const struct queue *q = in->queue;
-	uint64_t cost = queue_disk_cost(q, 1, 0), share = queue_disk_free(q) / 8;
-
-	if (cost == 0)
-		return;
-	*most_messages = smaller(*most_messages, share / cost + in->reserved_messages);
-	*most_bytes = smaller(*most_bytes, share + in->reserved_bytes);
-}
-
 /* Cut what is wanted to this flow's share of the room there is. */
 static void
 limit(const struct inlet *in, uint64_t *messages, uint64_t *bytes)
@@ -207,10 +195,10 @@ limit(const struct inlet *in, uint64_t *messages, uint64_t *bytes)
 
 		most_messages = smaller(most_messages, queue_messages / 4);
 		most_bytes = smaller(most_bytes, queue_bytes / 4);
-		limit_disk(in, &most_messages, &most_bytes);
 	}
 	*messages = smaller(*messages, below(most_messages, in->reserved_messages));
 	*bytes = smaller(*bytes, below(most_bytes, in->reserved_bytes));
+	queue_disk_limit(in, messages, bytes);
 }
 
 static void
@@ -225,10 +213,10 @@ static void
 starve_for(struct inlet *in, uint64_t bytes)
 {
 	struct queue *q = in->queue;
-	bool no_disk = !in->regardless && !queue_disk_fits(q, bytes);
+	bool no_disk = !in->regardless && !queue_disk_fits(in, bytes);
 
 	if (no_disk)
-		queue_disk_wait(q, bytes);
+		queue_disk_wait(q, in->peer, bytes);
 	if (no_disk || (!in->regardless && !queue_has_room(q)))
 		starve(in, &q->starved);
 	else
@@ -255,7 +243,7 @@ queue_grant(struct inlet *in, uint64_t *ret_messages, uint64_t *ret_bytes)
 		return;
 	limit(in, &messages, &bytes);
 	/* But never less than one message while there is any room at all. */
-	if (memory_has_room(qs, in->peer) && (in->regardless || (queue_has_room(q) && queue_disk_fits(q, QUEUE_GRANT_MIN)))) {
+	if (memory_has_room(qs, in->peer) && (in->regardless || (queue_has_room(q) && queue_disk_fits(in, QUEUE_GRANT_MIN)))) {
 		if (in->reserved_messages + messages == 0)
 			messages = 1;
 		if (in->reserved_bytes + bytes < QUEUE_GRANT_MIN)
@@ -329,7 +317,7 @@ queue_abandoned_reserved(struct inlet *in, uint64_t bytes)
 bool
 queue_reserve_partial(struct queues *qs, struct inlet *in, uint64_t bytes)
 {
-	bool disk = !in || !in->queue || in->regardless || queue_disk_fits(in->queue, bytes);
+	bool disk = !in || !in->queue || in->regardless || queue_disk_fits(in, bytes);
 
 	if (disk && partial_has_room(qs, in && in->peer, bytes)) {
 		qs->partial += bytes;
@@ -368,7 +356,7 @@ queue_release_partial(struct queues *qs, struct inlet *in, uint64_t bytes)
 bool
 queue_resume_partial(struct inlet *in, uint64_t bytes)
 {
-	if (!queue_disk_fits(in->queue, bytes))
+	if (!queue_disk_fits(in, bytes))
 		return false;
 	queue_disk_claim_body(in, bytes);
 	return true;
@@ -383,9 +371,11 @@ queue_partial_starved(const struct queues *qs)
 /* ------------------------------------------------------------------- inlets -- */
 
 bool
-queue_inlet_fits(const struct queues *qs)
+queue_inlet_fits(const struct queue *q)
 {
-	return (qs->n_inlets + 1) * FLOW_MIN <= qs->cfg.max_memory / 2;
+	const struct queues *qs = q->qs;
+
+	return (qs->n_inlets + 1) * FLOW_MIN <= qs->cfg.max_memory / 2 && queue_disk_fits_flow(q);
 }
 
 void
@@ -485,8 +475,8 @@ serve_queue(struct queue *q)
 		struct inlet *in = list_entry(first, struct inlet, starved);
 		uint64_t bytes = in->partial_wanted > 0 ? in->partial_wanted : QUEUE_GRANT_MIN;
 
-		if (!queue_disk_fits(q, bytes)) {
-			queue_disk_wait(q, bytes);
+		if (!queue_disk_fits(in, bytes)) {
+			queue_disk_wait(q, in->peer, bytes);
 			return;
 		}
 		if (in->partial_wanted > 0 || memory_has_room(q->qs, in->peer)) {

@@ -25,7 +25,7 @@ queue_number(const struct queue *q)
 bool
 queue_keeps(const struct queue *q, enum message_durability durability)
 {
-	return q->number != 0 && q->conf.durable && durability != MESSAGE_MEMORY;
+	return q->qs->store && q->number != 0 && q->conf.durable && durability != MESSAGE_MEMORY;
 }
 
 /* ------------------------------------------------------------------ definition -- */
@@ -58,6 +58,8 @@ int
 queues_set_store(struct queues *qs, struct store *store)
 {
 	qs->store = store;
+	if (store)
+		qs->disk_unit = store_cost(store, 0);
 	/* Those that are there already come before the others, whatever min_bytes are by now. */
 	LIST_FOREACH (node, &qs->all) {
 		struct queue *q = list_entry(node, struct queue, all_node);
@@ -133,6 +135,17 @@ put(struct entry *e, struct queue *q, struct inlet *in, uint64_t number)
 	return r;
 }
 
+/* e, and the confirm of its number, wait until everything up to ticket is synced. */
+static void
+wait_for(struct unsynced *u, uint64_t ticket, struct entry *e, const struct queue *q, const struct inlet *in, uint64_t number)
+{
+	*u = (struct unsynced){ .ticket = ticket, .sender = in->confirms, .number = number, .entry = e };
+	if (u->sender)
+		u->sender->unsynced++;
+	list_append(&q->qs->unsynced, &u->node);
+	e->unsynced = u;
+}
+
 int
 entry_store(struct entry *e, struct queue *q, struct inlet *in, uint64_t number)
 {
@@ -147,14 +160,26 @@ entry_store(struct entry *e, struct queue *q, struct inlet *in, uint64_t number)
 		slab_free(&qs->messages->slab, u, sizeof(*u));
 		return r;
 	}
-	*u = (struct unsynced){ .ticket = store_ticket(qs->store), .sender = in->confirms, .number = number, .entry = e };
-	if (u->sender)
-		u->sender->unsynced++;
-	list_append(&qs->unsynced, &u->node);
-	e->unsynced = u;
+	wait_for(u, store_ticket(qs->store), e, q, in, number);
 	queue_disk_stored(q, e->bytes);
 	q->n_stored++;
 	return 0;
+}
+
+int
+entry_wait_turn(struct entry *e, struct queue *q, const struct inlet *in, uint64_t number)
+{
+	struct queues *qs = q->qs;
+	struct unsynced *u;
+
+	/* Whatever overtakes on a link makes duplicates of what it overtook. */
+	if (q->node_name[0] != '\0' ? q->n_syncing == 0 : !in->confirms || in->confirms->unsynced == 0)
+		return 0;
+	u = slab_alloc(&qs->messages->slab, sizeof(*u));
+	if (!u)
+		return -ENOMEM;
+	wait_for(u, list_entry(qs->unsynced.prev, struct unsynced, node)->ticket, e, q, in, number);
+	return 1;
 }
 
 void
@@ -179,8 +204,9 @@ entry_unstore(struct entry *e)
 {
 	if (e->ref == 0)
 		return;
-	assert(e->queue->qs->store);
-	store_done(e->queue->qs->store, e->ref, e->queue->number, e->seq);
+	/* At the end of a daemon the store goes first: what is there is found again. */
+	if (e->queue->qs->store)
+		store_done(e->queue->qs->store, e->ref, e->queue->number, e->seq);
 	e->ref = 0;
 	queue_disk_left(e->queue, e->bytes);
 	e->queue->n_stored--;
@@ -196,7 +222,7 @@ entry_store_move(struct entry *e, struct queue *to, uint64_t to_seq)
 	if (e->ref == 0)
 		return;
 	/* What the queue it goes to does not keep is a memory message from now on. */
-	if (!queue_keeps(to, MESSAGE_AS_QUEUE) ||
+	if (!q->qs->store || !queue_keeps(to, MESSAGE_AS_QUEUE) ||
 	    store_move(q->qs->store, e->ref, q->number, e->seq, to->number, to_seq,
 		to->n_consumers > 0 ? FLAG_OFFERED : 0, note) < 0) {
 		entry_unstore(e);
@@ -295,7 +321,7 @@ queue_may_offer(struct queue *q)
 {
 	struct queues *qs = q->qs;
 
-	if (q->number == 0 || q->node_name[0] != '\0')
+	if (!qs->store || q->number == 0 || q->node_name[0] != '\0')
 		return true;
 	if (q->offer_ticket != 0)
 		return false;

@@ -194,16 +194,23 @@ store_room(const struct store *s)
 	return s->room;
 }
 
-void
-store_want_room(struct store *s, uint64_t bytes)
-{
-	s->wanted_room = bytes;
-}
-
 uint64_t
 store_capacity(const struct store *s)
 {
 	return s->capacity;
+}
+
+uint64_t
+store_group_max(const struct store *s)
+{
+	(void)s;
+	return STORE_GROUP_MAX;
+}
+
+void
+store_want_room(struct store *s, uint64_t bytes)
+{
+	s->wanted_room = bytes;
 }
 
 uint64_t

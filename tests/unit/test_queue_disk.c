@@ -245,9 +245,10 @@ START_TEST(what_can_never_fit)
 {
 	more(NULL, "orders", true);
 	more(NULL, "bills", true);
-	ck_assert(!queue_disk_never_fits(made[0], 6 * MIB));
-	ck_assert(queue_disk_never_fits(made[0], 7 * MIB)); /* a MiB is the other's */
-	ck_assert(!queue_disk_fits(made[0], 8 * MIB));
+	ck_assert(!queue_disk_never_fits(made[0], 2 * MIB - 200));
+	ck_assert(queue_disk_never_fits(made[0], 2 * MIB));
+	ck_assert(queue_disk_fits(&flows[0].inlet, 6 * MIB));
+	ck_assert(!queue_disk_fits(&flows[0].inlet, 7 * MIB)); /* a MiB is the other's */
 }
 END_TEST
 

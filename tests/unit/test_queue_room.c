@@ -291,7 +291,7 @@ START_TEST(memory_is_kept)
 	b.cfg.max_partial = 8 << 20;
 	b.conf.max_bytes = UINT64_C(1) << 40;
 	box_make(&b, NULL, "orders");
-	while (n < 4000 && queue_inlet_fits(b.qs))
+	while (n < 4000 && queue_inlet_fits(b.q))
 		flow_open(&f[n++], b.q, true);
 	ck_assert_uint_gt(n, 900);
 	ck_assert_uint_lt(n, 1000);

@@ -144,6 +144,74 @@ START_TEST(memory_messages_are_not_stored)
 }
 END_TEST
 
+static void
+put_memory(struct flow *to, uint64_t number)
+{
+	struct message *m = body(10);
+
+	m->durability = MESSAGE_MEMORY;
+	ck_assert_int_eq(flow_put(to, m, NULL, number), 0);
+}
+
+START_TEST(memory_messages_do_not_overtake_in_their_flow)
+{
+	struct flow other;
+
+	begin(NULL, false);
+	taker_attach(&t, b.q);
+	flow_open(&other, b.q, false);
+	ck_assert_int_eq(flow_put(&f, body(10), NULL, 1), 0);
+	put_memory(&f, 2);
+	put_memory(&other, 1);
+	/* That of another producer need not wait, nor be confirmed in that order. */
+	ck_assert_uint_eq(queue_waiting(b.q, -1), 1);
+	ck_assert_uint_eq(queue_take(&t.consumer, -1)->seq, queue_last_seq(b.q));
+	ck_assert(stored.n == 0 && h.sender.unsynced == 2);
+	sync_all();
+	ck_assert(stored.n == 2 && stored.number == 2 && h.sender.unsynced == 0);
+	ck_assert_uint_eq(queue_take(&t.consumer, -1)->number, 1);
+	ck_assert_uint_eq(queue_take(&t.consumer, -1)->number, 2);
+	queue_inlet_close(&other.inlet);
+}
+END_TEST
+
+/* Its numbers are one order on the link, whoever sent the messages: the peer takes what comes late for a duplicate. */
+START_TEST(nothing_overtakes_on_a_link)
+{
+	struct flow other;
+
+	begin("berlin", false);
+	flow_open(&other, b.q, false);
+	ck_assert_int_eq(flow_put(&f, body(10), NULL, 1), 0);
+	put_memory(&other, 1);
+	ck_assert_uint_eq(queue_waiting(b.q, -1), 0);
+	sync_all();
+	ck_assert_uint_eq(queue_waiting(b.q, -1), 2);
+	put_memory(&other, 2);
+	ck_assert_uint_eq(queue_waiting(b.q, -1), 3);
+	queue_inlet_close(&other.inlet);
+}
+END_TEST
+
+START_TEST(credit_and_messages_outlive_the_store)
+{
+	b.conf.ttl = 1000;
+	begin(NULL, false);
+	taker_attach(&t, b.q);
+	ck_assert_int_eq(flow_put(&f, body(10), NULL, 1), 0);
+	ck_assert_uint_gt(f.inlet.reserved_messages, 0);
+	sync_all();
+	ck_assert_ptr_nonnull(queue_take(&t.consumer, -1));
+	fake_loop_jump(b.loop, 2000);
+	ck_assert_int_eq(queues_set_store(b.qs, NULL), 0);
+	/* It expires, and nobody writes that down. */
+	queue_detach(&t.consumer);
+	ck_assert_uint_eq(box_stats(b.q).messages, 0);
+	ck_assert_uint_eq(store.n_done, 0);
+	queue_inlet_close(&f.inlet);
+}
+END_TEST
+
 /* A long backlog leaves memory, and comes back in order, a few ahead of who takes it. */
 START_TEST(backlog_cools_and_comes_back)
 {
@@ -280,6 +348,45 @@ START_TEST(no_room_on_disk_is_no_credit)
 }
 END_TEST
 
+/* However many flows are idle, whoever is busy finds room; and peers do when programs have filled what they may. */
+START_TEST(idle_credit_leaves_room_on_disk)
+{
+	struct flow idle[20], peer;
+	uint64_t reserved = 0;
+
+	b.cfg.peer_room = 1 << 20;
+	store.room = store.capacity = 1 << 20;
+	begin(NULL, false);
+	for (unsigned i = 0; i < 20; i++) {
+		flow_open(&idle[i], b.q, false);
+		for (unsigned k = 0; k < 20; k++) {
+			flow_grant(&idle[i]);
+			fake_loop_jump(b.loop, 100);
+		}
+		reserved += idle[i].inlet.reserved_bytes + idle[i].inlet.reserved_messages * store_cost(&store, 0);
+		ck_assert_uint_gt(idle[i].inlet.reserved_messages, 0);
+	}
+	ck_assert_uint_lt(reserved, store.capacity / 2);
+	/* As many as have room for what each must have. */
+	ck_assert(queue_inlet_fits(b.q));
+	store.capacity /= 4;
+	ck_assert(!queue_inlet_fits(b.q));
+	store.capacity = 1 << 20;
+	/* The journal fills. */
+	store.room = reserved + store.capacity / 4;
+	flow_grant(&f);
+	ck_assert_uint_eq(f.messages, 0);
+	flow_open(&peer, b.q, true);
+	flow_grant(&peer);
+	ck_assert_uint_gt(peer.messages, 0);
+	/* A message that would be most of it is never taken. */
+	ck_assert(!queue_disk_never_fits(b.q, 100000) && queue_disk_never_fits(b.q, 300000));
+	for (unsigned i = 0; i < 20; i++)
+		queue_inlet_close(&idle[i].inlet);
+	queue_inlet_close(&peer.inlet);
+}
+END_TEST
+
 START_TEST(dead_letters_move)
 {
 	struct entry *e;
@@ -311,11 +418,15 @@ main(void)
 	tcase_add_test(tc, what_came_over_a_link_is_offered_at_once);
 	tcase_add_test(tc, what_was_there_is_written_down_before_it_is_offered);
 	tcase_add_test(tc, memory_messages_are_not_stored);
+	tcase_add_test(tc, memory_messages_do_not_overtake_in_their_flow);
+	tcase_add_test(tc, nothing_overtakes_on_a_link);
+	tcase_add_test(tc, credit_and_messages_outlive_the_store);
 	tcase_add_test(tc, backlog_cools_and_comes_back);
 	tcase_add_test(tc, damaged_ones_are_dead_letters);
 	tcase_add_test(tc, reads_that_are_refused_are_tried_again);
 	tcase_add_test(tc, restored_ones_are_in_doubt_until_the_peer_tells);
 	tcase_add_test(tc, no_room_on_disk_is_no_credit);
+	tcase_add_test(tc, idle_credit_leaves_room_on_disk);
 	tcase_add_test(tc, dead_letters_move);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
