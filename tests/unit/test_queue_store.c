@@ -180,6 +180,38 @@ START_TEST(backlog_cools_and_comes_back)
 }
 END_TEST
 
+/* Much comes behind what is only on disk, and becomes cold itself: what is in front is read all the same. */
+START_TEST(cold_ones_are_read_whatever_comes_behind)
+{
+	struct entry *e;
+
+	b.cfg.max_memory = 16u << 20; /* a share of 1 MiB */
+	begin(NULL, true);
+	for (uint64_t i = 1; i <= 200; i++) {
+		ck_assert_int_eq(flow_put(&f, body(10000), NULL, i), 0);
+		sync_all();
+	}
+	taker_attach(&t, b.q);
+	ck_assert_ptr_null(queue_take(&t.consumer, -1));
+	sync_all();
+	for (uint64_t i = 201; i <= 300; i++)
+		ck_assert_int_eq(flow_put(&f, body(10000), NULL, i), 0);
+	for (uint64_t i = 1; i <= 300; i++) {
+		e = queue_take(&t.consumer, -1);
+		if (!e) {
+			sync_all();
+			ck_assert_uint_gt(store.n_reads, 0);
+			fake_store_serve(&store);
+			fake_loop_run(b.loop);
+			e = queue_take(&t.consumer, -1);
+		}
+		ck_assert(e && e->number == i);
+		queue_done(e, WIRE_LEVEL_CONSUMED);
+	}
+	box_balance(b.q);
+}
+END_TEST
+
 START_TEST(damaged_ones_leave_counted)
 {
 	b.cfg.max_memory = 16u << 20;
@@ -272,6 +304,7 @@ main(void)
 	tcase_add_test(tc, what_was_there_is_written_down_before_it_is_offered);
 	tcase_add_test(tc, memory_messages_are_not_stored);
 	tcase_add_test(tc, backlog_cools_and_comes_back);
+	tcase_add_test(tc, cold_ones_are_read_whatever_comes_behind);
 	tcase_add_test(tc, damaged_ones_leave_counted);
 	tcase_add_test(tc, restored_ones_are_in_doubt_until_the_peer_tells);
 	tcase_add_test(tc, no_room_on_disk_is_no_credit);
