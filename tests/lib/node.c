@@ -68,10 +68,15 @@ static void
 configure(struct node *n, const char *rest, va_list ap)
 {
 	FILE *f = fopen(n->conf, "w");
+	char *text;
 
 	ck_assert_ptr_nonnull(f);
-	fprintf(f, "[node]\nname = %s\nstate = %s/state\nsocket = %s\nlog_level = debug\nsegment = 1M\nmax_disk = 64M\n", n->name, n->dir, n->socket);
-	vfprintf(f, rest, ap);
+	ck_assert_int_ge(vasprintf(&text, rest, ap), 0);
+	fprintf(f, "[node]\nname = %s\nstate = %s/state\nsocket = %s\nlog_level = debug\n", n->name, n->dir, n->socket);
+	if (strstr(text, "max_disk = ") == NULL)
+		fputs("segment = 1M\nmax_disk = 64M\n", f);
+	fputs(text, f);
+	free(text);
 	ck_assert_int_eq(fclose(f), 0);
 }
 
@@ -133,6 +138,8 @@ spawn(struct node *n)
 		dup2(log, STDERR_FILENO);
 		setenv("NOTIFY_SOCKET", n->notify, 1);
 		unsetenv("JOURNAL_STREAM");
+		for (size_t i = 0; n->environment[i] != NULL; i++)
+			putenv((char *)(uintptr_t)n->environment[i]);
 		execl(path, path, "-c", n->conf, (char *)NULL);
 		perror(path);
 		_exit(127);
@@ -177,14 +184,12 @@ await_ready(struct node *n)
 	return false;
 }
 
-void
-node_start(struct node *n)
+static void
+read_url(struct node *n)
 {
 	struct answer a;
 	const Connectd__V1__Status *s;
 
-	spawn(n);
-	ck_assert_msg(await_ready(n), "%s did not start: see its log", n->name);
 	node_ask(n, WIRE_ADMIN_STATUS, "", 0, &connectd__v1__status__descriptor, &a);
 	ck_assert_uint_eq(a.n, 1);
 	s = (const Connectd__V1__Status *)a.items[0];
@@ -196,6 +201,34 @@ node_start(struct node *n)
 			snprintf(n->url, sizeof(n->url), "%s", url);
 	}
 	answer_free(&a);
+}
+
+int
+node_try_start(struct node *n)
+{
+	spawn(n);
+	if (!await_ready(n))
+		return reap(n);
+	read_url(n);
+	return 0;
+}
+
+void
+node_start(struct node *n)
+{
+	ck_assert_msg(node_try_start(n) == 0, "%s did not start: see its log", n->name);
+}
+
+void
+node_launch(struct node *n)
+{
+	spawn(n);
+}
+
+int
+node_await_end(struct node *n)
+{
+	return reap(n);
 }
 
 int
@@ -241,6 +274,15 @@ node_logged(const struct node *n, const char *text)
 	if (f != NULL)
 		fclose(f);
 	return found;
+}
+
+void
+node_await_logged(const struct node *n, const char *text)
+{
+	for (int waited = 0; !node_logged(n, text); waited += 20) {
+		ck_assert_msg(waited < START_MS, "%s does not log: %s", n->name, text);
+		poll(NULL, 0, 20); /* nobody tells of new lines */
+	}
 }
 
 static void
