@@ -343,6 +343,8 @@ intake_flow_drop_partial(struct intake_flow *fl)
 	if (fl->partial) {
 		if (fl->partial_started && fl->inlet.queue)
 			queue_abandoned(&fl->inlet, message_bytes(fl->partial));
+		if (fl->inlet.queue)
+			queue_release_disk(&fl->inlet);
 		message_unref(fl->partial);
 		fl->partial = NULL;
 	}
@@ -440,6 +442,19 @@ say_progress(struct intake_flow *fl)
 	fl->n_told = 0;
 }
 
+/* Memory and disk of its own for the body that is under way. */
+static bool
+reserve_own(struct intake_flow *fl)
+{
+	if (!queue_reserve_disk(&fl->inlet, message_bytes(fl->partial)))
+		return false;
+	/* What is here from an earlier session has its memory. */
+	if (fl->partial_reserved > 0 || intake_flow_reserve(fl, own_room(fl)))
+		return true;
+	queue_release_disk(&fl->inlet);
+	return false;
+}
+
 static void
 say_credit(struct intake_flow *fl)
 {
@@ -448,8 +463,7 @@ say_credit(struct intake_flow *fl)
 	if (fl->partial_wants && !fl->partial_large) {
 		fl->partial_wants = false;
 		f.u.credit.number = fl->in.partial;
-	} else if (fl->partial_wants &&
-		   (fl->partial_reserved > 0 || intake_flow_reserve(fl, own_room(fl)))) {
+	} else if (fl->partial_wants && reserve_own(fl)) {
 		fl->partial_wants = false;
 		fl->partial_granted = true;
 		fl->partial_reserved = own_room(fl);

@@ -216,11 +216,12 @@ struct inlet {
 	uint64_t last_grant_ms;
 	uint64_t started_messages;  /* started, neither put nor abandoned */
 	uint64_t started_bytes;     /* what is counted for them */
-	uint64_t partial_wanted;    /* queue_reserve_partial had no room for that much */
+	uint64_t partial_wanted;    /* queue_reserve_partial or queue_reserve_disk had no room for that much */
+	uint64_t own_disk;          /* reserved by queue_reserve_disk */
 	bool regardless;            /* by the queue's overflow: no claim on its room, only on memory */
 	struct list starved;        /* in the queue's or the memory's list of those that want room */
 	struct list all;
-	/* There is room again after queue_grant or queue_reserve_partial had none: try again. */
+	/* There is room again after queue_grant, queue_reserve_partial or queue_reserve_disk had none: try again. */
 	void (*room)(struct inlet *in);
 	/* The queue goes away; the inlet is detached already. */
 	void (*gone)(struct inlet *in);
@@ -251,8 +252,8 @@ void queue_grant(struct inlet *in, uint64_t *ret_messages, uint64_t *ret_bytes);
 void queue_started(struct inlet *in, uint64_t bytes);
 /*
  * The same for one that has not used the reservation, but one of its own
- * (queue_reserve_partial of its bytes and QUEUE_OVERHEAD), which the caller has
- * just released. It did not fit the window, so that is widened.
+ * (queue_reserve_disk of its bytes, and queue_reserve_partial of these and
+ * QUEUE_OVERHEAD), of which the caller has just released the latter. It did not fit the window, so that is widened.
  */
 void queue_started_reserved(struct inlet *in, uint64_t bytes);
 /*
@@ -279,6 +280,13 @@ int queue_put(struct inlet *in, struct message *m, struct sender *sender, uint64
  */
 bool queue_reserve_partial(struct queues *qs, struct inlet *in, uint64_t bytes);
 void queue_release_partial(struct queues *qs, uint64_t bytes);
+/*
+ * Room in the store for a message of `bytes` that the flow's credit does not
+ * cover; none is needed where the queue is not kept there. It is used up by
+ * queue_started_reserved. false: not now; `room` follows.
+ */
+bool queue_reserve_disk(struct inlet *in, uint64_t bytes);
+void queue_release_disk(struct inlet *in);
 /* Does an inlet wait for it? */
 bool queue_partial_starved(const struct queues *qs);
 

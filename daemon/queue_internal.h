@@ -85,6 +85,7 @@ struct queues {
 	uint64_t partial;
 	uint64_t n_inlets;
 	uint64_t disk_claimed; /* of the store, by inlets of queues that are kept */
+	uint64_t disk_wanted;  /* the least that anybody waits for; 0: nobody does */
 	/* Inlets of programs, [1] of peers. */
 	struct list starved[2];         /* that wait for memory */
 	struct list starved_partial[2]; /* that wait for memory for a large body */

@@ -88,13 +88,17 @@ reserve(struct inlet *in, int64_t messages, int64_t bytes)
 	qs->idle += (uint64_t)(bytes + messages * QUEUE_OVERHEAD);
 }
 
+static void
+disk_unclaim(struct queues *qs, uint64_t disk)
+{
+	/* The queue may have become durable since. */
+	qs->disk_claimed -= disk < qs->disk_claimed ? disk : qs->disk_claimed;
+}
+
 void
 queue_disk_unclaim(struct queue *q, uint64_t messages, uint64_t bytes)
 {
-	uint64_t disk = on_disk(q, messages, bytes);
-
-	/* The queue may have become durable since. */
-	q->qs->disk_claimed -= disk < q->qs->disk_claimed ? disk : q->qs->disk_claimed;
+	disk_unclaim(q->qs, on_disk(q, messages, bytes));
 }
 
 static void
@@ -131,6 +135,18 @@ free_disk(const struct queues *qs)
 	return below(store_room(qs->store), qs->disk_claimed);
 }
 
+/* There is one wish at a time: the smallest. When it comes true everybody looks again, and may wish for more. */
+static void
+want_disk(struct queues *qs, uint64_t bytes)
+{
+	uint64_t room = qs->disk_claimed + bytes;
+
+	if (qs->disk_wanted != 0 && qs->disk_wanted <= room)
+		return;
+	qs->disk_wanted = room;
+	store_want_room(qs->store, room);
+}
+
 /* Room on disk for what every flow must have? Whoever finds none is told when there is. */
 static bool
 disk_has_room(const struct queue *q)
@@ -142,13 +158,14 @@ disk_has_room(const struct queue *q)
 	wanted = on_disk(q, 1, QUEUE_GRANT_MIN);
 	if (free_disk(q->qs) >= wanted)
 		return true;
-	store_want_room(q->qs->store, q->qs->disk_claimed + wanted);
+	want_disk(q->qs, wanted);
 	return false;
 }
 
 void
 queues_disk_back(struct queues *qs)
 {
+	qs->disk_wanted = 0;
 	memory_back(qs);
 }
 
@@ -324,6 +341,7 @@ queue_started_reserved(struct inlet *in, uint64_t bytes)
 {
 	if (!in->queue)
 		return;
+	queue_release_disk(in);
 	claim(in, 1, bytes);
 	in->started_messages++;
 	in->started_bytes += bytes;
@@ -353,6 +371,44 @@ queue_abandoned_reserved(struct inlet *in, uint64_t bytes)
 	unclaim(in, 1, bytes);
 }
 
+static void
+starve_partial(struct inlet *in, uint64_t bytes)
+{
+	/* A flow with a body under way starts no other: this is the only room it waits for. */
+	list_remove(&in->starved);
+	in->partial_wanted = bytes;
+	starve(in, &in->queue->qs->starved_partial[in->peer]);
+}
+
+bool
+queue_reserve_disk(struct inlet *in, uint64_t bytes)
+{
+	struct queue *q = in->queue;
+	uint64_t wanted;
+
+	if (!q || in->own_disk > 0)
+		return true;
+	wanted = on_disk(q, 1, bytes);
+	if (wanted == 0 || free_disk(q->qs) >= wanted) {
+		q->qs->disk_claimed += wanted;
+		in->own_disk = wanted;
+		return true;
+	}
+	want_disk(q->qs, wanted);
+	starve_partial(in, bytes);
+	return false;
+}
+
+void
+queue_release_disk(struct inlet *in)
+{
+	if (in->own_disk == 0)
+		return;
+	disk_unclaim(in->queue->qs, in->own_disk);
+	in->own_disk = 0;
+	memory_back(in->queue->qs);
+}
+
 bool
 queue_reserve_partial(struct queues *qs, struct inlet *in, uint64_t bytes)
 {
@@ -365,12 +421,8 @@ queue_reserve_partial(struct queues *qs, struct inlet *in, uint64_t bytes)
 		}
 		return true;
 	}
-	if (in && in->queue) {
-		/* A flow with a body under way starts no other: this is the only room it waits for. */
-		list_remove(&in->starved);
-		in->partial_wanted = bytes;
-		starve(in, &qs->starved_partial[in->peer]);
-	}
+	if (in && in->queue)
+		starve_partial(in, bytes);
 	return false;
 }
 
@@ -425,6 +477,7 @@ queue_inlet_close(struct inlet *in)
 
 	if (!q)
 		return;
+	queue_release_disk(in);
 	unclaim(in, in->reserved_messages + in->started_messages, in->reserved_bytes + in->started_bytes);
 	reserve(in, -(int64_t)in->reserved_messages, -(int64_t)in->reserved_bytes);
 	in->started_messages = in->started_bytes = in->partial_wanted = 0;

@@ -272,6 +272,41 @@ START_TEST(no_room_on_disk_is_no_credit)
 }
 END_TEST
 
+/* A body that the flow's credit does not cover has room of its own, also on disk; a smaller wish is not forgotten for it. */
+START_TEST(own_room_is_room_on_disk_too)
+{
+	struct flow g;
+	uint64_t small;
+
+	begin(NULL, true);
+	flow_open(&g, b.q, true);
+	flow_grant(&f);
+	store.room = 100000;
+	ck_assert(!queue_reserve_disk(&f.inlet, 5 << 20));
+	ck_assert_uint_ge(store.wanted_room, 5 << 20);
+	store.room = 0;
+	flow_grant(&g);
+	small = store.wanted_room;
+	ck_assert(g.messages == 0 && small < 1 << 20);
+	ck_assert(!queue_reserve_disk(&f.inlet, 5 << 20));
+	ck_assert_uint_eq(store.wanted_room, small);
+	store.room = 1 << 20;
+	queues_disk_back(b.qs);
+	fake_loop_run(b.loop);
+	ck_assert(f.rooms > 0 && g.rooms > 0 && g.messages > 0);
+	ck_assert(!queue_reserve_disk(&f.inlet, 5 << 20));
+	store.room = 8 << 20;
+	queues_disk_back(b.qs);
+	ck_assert(queue_reserve_disk(&f.inlet, 5 << 20));
+	/* Nobody else gets it, and it is given back. */
+	ck_assert(!queue_reserve_disk(&g.inlet, 5 << 20));
+	queue_release_disk(&f.inlet);
+	ck_assert(queue_reserve_disk(&g.inlet, 5 << 20));
+	queue_inlet_close(&g.inlet);
+	ck_assert(queue_reserve_disk(&f.inlet, 5 << 20));
+}
+END_TEST
+
 START_TEST(dead_letters_move)
 {
 	struct entry *e;
@@ -308,6 +343,7 @@ main(void)
 	tcase_add_test(tc, damaged_ones_leave_counted);
 	tcase_add_test(tc, restored_ones_are_in_doubt_until_the_peer_tells);
 	tcase_add_test(tc, no_room_on_disk_is_no_credit);
+	tcase_add_test(tc, own_room_is_room_on_disk_too);
 	tcase_add_test(tc, dead_letters_move);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
