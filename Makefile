@@ -151,6 +151,12 @@ $(B)/tests/t_%: $(B)/obj/tests/daemon/t_%.o $(call obj,$(TESTLIB_SRC) $(COMMON_S
 	$(link)
 	$(dolink) $(PROTOBUF_LIBS) $(EVENT_LIBS) $(CHECK_LIBS)
 
+# Calls that fail at the n-th time, for daemons in tests. Without sanitizers: they come before it.
+$(B)/tests/fault.so: tests/faults/fault.c
+	$(link)
+	$(Q)mkdir -p $(@D) && $(CC) $(STD) $(WARN) -O2 -g -fPIC -shared -o $@ $< -ldl
+$(B)/tests/t_full: | $(B)/tests/fault.so
+
 UNIT_BIN = $(UNIT:%=$(B)/tests/%)
 TRANSPORT_BIN = $(if $(TRANSPORT_SRC),$(B)/tests/transport)
 DAEMON_TEST_BIN = $(DAEMON_TESTS:%=$(B)/tests/%)
@@ -169,7 +175,7 @@ check-daemon: all $(DAEMON_TEST_BIN)
 	$(Q)B=$(B) tests/lib/run $(DAEMON_TEST_BIN)
 
 # The long forms. Parameters are variables of the environment, or of make.
-SOAK_TESTS = t_kill
+SOAK_TESTS = t_kill t_full
 TESTS ?= $(SOAK_TESTS)
 soak: all $(TESTS:%=$(B)/tests/%)
 	$(Q)for t in $(TESTS); do B=$(B) SOAK=1 $(B)/tests/$$t || exit 1; done

@@ -31,7 +31,7 @@
 #define BACKLOG 5000 /* the sender waits while this much is not received */
 #define WINDOW 512
 #define UNACKED 48
-#define ACK_MS 5000 /* what was received so long ago was acked, and the ack is on disk */
+#define ACK_MS 2000 /* what was received so long ago was acked, and the ack is on disk */
 #define QUICK "plaintext = yes\nbackoff_min = 10ms\nbackoff_max = 50ms\n"
 #define JOURNAL "segment = 1M\nmax_disk = 256M\n"
 #define BERLIN JOURNAL "[listen \"lan\"]\naddress = tcp://127.0.0.1:0\nplaintext = yes\n[queue \"orders\"]\ndurable = %s\n" \
@@ -443,7 +443,8 @@ kill_loop(uint64_t seconds)
 		printf("t_kill: %-12s hit %4" PRIu64 " times, %4" PRIu64 " of them something unconfirmed\n", victims[i], kills[i], hits[i]);
 	}
 	printf("t_kill, %s: %" PRIu64 " kills, %" PRIu64 " hit something unconfirmed; %" PRIu64 " sent, %" PRIu64 " confirmed: %" PRIu64
-	       " lost, %" PRIu64 " doubled, %" PRIu64 " again without a flag, %" PRIu64 " out of order, %" PRIu64 " back long after their ack; %" PRIu64 " redelivered\n",
+	       " lost, %" PRIu64 " doubled, %" PRIu64 " again without a flag, %" PRIu64 " out of order, %" PRIu64
+	       " back long after their ack; %" PRIu64 " redelivered\n",
 	    durable ? "durable" : "memory (control)", all, hit, atomic_load(&sh->sent), v.confirmed, v.lost, v.doubled, v.unflagged,
 	    v.disorder, v.undead, v.redelivered);
 	fflush(stdout);

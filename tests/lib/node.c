@@ -1,6 +1,7 @@
 #include "node.h"
 
 #include <check.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -159,9 +160,8 @@ reap(struct node *n)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-/* True: it said READY=1. False: it ended. */
-static bool
-await_ready(struct node *n)
+bool
+node_await_ready(struct node *n)
 {
 	for (int waited = 0; waited < START_MS; waited += 50) {
 		struct pollfd p = { .fd = n->notify_fd, .events = POLLIN };
@@ -207,7 +207,7 @@ int
 node_try_start(struct node *n)
 {
 	spawn(n);
-	if (!await_ready(n))
+	if (!node_await_ready(n))
 		return reap(n);
 	read_url(n);
 	return 0;
@@ -235,7 +235,7 @@ int
 node_refuses(struct node *n)
 {
 	spawn(n);
-	ck_assert_msg(!await_ready(n), "%s started", n->name);
+	ck_assert_msg(!node_await_ready(n), "%s started", n->name);
 	return reap(n);
 }
 
@@ -283,6 +283,27 @@ node_await_logged(const struct node *n, const char *text)
 		ck_assert_msg(waited < START_MS, "%s does not log: %s", n->name, text);
 		poll(NULL, 0, 20); /* nobody tells of new lines */
 	}
+}
+
+uint64_t
+node_journal_bytes(const struct node *n)
+{
+	char path[400];
+	struct dirent *e;
+	struct stat st;
+	uint64_t bytes = 0;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "%s/state/journal", n->dir);
+	d = opendir(path);
+	while (d != NULL && (e = readdir(d)) != NULL) {
+		snprintf(path, sizeof(path), "%s/state/journal/%s", n->dir, e->d_name);
+		if (e->d_name[0] != '.' && stat(path, &st) == 0) /* it may be gone by now */
+			bytes += (uint64_t)st.st_blocks * 512;
+	}
+	if (d != NULL)
+		closedir(d);
+	return bytes;
 }
 
 static void

@@ -46,6 +46,8 @@ void node_start(struct node *n);
 int node_try_start(struct node *n);
 /* Begin to start it, and do not wait; node_kill ends it. */
 void node_launch(struct node *n);
+/* Wait for what was launched. True: it is ready; false: it has ended, node_await_end says how. */
+bool node_await_ready(struct node *n);
 /* Wait until it has ended by itself: its exit code. */
 int node_await_end(struct node *n);
 /* Start one that must refuse: its exit code. */
@@ -60,6 +62,9 @@ void node_done(struct node *n);
 bool node_logged(const struct node *n, const char *text);
 /* Wait until it is, for 20 s at most. */
 void node_await_logged(const struct node *n, const char *text);
+
+/* Bytes on disk of all that lies in its journal's folder. */
+uint64_t node_journal_bytes(const struct node *n);
 
 /* Run the daemon's program with these arguments (NULL-terminated): exit code; what it wrote is cut to fit. */
 int node_run(const char *const *args, char *out, size_t out_size, char *err, size_t err_size);
