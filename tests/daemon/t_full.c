@@ -440,7 +440,7 @@ main(void)
 	tcase_add_loop_test(tc, full, 0, 3);
 	tcase_add_loop_test(tc, failing_disk, 0, 4);
 	tcase_add_test(tc, lying_disk_is_noticed);
-	tcase_add_loop_test(tc, crash_loop_on_a_full_disk, 0, 1);
+	tcase_add_loop_test(tc, crash_loop_on_a_full_disk, 0, 3);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
 	nodes_begin();
