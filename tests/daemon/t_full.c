@@ -341,7 +341,8 @@ START_TEST(failing_disk)
 		received = last;
 		connectd_close(to);
 	}
-	printf("t_full: %s fails %s: %" PRIu64 " faults, %" PRIu64 " of them at a start, %" PRIu64 " of no matter; %" PRIu64 " messages, none lost or doubled\n",
+	printf("t_full: %s fails %s: %" PRIu64 " faults, %" PRIu64 " of them at a start, %" PRIu64 " of no matter; %" PRIu64
+	       " messages, none lost or doubled\n",
 	    calls[_i % 2], _i / 2 == 0 ? "from then on" : "once", faults, at_start, harmless, last);
 	ck_assert_uint_lt(at_start + harmless, faults);
 	connectd_close(from);
@@ -443,6 +444,7 @@ main(void)
 	tcase_add_loop_test(tc, crash_loop_on_a_full_disk, 0, 3);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
+	setvbuf(stdout, NULL, _IOLBF, 0);
 	nodes_begin();
 	srunner_run_all(sr, CK_ENV);
 	failed = srunner_ntests_failed(sr);
