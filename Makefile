@@ -55,7 +55,7 @@ FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 
 .DEFAULT_GOAL := all
-.PHONY: all check check-unit check-daemon check-asan check-valgrind check-debian13 quickstart sim sim-plants torture torture-plants power-cuts fuzz lint \
+.PHONY: all check check-unit check-daemon soak soak-plants check-asan check-valgrind check-debian13 quickstart sim sim-plants torture torture-plants power-cuts fuzz lint \
 	install uninstall clean deps help
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -66,6 +66,9 @@ help:
 	@echo "make                build daemon, tool, library, examples into $(B)/"
 	@echo "make quickstart     two daemons on loopback pass messages; leaves nothing behind"
 	@echo "make check          install what is missing, build, run all tests"
+	@echo "make soak           the long forms of the daemon tests: kill loops, full disks, much traffic (about an hour; docs/testing.md)"
+	@echo "make soak TESTS=t_kill KILL_SECONDS=60   one of them, with a parameter"
+	@echo "make soak-plants    kill loops against daemons with planted faults, which must be found"
 	@echo "make check-asan     the same under AddressSanitizer, UBSan, LeakSanitizer"
 	@echo "make check-valgrind unit tests under valgrind"
 	@echo "make check-debian13 make check in a fresh Debian 13 (root, network, mmdebstrap)"
@@ -148,6 +151,12 @@ $(B)/tests/t_%: $(B)/obj/tests/daemon/t_%.o $(call obj,$(TESTLIB_SRC) $(COMMON_S
 	$(link)
 	$(dolink) $(PROTOBUF_LIBS) $(EVENT_LIBS) $(CHECK_LIBS)
 
+# Calls that fail at the n-th time, for daemons in tests. Without sanitizers: they come before it.
+$(B)/tests/fault.so: tests/faults/fault.c
+	$(link)
+	$(Q)mkdir -p $(@D) && $(CC) $(STD) $(WARN) -O2 -g -fPIC -shared -o $@ $< -ldl
+$(B)/tests/t_full: | $(B)/tests/fault.so
+
 UNIT_BIN = $(UNIT:%=$(B)/tests/%)
 TRANSPORT_BIN = $(if $(TRANSPORT_SRC),$(B)/tests/transport)
 DAEMON_TEST_BIN = $(DAEMON_TESTS:%=$(B)/tests/%)
@@ -164,6 +173,18 @@ check-unit: $(UNIT_BIN) $(TRANSPORT_BIN)
 	$(Q)B=$(B) tests/lib/run $(UNIT_BIN) $(TRANSPORT_BIN)
 check-daemon: all $(DAEMON_TEST_BIN)
 	$(Q)B=$(B) tests/lib/run $(DAEMON_TEST_BIN)
+
+# The long forms. Parameters are variables of the environment, or of make.
+SOAK_TESTS = t_kill t_full t_space t_backlog t_large_cut
+TESTS ?= $(SOAK_TESTS)
+soak: all $(TESTS:%=$(B)/tests/%)
+	$(Q)for t in $(TESTS); do B=$(B) SOAK=1 $(B)/tests/$$t || exit 1; done
+
+SOAK_PLANTS = NO_DEDUP CONFIRM_EARLY ACK_LOST
+soak-plants: $(SOAK_PLANTS:%=soak-plant-%)
+soak-plant-%: $(B)/tests/t_kill
+	$(Q)$(MAKE) --no-print-directory B=$(B)/plant/$* PLANT=-DPLANT_$* $(B)/plant/$*/connectd
+	$(Q)EXPECT_FAULT=1 KILL_SECONDS=$(or $(KILL_SECONDS),30) B=$(B)/plant/$* $(B)/tests/t_kill
 
 ASAN = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 check-asan: deps-check

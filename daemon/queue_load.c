@@ -320,7 +320,8 @@ entry_front(struct queue *q, unsigned prio)
 	if (!e || (back && back->seq < e->seq))
 		e = back;
 	c = cold_first(&q->cold[prio]);
-	if (c && q->n_waiting[prio] - q->cold[prio].n - q->n_loading[prio] < AHEAD_LOW)
+	/* What waits in memory behind the cold is nothing to go on with, and may become cold itself. */
+	if (c && (!e || c->seq < e->seq || q->n_waiting[prio] - q->cold[prio].n - q->n_loading[prio] < AHEAD_LOW))
 		queue_load_ahead(q, prio);
 	first = list_first(&q->loading[prio]);
 	if (first && (!e || list_entry(first, struct entry, node)->seq < e->seq))

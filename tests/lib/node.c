@@ -1,6 +1,7 @@
 #include "node.h"
 
 #include <check.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -68,10 +69,15 @@ static void
 configure(struct node *n, const char *rest, va_list ap)
 {
 	FILE *f = fopen(n->conf, "w");
+	char *text;
 
 	ck_assert_ptr_nonnull(f);
-	fprintf(f, "[node]\nname = %s\nstate = %s/state\nsocket = %s\nlog_level = debug\nsegment = 1M\nmax_disk = 256M\n", n->name, n->dir, n->socket);
-	vfprintf(f, rest, ap);
+	ck_assert_int_ge(vasprintf(&text, rest, ap), 0);
+	fprintf(f, "[node]\nname = %s\nstate = %s/state\nsocket = %s\nlog_level = debug\n", n->name, n->dir, n->socket);
+	if (strstr(text, "max_disk = ") == NULL)
+		fputs("segment = 1M\nmax_disk = 256M\n", f);
+	fputs(text, f);
+	free(text);
 	ck_assert_int_eq(fclose(f), 0);
 }
 
@@ -133,6 +139,8 @@ spawn(struct node *n)
 		dup2(log, STDERR_FILENO);
 		setenv("NOTIFY_SOCKET", n->notify, 1);
 		unsetenv("JOURNAL_STREAM");
+		for (size_t i = 0; n->environment[i] != NULL; i++)
+			putenv((char *)(uintptr_t)n->environment[i]);
 		execl(path, path, "-c", n->conf, (char *)NULL);
 		perror(path);
 		_exit(127);
@@ -152,9 +160,8 @@ reap(struct node *n)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-/* True: it said READY=1. False: it ended. */
-static bool
-await_ready(struct node *n)
+bool
+node_await_ready(struct node *n)
 {
 	for (int waited = 0; waited < START_MS; waited += 50) {
 		struct pollfd p = { .fd = n->notify_fd, .events = POLLIN };
@@ -177,14 +184,12 @@ await_ready(struct node *n)
 	return false;
 }
 
-void
-node_start(struct node *n)
+static void
+read_url(struct node *n)
 {
 	struct answer a;
 	const Connectd__V1__Status *s;
 
-	spawn(n);
-	ck_assert_msg(await_ready(n), "%s did not start: see its log", n->name);
 	node_ask(n, WIRE_ADMIN_STATUS, "", 0, &connectd__v1__status__descriptor, &a);
 	ck_assert_uint_eq(a.n, 1);
 	s = (const Connectd__V1__Status *)a.items[0];
@@ -199,10 +204,38 @@ node_start(struct node *n)
 }
 
 int
+node_try_start(struct node *n)
+{
+	spawn(n);
+	if (!node_await_ready(n))
+		return reap(n);
+	read_url(n);
+	return 0;
+}
+
+void
+node_start(struct node *n)
+{
+	ck_assert_msg(node_try_start(n) == 0, "%s did not start: see its log", n->name);
+}
+
+void
+node_launch(struct node *n)
+{
+	spawn(n);
+}
+
+int
+node_await_end(struct node *n)
+{
+	return reap(n);
+}
+
+int
 node_refuses(struct node *n)
 {
 	spawn(n);
-	ck_assert_msg(!await_ready(n), "%s started", n->name);
+	ck_assert_msg(!node_await_ready(n), "%s started", n->name);
 	return reap(n);
 }
 
@@ -241,6 +274,36 @@ node_logged(const struct node *n, const char *text)
 	if (f != NULL)
 		fclose(f);
 	return found;
+}
+
+void
+node_await_logged(const struct node *n, const char *text)
+{
+	for (int waited = 0; !node_logged(n, text); waited += 20) {
+		ck_assert_msg(waited < START_MS, "%s does not log: %s", n->name, text);
+		poll(NULL, 0, 20); /* nobody tells of new lines */
+	}
+}
+
+uint64_t
+node_journal_bytes(const struct node *n)
+{
+	char path[400];
+	struct dirent *e;
+	struct stat st;
+	uint64_t bytes = 0;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "%s/state/journal", n->dir);
+	d = opendir(path);
+	while (d != NULL && (e = readdir(d)) != NULL) {
+		snprintf(path, sizeof(path), "%s/state/journal/%s", n->dir, e->d_name);
+		if (e->d_name[0] != '.' && stat(path, &st) == 0) /* it may be gone by now */
+			bytes += (uint64_t)st.st_blocks * 512;
+	}
+	if (d != NULL)
+		closedir(d);
+	return bytes;
 }
 
 static void

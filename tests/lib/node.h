@@ -23,6 +23,7 @@ struct node {
 	int notify_fd;
 	struct admin_session *asking, *hearing; /* for questions, for events; NULL: none yet */
 	char url[64];   /* of the first [listen] address, while it runs */
+	const char *environment[8]; /* "NAME=value" for its next starts, up to a NULL */
 };
 
 /* Around srunner_run_all: make the folder; show the logs if `failed`; remove it. */
@@ -31,12 +32,24 @@ void nodes_end(bool failed);
 /* The folder, below /tmp. */
 const char *nodes_folder(void);
 
-/* Write the configuration: name, state and socket, then `rest` (keys of [node], then sections). Not started. */
+/*
+ * Write the configuration: name, state and socket, then `rest` (keys of [node],
+ * then sections). Where that does not say max_disk it is 64M, in segments of 1M.
+ * Not started.
+ */
 void node_init(struct node *n, const char *name, const char *rest, ...) __attribute__((format(printf, 3, 4)));
 /* Another configuration for the next start. */
 void node_configure(struct node *n, const char *rest, ...) __attribute__((format(printf, 2, 3)));
 
 void node_start(struct node *n);
+/* Start one that may refuse: 0 when it is ready, else its exit code. */
+int node_try_start(struct node *n);
+/* Begin to start it, and do not wait; node_kill ends it. */
+void node_launch(struct node *n);
+/* Wait for what was launched. True: it is ready; false: it has ended, node_await_end says how. */
+bool node_await_ready(struct node *n);
+/* Wait until it has ended by itself: its exit code. */
+int node_await_end(struct node *n);
 /* Start one that must refuse: its exit code. */
 int node_refuses(struct node *n);
 /* SIGTERM; returns the exit code. */
@@ -47,6 +60,11 @@ void node_done(struct node *n);
 
 /* Is the text in the log? */
 bool node_logged(const struct node *n, const char *text);
+/* Wait until it is, for 20 s at most. */
+void node_await_logged(const struct node *n, const char *text);
+
+/* Bytes on disk of all that lies in its journal's folder. */
+uint64_t node_journal_bytes(const struct node *n);
 
 /* Run the daemon's program with these arguments (NULL-terminated): exit code; what it wrote is cut to fit. */
 int node_run(const char *const *args, char *out, size_t out_size, char *err, size_t err_size);

@@ -248,6 +248,38 @@ START_TEST(backlog_cools_and_comes_back)
 }
 END_TEST
 
+/* Much comes behind what is only on disk, and becomes cold itself: what is in front is read all the same. */
+START_TEST(cold_ones_are_read_whatever_comes_behind)
+{
+	struct entry *e;
+
+	b.cfg.max_memory = 16u << 20; /* a share of 1 MiB */
+	begin(NULL, true);
+	for (uint64_t i = 1; i <= 200; i++) {
+		ck_assert_int_eq(flow_put(&f, body(10000), NULL, i), 0);
+		sync_all();
+	}
+	taker_attach(&t, b.q);
+	ck_assert_ptr_null(queue_take(&t.consumer, -1));
+	sync_all();
+	for (uint64_t i = 201; i <= 300; i++)
+		ck_assert_int_eq(flow_put(&f, body(10000), NULL, i), 0);
+	for (uint64_t i = 1; i <= 300; i++) {
+		e = queue_take(&t.consumer, -1);
+		if (!e) {
+			sync_all();
+			ck_assert_uint_gt(store.n_reads, 0);
+			fake_store_serve(&store);
+			fake_loop_run(b.loop);
+			e = queue_take(&t.consumer, -1);
+		}
+		ck_assert(e && e->number == i);
+		queue_done(e, WIRE_LEVEL_CONSUMED);
+	}
+	box_balance(b.q);
+}
+END_TEST
+
 START_TEST(damaged_ones_are_dead_letters)
 {
 	b.cfg.max_memory = 16u << 20;
@@ -422,6 +454,7 @@ main(void)
 	tcase_add_test(tc, nothing_overtakes_on_a_link);
 	tcase_add_test(tc, credit_and_messages_outlive_the_store);
 	tcase_add_test(tc, backlog_cools_and_comes_back);
+	tcase_add_test(tc, cold_ones_are_read_whatever_comes_behind);
 	tcase_add_test(tc, damaged_ones_are_dead_letters);
 	tcase_add_test(tc, reads_that_are_refused_are_tried_again);
 	tcase_add_test(tc, restored_ones_are_in_doubt_until_the_peer_tells);

@@ -1,0 +1,154 @@
+/*
+ * One queue that nobody reads, and much that flows through another: the journal
+ * does not grow with what has passed, and what is left alone is there at the
+ * end. The control: what has passed is many times what the journal ever had.
+ *
+ *	SPACE_MB=n   how much flows (400, soak 20000)
+ */
+#include <check.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "program.h"
+#include "soak.h"
+#include "wire.h"
+
+/*
+ * The journal's folder: at most twice what is live, and so many segments. The aim
+ * is four; today files that became free in a burst stay while traffic goes on.
+ */
+#define SEGMENTS_BESIDES 110
+#define SEGMENT (UINT64_C(1) << 20)
+
+#define STILL 1500
+#define STILL_SIZE 4000
+#define SIZE 8000
+#define RECORD 200 /* what a message takes beside its bytes, at most */
+
+static struct node paris;
+
+/* What the journal must keep: bytes of all waiting messages. */
+static uint64_t
+live(void)
+{
+	struct answer a;
+	uint64_t bytes = 0;
+
+	node_ask(&paris, WIRE_ADMIN_QUEUES, "", 0, &connectd__v1__queue__descriptor, &a);
+	for (size_t i = 0; i < a.n; i++) {
+		const Connectd__V1__Queue *q = (const Connectd__V1__Queue *)a.items[i];
+
+		bytes += q->bytes + q->waiting * RECORD;
+	}
+	answer_free(&a);
+	return bytes;
+}
+
+static void
+send_one(struct connectd *c, const char *dest, uint64_t number, size_t size)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%" PRIu64, number);
+	program_send(c, program_message(dest, text, size), NULL);
+}
+
+/* Numbers so far received, all that is there now. */
+static uint64_t
+take(struct connectd *c, uint64_t received)
+{
+	struct connectd_msg *m;
+	int r;
+
+	while ((r = connectd_recv(c, &m, 0)) == 0) {
+		ck_assert_uint_eq(strtoull(program_text(m), NULL, 10), ++received);
+		program_ack(c, m);
+	}
+	ck_assert_msg(r == -ETIMEDOUT, "%d %s", r, connectd_last_error(c));
+	return received;
+}
+
+START_TEST(nobody_reads_one_queue)
+{
+	uint64_t until, total = soak_value("SPACE_MB", 400, 20000) * 1000000 / SIZE, received = 0, still = 0, most = 0, worst = 0, start;
+	struct connectd *from, *to;
+
+	node_init(&paris, "paris", "segment = 1M\nmax_disk = 256M\n[queue \"still\"]\ndurable = yes\n[queue \"flow\"]\ndurable = yes\n");
+	node_start(&paris);
+	from = program_open(&paris, "sender");
+	to = program_open(&paris, "receiver");
+	program_consume(to, "flow", 0);
+	start = program_clock_ms();
+	for (uint64_t i = 1; i <= total; i++) {
+		send_one(from, "flow", i, SIZE);
+		/* In between, so that every segment of the first while has some of it. */
+		if (i % 8 == 0 && still < STILL)
+			send_one(from, "still", ++still, STILL_SIZE);
+		while (i > received + 1000) {
+			received = take(to, received);
+			ck_assert_int_ge(connectd_wait(from, i > received + 1000 ? 1 : 0), 0);
+		}
+		if (i % 500 == 0) {
+			uint64_t alive = live(), bytes = node_journal_bytes(&paris);
+			uint64_t beyond = bytes > 2 * alive ? (bytes - 2 * alive + SEGMENT - 1) / SEGMENT : 0;
+
+			most = bytes > most ? bytes : most;
+			worst = beyond > worst ? beyond : worst;
+		}
+	}
+	while (received < total) {
+		received = take(to, received);
+		ck_assert_int_ge(connectd_wait(from, 1), 0);
+	}
+	program_flush(from);
+	until = program_clock_ms() + 3000;
+	start = program_clock_ms() - start;
+	while (program_clock_ms() < until && node_journal_bytes(&paris) > 2 * live() + 4 * SEGMENT)
+		connectd_wait(to, 50);
+	printf("t_space: %" PRIu64 " MB in %" PRIu64 " ms past %d messages that nobody reads: the journal had %" PRIu64
+	       " KiB at most, %" PRIu64 " segments beside twice the live bytes; at rest %" PRIu64 " KiB for %" PRIu64 " KiB\n",
+	    total * SIZE / 1000000, start, STILL, most / 1024, worst, node_journal_bytes(&paris) / 1024, live() / 1024);
+	ck_assert_uint_le(worst, SEGMENTS_BESIDES);
+	ck_assert_uint_gt(total * SIZE, 3 * most); /* else this shows nothing */
+	/* What was left alone is whole, also for the next start. */
+	node_kill(&paris);
+	node_start(&paris);
+	node_await_queue(&paris, "still", queue_holds, STILL);
+	connectd_close(to);
+	to = program_open(&paris, "receiver");
+	program_consume(to, "still", 0);
+	for (still = 0; still < STILL;) {
+		uint64_t before = still;
+
+		still = take(to, still);
+		ck_assert_msg(still > before || connectd_wait(to, PROGRAM_PATIENCE_MS) > 0, "%" PRIu64 " of %d came", still, STILL);
+	}
+	connectd_close(to);
+	connectd_close(from);
+	ck_assert_int_eq(node_stop(&paris), 0);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *s = suite_create("space");
+	TCase *tc = tcase_create("space");
+	SRunner *sr;
+	int failed;
+
+	tcase_set_timeout(tc, soak_timeout(soak_value("SPACE_MB", 400, 20000) / 20));
+	tcase_add_test(tc, nobody_reads_one_queue);
+	suite_add_tcase(s, tc);
+	sr = srunner_create(s);
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	nodes_begin();
+	srunner_run_all(sr, CK_ENV);
+	failed = srunner_ntests_failed(sr);
+	nodes_end(failed != 0);
+	srunner_free(sr);
+	return failed != 0;
+}
