@@ -47,13 +47,16 @@ UNIT := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 TESTLIB_SRC := $(wildcard tests/lib/*.c)
 DAEMON_TESTS := $(patsubst tests/daemon/%.c,%,$(wildcard tests/daemon/t_*.c))
 TRANSPORT_SRC := $(wildcard tests/transport/*.c)
-SIM_SRC := $(wildcard tests/sim/*.c)
+SIM_SRC := $(filter-out tests/sim/torture%,$(wildcard tests/sim/*.c))
+TORTURE_SRC := $(wildcard tests/sim/torture*.c tests/sim/vdisk*.c) tests/sim/sim_disk.c tests/sim/sim_loop.c tests/sim/world.c
+STORE_SRC := $(wildcard daemon/store*.c)
 FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 
 .DEFAULT_GOAL := all
-.PHONY: all check check-unit check-daemon check-asan check-valgrind quickstart sim sim-plants fuzz lint install uninstall clean deps help
+.PHONY: all check check-unit check-daemon check-asan check-valgrind quickstart sim sim-plants torture torture-plants power-cuts fuzz lint \
+	install uninstall clean deps help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -67,6 +70,9 @@ help:
 	@echo "make check-valgrind unit tests under valgrind"
 	@echo "make sim SECONDS=n | SEEDS=n | SEED=n   the simulator; a seed replays exactly"
 	@echo "make sim-plants     every planted fault must be found within 5000 seeds"
+	@echo "make torture SECONDS=n | SEEDS=n | SEED=n [CRASH=n]   the store, crashed wherever it can be"
+	@echo "make torture-plants every planted fault of the store must be found within 5000 seeds"
+	@echo "make power-cuts CUTS=n   real power cuts on ext4 and XFS (root)"
 	@echo "make fuzz SECONDS=n run each fuzz target that long"
 	@echo "make lint           formatting, layers, man pages, shell"
 	@echo "make install        DESTDIR= prefix=$(prefix)"
@@ -88,7 +94,7 @@ $(B)/obj/gen/%.o: $(B)/gen/%.c
 $(B)/obj/%.o: %.c | $(GEN_H)
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(if $(filter common/% client-lib/%,$<),-fPIC -fvisibility=hidden) \
-		$(if $(filter tests/sim/%,$<),-Itests/sim,$(if $(filter tests/%,$<),-Itests/lib -Itests/unit -Itests/transport)) -MMD -MP -c -o $@ $<
+		$(if $(filter tests/sim/%,$<),-Itests/sim,$(if $(filter tests/%,$<),-Itests/lib -Itests/unit -Itests/transport -Itests/sim)) -MMD -MP -c -o $@ $<
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
 
 # ------------------------------------------------------------------ outputs
@@ -189,6 +195,35 @@ sim-plants: $(PLANTS:%=sim-plant-%)
 sim-plant-%:
 	$(Q)$(MAKE) --no-print-directory B=$(B)/plant/$* PLANT=-DPLANT_$* $(B)/plant/$*/sim
 	$(Q)$(B)/plant/$*/sim --expect-violation --seeds 5000 --label $*
+
+# ------------------------------------------------------------------- store
+# The real store alone, on the simulator's disk, loop and tasks.
+$(B)/torture: $(call obj,$(TORTURE_SRC) $(STORE_SRC) $(COMMON_SRC))
+	$(link)
+	$(dolink) -lxxhash
+
+torture: $(B)/torture
+	$(Q)$(B)/torture $(if $(SEED),--seed $(SEED) $(if $(CRASH),--crash $(CRASH)),$(if $(SEEDS),--seeds $(SEEDS),--seconds $(or $(SECONDS),10)))
+
+TORTURE_PLANTS = COPY_REVIVES_DONE SHARED_BLOCK SYNC_FAILED_ACCEPTED RECYCLED_LIVE BODY_BELIEVED RESERVE_EATEN ACK_LOST REWRITE_TWICE \
+	MARK_APART MARK_AHEAD CONFIRM_EARLY
+torture-plants: $(TORTURE_PLANTS:%=torture-plant-%)
+torture-plant-%:
+	$(Q)$(MAKE) --no-print-directory B=$(B)/torture-plant/$* PLANT=-DPLANT_$* $(B)/torture-plant/$*/torture
+	$(Q)$(B)/torture-plant/$*/torture --expect-violation --seeds $(or $(SEEDS),5000) --label $*
+
+# The real doors on real file systems whose power is cut. The control arm has
+# every sync left out, and must lose.
+POWER_OBJ = $(call obj,tests/power/power.c tests/power/power_child.c daemon/disk.c daemon/task.c daemon/loop.c $(STORE_SRC) $(COMMON_SRC))
+$(B)/power: $(POWER_OBJ)
+	$(link)
+	$(dolink) -levent_core -lxxhash -lpthread
+$(B)/power-control: $(POWER_OBJ) $(B)/obj/tests/power/no_sync.o
+	$(link)
+	$(dolink) -Wl,--wrap=disk_sync -Wl,--wrap=disk_sync_folder -levent_core -lxxhash -lpthread
+
+power-cuts: $(B)/power $(B)/power-control
+	$(Q)for fs in ext4 xfs; do $(B)/power --fs $$fs --cuts $(or $(CUTS),100) && $(B)/power-control --fs $$fs --cuts 100 --expect-loss || exit 1; done
 
 # -------------------------------------------------------------------- fuzz
 FUZZ_CC ?= clang

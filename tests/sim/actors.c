@@ -11,6 +11,7 @@
 #include "daemon.h"
 #include "hostile.h"
 #include "settings.h"
+#include "sim_disk.h"
 #include "sim_doors.h"
 #include "world.h"
 
@@ -522,6 +523,7 @@ actors_fault(void)
 	struct node *n = some_node();
 	struct program *p = &sim.programs[world_below((uint64_t)sim.n_programs)];
 	uint64_t dice = world_below(100);
+	char state[24];
 
 	if (dice < 30) {
 		world_trace("FAULT: a link is cut");
@@ -545,6 +547,8 @@ actors_fault(void)
 		world_trace("FAULT: the machine of %s is gone", n->set.name);
 		sim_net_vanish(n->loop);
 		node_kill(n);
+		snprintf(state, sizeof(state), "/sim/%s", n->set.name);
+		sim_disk_power_cut(sim_disk_machine(state), world_random());
 		world_schedule(&n->restart, world_below(3000) * MS);
 	} else if (dice < 73 && n->loop && !n->stopping) {
 		world_trace("FAULT: %s is stopped", n->set.name);

@@ -14,6 +14,7 @@
 
 #include "actors.h"
 #include "ledger.h"
+#include "sim_disk.h"
 #include "sim_doors.h"
 #include "world.h"
 

@@ -8,8 +8,6 @@
 
 struct loop;
 
-void sim_disk_reset(void);
-
 /* ---- network ---- */
 
 void sim_net_reset(void);

@@ -43,6 +43,7 @@ LIBS_test_loop = -levent_core
 DEPS_test_task = daemon/task daemon/loop
 LIBS_test_task = -levent_core -lpthread
 DEPS_test_disk = daemon/disk
+DEPS_test_vdisk = tests/sim/vdisk tests/sim/vdisk_crash tests/sim/vdisk_folder
 DEPS_test_log = daemon/log common/units
 DEPS_test_backoff = daemon/backoff
 DEPS_test_slab = daemon/slab
