@@ -468,6 +468,8 @@ struct disk_file *store_reader_take(struct store *s, struct segment *g);
 void store_reader_dead(struct store *s, store_ref ref);
 /* Reads that waited for the batch. */
 void store_reader_synced(struct store *s);
+/* Reads that waited for a batch that will not come. */
+void store_reader_fenced(struct store *s);
 void store_reader_free(struct store *s);
 
 /* ------------------------------------------------------- store_clean.c -- */

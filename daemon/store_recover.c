@@ -55,7 +55,7 @@ add_file(void *arg, const char *name)
 		return r;
 	size = disk_file_size(rc->handle);
 	if (size < 0)
-		return -EIO;
+		return recover_unreadable(rc, f, (int)size);
 	f->bytes = (uint64_t)size;
 	r = recover_bytes(rc, f, 0, 4096, &p, &len);
 	if (r < 0)
@@ -326,6 +326,13 @@ open_fresh(struct recovery *rc, struct journal_file *f, bool is_new, uint32_t nu
 		r = disk_file_open(s->cfg.disk, to, is_new, &g->writing);
 	if (r == 0)
 		r = disk_allocate(g->writing, size);
+	/*
+	 * Before anything is written: should the file have its old name after a
+	 * crash, with its old header and half of the new batch, it would be taken
+	 * for a damaged segment.
+	 */
+	if (r == 0 && disk_sync_folder(s->cfg.disk, STORE_FOLDER) < 0)
+		return -EIO;
 	if (r < 0 && is_new && g->writing)
 		disk_remove(s->cfg.disk, to);
 	if (r < 0)
@@ -383,7 +390,6 @@ seal_again(uint8_t *buf, struct store_batch b, const struct store_header *h)
 static int
 write_fresh(struct recovery *rc, struct journal_file *f, bool is_new, struct last *l, uint32_t number, uint64_t size)
 {
-	struct disk *disk = rc->s->cfg.disk;
 	struct disk_file *file;
 	ssize_t n;
 	int r = open_fresh(rc, f, is_new, number, size);
@@ -397,7 +403,7 @@ write_fresh(struct recovery *rc, struct journal_file *f, bool is_new, struct las
 	n = disk_pwrite(file, l->data, STORE_HEADER + store_align(l->batch.len, STORE_BLOCK), 0);
 	if (n < 0)
 		return (int)n;
-	if (disk_sync(file) < 0 || disk_sync_folder(disk, STORE_FOLDER) < 0)
+	if (disk_sync(file) < 0)
 		return -EIO;
 	f->segment->seed = f->h.seed;
 	f->valid = f->sound = true;
@@ -465,7 +471,7 @@ read_all(struct recovery *rc)
 		if (!f->valid || f->counts || f->h.segment >= rc->replay.segment)
 			continue;
 		/* What a snapshot does not tell of holds nothing; but part of the snapshot may be lost. */
-		if (!f->listed && (rc->has_snapshot && !rc->damaged))
+		if (!f->listed && rc->is_snapshot_whole)
 			continue;
 		if (!f->listed)
 			f->total = UINT32_MAX;

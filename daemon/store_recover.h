@@ -57,7 +57,7 @@ struct recovery {
 	struct journal_file *newest; /* at first the newest found; then the one that holds the rewritten batch */
 	struct store_place replay;
 	uint64_t snapshot; /* its id, once it is known */
-	bool has_snapshot;
+	bool has_snapshot, is_snapshot_whole; /* its beginning was read; all of it, and nothing was damaged up to there */
 	uint64_t expected; /* number of the batch that comes next; 0: any */
 	uint64_t bytes_done, bytes_all;
 	bool damaged; /* in what was replayed */
@@ -96,6 +96,12 @@ struct scan {
 	uint64_t offset;
 };
 
+/*
+ * A file that cannot be opened or read is no damage: the error may pass, and
+ * what is in the file is still there. The start is refused, and says which
+ * file. Gives -EIO or -ENOMEM.
+ */
+int recover_unreadable(struct recovery *rc, const struct journal_file *f, int error);
 /* 0, -EIO, -ENOMEM. */
 int recover_use(struct recovery *rc, struct journal_file *f);
 /* Bytes of a file, as many of len as there are; valid until the next call. */

@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +16,19 @@
 _Static_assert(WINDOW >= STORE_BATCH_MAX, "a batch fits into the window");
 
 /* ----------------------------------------------------------------- window -- */
+
+int
+recover_unreadable(struct recovery *rc, const struct journal_file *f, int error)
+{
+	char name[STORE_NAME_MAX];
+
+	if (error == -ENOMEM)
+		return error;
+	store_name(name, f->segment->number);
+	snprintf(rc->why, 200, "%s cannot be read: %s. Nothing is lost yet; to start without what it holds, move that file away", name,
+	    strerror(-error));
+	return -EIO;
+}
 
 int
 recover_use(struct recovery *rc, struct journal_file *f)
@@ -31,7 +45,7 @@ recover_use(struct recovery *rc, struct journal_file *f)
 	store_name(name, f->segment->number);
 	r = disk_file_open(rc->s->cfg.disk, name, false, &rc->handle);
 	if (r < 0)
-		return r == -ENOMEM ? r : -EIO;
+		return recover_unreadable(rc, f, r);
 	rc->open_file = f;
 	return 0;
 }
@@ -52,7 +66,7 @@ recover_bytes(struct recovery *rc, struct journal_file *f, uint64_t at, size_t l
 			return -ENOMEM;
 		n = want > 0 ? disk_pread(rc->handle, rc->window, want, at) : 0;
 		if (n < 0)
-			return -EIO;
+			return recover_unreadable(rc, f, (int)n);
 		rc->window_at = at;
 		rc->window_len = (size_t)n;
 	}
@@ -375,7 +389,10 @@ take(struct recovery *rc, const struct scan *sc, const struct store_record *r)
 	case STORE_SNAPSHOT_DEAD:
 		return take_dead(rc, r);
 	case STORE_SNAPSHOT_END:
-		return store_snapshot_end_decode(r, &id, &start);
+		if (store_snapshot_end_decode(r, &id, &start) < 0)
+			return -EBADMSG;
+		rc->is_snapshot_whole |= rc->has_snapshot && id == rc->snapshot && !rc->damaged;
+		return 0;
 	case STORE_MESSAGE:
 	case STORE_PIECE:
 		break;
@@ -500,6 +517,7 @@ read_index(struct recovery *rc, struct journal_file *f, uint8_t **ret, size_t *r
 	const uint8_t *p;
 	size_t len;
 	uint64_t at;
+	ssize_t n;
 	int r = recover_bytes(rc, f, f->h.size - STORE_FOOTER, STORE_FOOTER_LEN, &p, &len);
 
 	*ret_len = 0;
@@ -513,7 +531,10 @@ read_index(struct recovery *rc, struct journal_file *f, uint8_t **ret, size_t *r
 	*ret = malloc(footer.index_len);
 	if (!*ret)
 		return -ENOMEM;
-	if (disk_pread(rc->handle, *ret, footer.index_len, at) == (ssize_t)footer.index_len &&
+	n = disk_pread(rc->handle, *ret, footer.index_len, at);
+	if (n < 0)
+		return recover_unreadable(rc, f, (int)n);
+	if (n == (ssize_t)footer.index_len &&
 	    store_index_check(*ret, footer.index_len, f->h.seed, ret_entries) == 0)
 		*ret_len = footer.index_len;
 	f->segment->end = (uint64_t)footer.end_block * STORE_BLOCK;
@@ -544,7 +565,7 @@ load_scan(struct recovery *rc, struct journal_file *f)
 	size_t first = rc->n_found;
 	bool lost = false;
 	struct scan sc;
-	int r;
+	int r = 0;
 
 	scan_begin(&sc, f, f->end);
 	while (f->segment->n_records < f->total && (r = scan_next(rc, &sc)) > 0) {
@@ -562,7 +583,7 @@ load_scan(struct recovery *rc, struct journal_file *f)
 		if (lost)
 			first = rc->n_found;
 	}
-	return 0;
+	return r < 0 ? r : 0;
 }
 
 int

@@ -481,8 +481,10 @@ store_writer_ahead(struct store *s)
 void
 store_writer_retry(struct store *s)
 {
-	if (s->state == STORE_FENCED)
+	if (s->state == STORE_FENCED) {
+		store_reader_fenced(s);
 		return;
+	}
 	/* The timer has other reasons, too: a batch that is with the writer must not go there twice. */
 	if (s->resubmit)
 		store_writer_submit(s);

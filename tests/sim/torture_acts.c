@@ -438,9 +438,9 @@ act_read(struct life *l)
 
 	if (!m || l->is_fenced)
 		return;
-	/* Young ones are still with whoever put them. */
+	/* Young ones are mostly still with whoever put them. */
 	for (uint32_t tip = l->tip; tip != l->base && model_get(tip)->ticket > l->synced; tip = model_get(tip)->before)
-		if (model_get(tip)->message == m)
+		if (model_get(tip)->message == m && world_chance(80))
 			return;
 	life_read(l, m);
 }

@@ -36,8 +36,8 @@ struct life {
 	struct model_found found;
 	store_ref *refs; /* by message */
 	size_t n_refs;
-	bool is_fenced, is_full, wants_room, may_be_damaged, is_filling;
-	uint64_t failed_before, any_failed_before, failed_ticket, n_read_faults;
+	bool is_fenced, is_full, wants_room, is_filling;
+	uint64_t failed_before, any_failed_before, failed_ticket;
 	struct life_read reads[LIFE_READS];
 	unsigned n_reads;
 	struct life_body bodies[LIFE_BODIES];

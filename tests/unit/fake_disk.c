@@ -270,6 +270,8 @@ disk_file_open(struct disk *d, const char *name, bool create, struct disk_file *
 	struct disk_file *f;
 	struct inode *i;
 
+	if (fake_disk.fail_open > 0 && --fake_disk.fail_open == 0)
+		return -EIO;
 	if (!e && !create)
 		return -ENOENT;
 	if (!e) {
@@ -307,6 +309,8 @@ disk_pread(struct disk_file *f, void *buf, size_t len, uint64_t offset)
 {
 	size_t n = offset < f->inode->len ? f->inode->len - (size_t)offset : 0;
 
+	if (fake_disk.fail_read > 0 && --fake_disk.fail_read == 0)
+		return -EIO;
 	if (n > len)
 		n = len;
 	if (n > 0)
@@ -320,12 +324,25 @@ has_space(const struct inode *i, uint64_t len)
 	return len <= i->len || fake_disk_used() + (len - i->len) <= fake_disk.capacity;
 }
 
+static const char *
+name_of(const struct entry *entries, size_t n, const struct inode *i)
+{
+	for (size_t k = 0; k < n; k++)
+		if (entries[k].inode == i)
+			return entries[k].name;
+	return "";
+}
+
 ssize_t
 disk_pwrite(struct disk_file *f, const void *buf, size_t len, uint64_t offset)
 {
 	struct inode *i = f->inode;
 
+	struct disk *d = fake_disk.disk;
+
 	fake_disk.writes++;
+	if (strcmp(name_of(d->now, d->n_now, i), name_of(d->lasting, d->n_lasting, i)) != 0)
+		fake_disk.early_writes++;
 	if (fake_disk.fail_write > 0 && --fake_disk.fail_write == 0)
 		return -EIO;
 	if (!has_space(i, offset + len))

@@ -15,9 +15,11 @@ struct fake_disk {
 	uint64_t random;
 	uint64_t capacity;      /* bytes that files may take in all */
 	unsigned fail_sync;     /* that many syncs from now one fails; 0: none */
-	unsigned fail_write;    /* the same of writes */
+	unsigned fail_write;    /* the same of writes, reads, openings */
+	unsigned fail_read, fail_open;
 	bool is_remote;
 	uint64_t writes, syncs; /* so far */
+	uint64_t early_writes;  /* into files whose present name no sync of the folder has made last */
 };
 
 extern struct fake_disk fake_disk;

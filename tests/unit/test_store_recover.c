@@ -465,6 +465,124 @@ START_TEST(fenced_for_good)
 }
 END_TEST
 
+/* A file that got a new name may have its old one after a crash: nothing is written into it before that is synced. */
+START_TEST(names_before_contents)
+{
+	for (int i = 0; i < 30; i++) {
+		put_batches(1 + (uint64_t)i * 10, 10, 3000);
+		closed();
+		opened();
+		if (i % 3)
+			work();
+		ck_assert_uint_eq(box.n, 10 * ((unsigned)i + 1));
+	}
+	ck_assert_uint_gt(fake_disk.writes, 300);
+	ck_assert_uint_eq(fake_disk.early_writes, 0);
+}
+END_TEST
+
+/* What fails once may pass: the start is refused, and says why; the next one finds everything. */
+START_TEST(unreadable_is_no_damage)
+{
+	unsigned *fault = _i == 0 ? &fake_disk.fail_read : &fake_disk.fail_open, refused = 0;
+	uint64_t n = 0;
+
+	/* Some segments before the start of replay, of which one has no index. */
+	for (; n < 120; n += 20) {
+		put_batches(1 + n, 20, 3000);
+		work();
+	}
+	for (unsigned i = 1;; i++) {
+		const char *name;
+		uint8_t *first = find_batch(2, &name);
+		int r;
+
+		if (first) {
+			size_t len;
+
+			first = fake_disk_data(name, &len);
+			memset(first + len - 4096, 0, 4096);
+		}
+		closed();
+		*fault = i;
+		r = try_open();
+		if (*fault > 0) {
+			ck_assert_int_eq(r, 0);
+			break;
+		}
+		*fault = 0;
+		if (r < 0) {
+			ck_assert_int_eq(r, -EIO);
+			ck_assert_msg(strstr(box.why, "Input/output error") != NULL, "%s", box.why);
+			refused++;
+			opened();
+		}
+		ck_assert_uint_eq(box.n, n);
+		ck_assert_uint_eq(box.n_damaged, 0);
+	}
+	ck_assert_uint_gt(refused, 15);
+	ck_assert_uint_eq(box.n, n);
+	ck_assert_uint_eq(box.n_damaged, 0);
+}
+END_TEST
+
+static unsigned n_read;
+static int read_error;
+
+static void
+read_done(struct store_read *r, int error)
+{
+	n_read++;
+	read_error = error;
+	if (error == 0)
+		free(r->memory);
+}
+
+/* A read that waits for a batch ends when no batch comes any more. */
+START_TEST(reads_end_at_a_fence)
+{
+	struct store_read waiting = { .done = read_done }, late = { .done = read_done };
+	store_ref old, ref;
+
+	n_read = 0;
+	old = put(1, 100);
+	work();
+	ref = put(2, 100);
+	fake_loop_pass(box.loop);
+	ck_assert_int_eq(store_read(box.store, ref, &waiting), 0);
+	fake_disk.fail_sync = 1;
+	work();
+	ck_assert_int_eq(box.state, STORE_FENCED);
+	ck_assert_uint_eq(n_read, 1);
+	ck_assert_int_eq(read_error, -ESHUTDOWN);
+	ck_assert_int_eq(store_read(box.store, ref, &late), -ESHUTDOWN);
+	/* What is on disk can be read. */
+	ck_assert_int_eq(store_read(box.store, old, &late), 0);
+	work();
+	ck_assert_uint_eq(n_read, 2);
+	ck_assert_int_eq(read_error, 0);
+}
+END_TEST
+
+/* One error is no damage. */
+START_TEST(a_read_is_tried_twice)
+{
+	struct store_read r = { .done = read_done };
+	store_ref ref = put(1, 100);
+
+	work();
+	n_read = 0;
+	fake_disk.fail_open = 1;
+	fake_disk.fail_read = 1;
+	ck_assert_int_eq(store_read(box.store, ref, &r), 0);
+	work();
+	ck_assert_uint_eq(fake_disk.fail_open + fake_disk.fail_read, 0);
+	ck_assert_uint_eq(n_read, 1);
+	ck_assert_int_eq(read_error, 0);
+	ck_assert_uint_eq(box.n_damaged, 0);
+}
+END_TEST
+
 /* Messages wait when only what is held back is left; what makes space does not. */
 START_TEST(held_back)
 {
@@ -531,6 +649,10 @@ main(void)
 	tcase_add_test(tc, a_full_disk_passes);
 	tcase_add_loop_test(tc, fenced_for_good, 0, 2);
 	tcase_add_test(tc, held_back);
+	tcase_add_test(tc, names_before_contents);
+	tcase_add_loop_test(tc, unreadable_is_no_damage, 0, 2);
+	tcase_add_test(tc, reads_end_at_a_fence);
+	tcase_add_test(tc, a_read_is_tried_twice);
 	suite_add_tcase(suite, tc);
 	sr = srunner_create(suite);
 	srunner_run_all(sr, CK_ENV);
