@@ -174,7 +174,7 @@ struct ahead_job {
 	struct disk_file *file;
 	uint64_t size, at, len;
 	uint32_t number; /* the one in `to` */
-	bool renamed;
+	bool renamed, removed;
 	int error;
 	bool was_sync;
 };

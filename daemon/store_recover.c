@@ -97,7 +97,7 @@ size_file(struct store *s, const struct journal_file *f)
 
 	s->file_bytes += size - g->size;
 	g->size = size;
-	if (f->counts || f->bytes >= size)
+	if (f->counts || (f->bytes >= size && !f->is_bare))
 		store_segment_allocated(s, g);
 	g->zeroed = f->sound ? size : 0;
 }
@@ -290,7 +290,7 @@ pick_fresh(struct recovery *rc, const struct last *l, uint64_t size)
 		struct journal_file *f = &rc->files[i];
 
 		/* What lies before the start of replay is judged by the snapshot, later. */
-		if (f->counts || is_copy(f, l) || (f->valid && (rc->damaged || f->h.segment < rc->replay.segment)))
+		if (f->counts || f->is_bare || is_copy(f, l) || (f->valid && (rc->damaged || f->h.segment < rc->replay.segment)))
 			continue;
 		if (f->bytes <= size && (!best || f->bytes > best->bytes))
 			best = f;
@@ -322,6 +322,10 @@ open_fresh(struct recovery *rc, struct journal_file *f, bool is_new, uint32_t nu
 	store_name(to, number);
 	if (!is_new && g->number != number)
 		r = disk_rename(s->cfg.disk, from, to);
+	if (r == 0 && !is_new) {
+		g->number = number;
+		f->valid = false;
+	}
 	if (r == 0)
 		r = disk_file_open(s->cfg.disk, to, is_new, &g->writing);
 	if (r == 0)
@@ -337,7 +341,6 @@ open_fresh(struct recovery *rc, struct journal_file *f, bool is_new, uint32_t nu
 		disk_remove(s->cfg.disk, to);
 	if (r < 0)
 		return r;
-	g->number = number;
 	if (f->bytes < size)
 		f->bytes = size;
 	return 0;
@@ -410,6 +413,39 @@ write_fresh(struct recovery *rc, struct journal_file *f, bool is_new, struct las
 	return drop_copies(rc, f, l);
 }
 
+/* Any file will do that has space for its blocks, or one that is made. */
+static int
+try_fresh(struct recovery *rc, struct last *l, struct journal_file **ret, uint32_t *ret_number)
+{
+	struct store *s = rc->s;
+	uint64_t need = STORE_HEADER + store_align(l->batch.len, 4096) + STORE_FOOTER;
+	uint64_t size = need > s->cfg.segment ? need : s->cfg.segment;
+	int r;
+
+	for (;;) {
+		struct journal_file *f = pick_fresh(rc, l, size);
+		uint32_t number = fresh_number(rc, f);
+		bool is_new = !f;
+
+		if (is_new) {
+			f = &rc->files[rc->n_files];
+			*f = (struct journal_file){ .segment = store_segment_new(s, number, s->cfg.segment) };
+			if (!f->segment)
+				return -ENOMEM;
+			rc->n_files++;
+		}
+		rc->open_file = NULL;
+		*ret = f;
+		*ret_number = number;
+		r = write_fresh(rc, f, is_new, l, number, size);
+		if (is_new || !store_is_no_space(r))
+			return r;
+		f->is_bare = true;
+		disk_file_close(f->segment->writing);
+		f->segment->writing = NULL;
+	}
+}
+
 /*
  * The last batch is written again and synced before it counts: that it can be
  * read does not mean that it is on disk, if its sync failed. From here on the
@@ -419,22 +455,10 @@ static int
 rewrite(struct recovery *rc, struct last *l)
 {
 	struct store *s = rc->s;
-	uint64_t need = STORE_HEADER + store_align(l->batch.len, 4096) + STORE_FOOTER;
-	uint64_t size = need > s->cfg.segment ? need : s->cfg.segment;
-	struct journal_file *f = pick_fresh(rc, l, size);
-	uint32_t number = fresh_number(rc, f);
-	bool is_new = !f;
-	int r;
+	struct journal_file *f;
+	uint32_t number;
+	int r = try_fresh(rc, l, &f, &number);
 
-	if (is_new) {
-		f = &rc->files[rc->n_files];
-		*f = (struct journal_file){ .segment = store_segment_new(s, number, s->cfg.segment) };
-		if (!f->segment)
-			return -ENOMEM;
-		rc->n_files++;
-	}
-	rc->open_file = NULL;
-	r = write_fresh(rc, f, is_new, l, number, size);
 	if (r < 0)
 		return store_is_no_space(r) ? -ENOSPC : r == -ENOMEM ? r : -EIO;
 	f->end = STORE_HEADER + store_align(l->batch.len, STORE_BLOCK);

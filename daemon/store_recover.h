@@ -15,6 +15,7 @@ struct journal_file {
 	bool valid;     /* its header is, and names it */
 	bool sound;     /* its header was written once, by whatever name */
 	bool counts;    /* belongs to the journal */
+	bool is_bare;   /* there is no space for its blocks */
 	uint64_t end;   /* where that ends in it; 0: not known */
 	uint64_t last;  /* batch there */
 	/* Of a segment before the start of replay: what the snapshot says. */

@@ -210,8 +210,11 @@ open_step(struct ahead_job *j)
 	}
 	if (r == 0)
 		r = disk_file_open(j->disk, j->to, is_new, &j->file);
-	if (r == 0)
+	if (r == 0) {
 		r = disk_allocate(j->file, j->size);
+		/* A file without its blocks is worth nothing, and may hold some of those that others lack. */
+		j->removed = is_new || store_is_no_space(r);
+	}
 	/* In any case: a file held back may have got its name long ago, but nobody synced that. */
 	if (r == 0 && j->what == AHEAD_NEXT) {
 		r = disk_sync_folder(j->disk, STORE_FOLDER);
@@ -222,7 +225,8 @@ open_step(struct ahead_job *j)
 		return;
 	disk_file_close(j->file);
 	j->file = NULL;
-	if (r < 0 && is_new)
+	j->removed &= r < 0;
+	if (j->removed)
 		disk_remove(j->disk, j->to);
 }
 
@@ -234,7 +238,7 @@ go_ahead(void *arg)
 	disk_file_close(j->close);
 	j->close = NULL;
 	j->error = 0;
-	j->was_sync = j->renamed = false;
+	j->was_sync = j->renamed = j->removed = false;
 	switch (j->what) {
 	case AHEAD_NOTHING:
 		break;
@@ -270,7 +274,7 @@ ahead_failed(struct store *s, const struct ahead_job *j)
 			store_fence(s, "preparing a segment of the journal", j->error);
 		return;
 	}
-	if (!j->from[0])
+	if (!j->from[0] || j->removed)
 		store_segment_remove(s, g);
 	s->no_space = true;
 	update_state(s);

@@ -364,6 +364,10 @@ disk_truncate(struct disk_file *f, uint64_t len)
 int
 disk_allocate(struct disk_file *f, uint64_t len)
 {
+	if (fake_disk.no_blocks > 0) {
+		fake_disk.no_blocks--;
+		return -ENOSPC;
+	}
 	if (!has_space(f->inode, len))
 		return -ENOSPC;
 	grow(f->inode, (size_t)len);

@@ -17,6 +17,7 @@ struct fake_disk {
 	unsigned fail_sync;     /* that many syncs from now one fails; 0: none */
 	unsigned fail_write;    /* the same of writes, reads, openings */
 	unsigned fail_read, fail_open;
+	unsigned no_blocks;     /* so many allocations from now on find no space, whatever there is */
 	bool is_remote;
 	uint64_t writes, syncs; /* so far */
 	uint64_t early_writes;  /* into files whose present name no sync of the folder has made last */

@@ -526,6 +526,28 @@ START_TEST(unreadable_is_no_damage)
 }
 END_TEST
 
+/* A file may have its length and not its blocks: then another is taken, at a start and later. */
+START_TEST(free_files_without_blocks)
+{
+	put_batches(1, 5, 100);
+	work();
+	closed();
+	fake_disk.no_blocks = 2;
+	opened();
+	ck_assert_uint_eq(fake_disk.no_blocks, 0);
+	ck_assert_uint_eq(box.n, 5);
+	fake_disk.no_blocks = 2;
+	for (uint64_t seq = 6; seq < 100; seq++) {
+		put(seq, 3000);
+		for (int i = 0; i < 10 && box.synced < store_ticket(box.store); i++)
+			work();
+		ck_assert_uint_eq(box.synced, store_ticket(box.store));
+	}
+	ck_assert_uint_eq(fake_disk.no_blocks, 0);
+	ck_assert_int_eq(box.state, STORE_OPEN);
+}
+END_TEST
+
 static unsigned n_read;
 static int read_error;
 
@@ -651,6 +673,7 @@ main(void)
 	tcase_add_test(tc, held_back);
 	tcase_add_test(tc, names_before_contents);
 	tcase_add_loop_test(tc, unreadable_is_no_damage, 0, 2);
+	tcase_add_test(tc, free_files_without_blocks);
 	tcase_add_test(tc, reads_end_at_a_fence);
 	tcase_add_test(tc, a_read_is_tried_twice);
 	suite_add_tcase(suite, tc);
