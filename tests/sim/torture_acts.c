@@ -111,6 +111,8 @@ copy_journal(const struct life *l, uint8_t *buf, size_t len)
 static size_t
 draw_last_len(const struct life *l)
 {
+	if (l->is_greedy && world_chance(80))
+		return l->set.segment / INLINE / 2 + world_below(l->set.segment / INLINE / 2);
 	if (l->is_filling && world_chance(80))
 		return l->set.segment / 8 + world_below(l->set.segment / 8);
 	if (world_chance(l->set.large))
@@ -239,7 +241,7 @@ act_put(struct life *l)
 	if (!some_queue(l))
 		return true;
 	message = new_message(l, in_group(l));
-	if (!has_room(l, message))
+	if (!has_room(l, message) && !(l->is_greedy && model_message(message)->lens[STORE_PARTS - 1] <= l->set.segment / INLINE))
 		return false;
 	/* What fits no batch of small segments goes in pieces, and other things at times. */
 	if (model_message(message)->lens[STORE_PARTS - 1] <= l->set.segment / INLINE)
@@ -324,7 +326,7 @@ act_done(struct life *l)
 static void
 act_move(struct life *l)
 {
-	uint32_t m = some_message(l, false), to = some_queue(l);
+	uint32_t m = l->is_over ? 0 : some_message(l, false), to = some_queue(l);
 	struct place p;
 	struct append a = { .kind = APPEND_MOVE, .message = m, .queue = to, .flags = (uint8_t)world_below(256) };
 	struct store_bytes note = { 0 };
@@ -516,6 +518,50 @@ life_fill(struct life *l)
 			life_pass(l, world_below(10) * MS);
 	}
 	l->is_filling = false;
+	return life_goes_on(l);
+}
+
+/* More than there was room for lives, or waits. */
+static bool
+is_over(const struct life *l)
+{
+	struct store_stats st;
+
+	store_stats(l->s, &st);
+	return st.live_bytes + l->body_bytes > st.capacity;
+}
+
+bool
+life_overfill(struct life *l)
+{
+	unsigned n = 10 + (unsigned)world_below(60);
+
+	life_fill(l);
+	world_trace("messages are put that there is no room for");
+	l->is_over = l->is_greedy = true;
+	for (unsigned i = 0; i < n && life_goes_on(l) && !l->is_fenced && some_queue(l); i++) {
+		act_put(l);
+		if (world_chance(40))
+			life_pass(l, world_below(10) * MS);
+	}
+	l->is_greedy = false;
+	if (world_chance(50))
+		life_pass(l, world_below(3000) * MS);
+	return life_goes_on(l);
+}
+
+bool
+life_relieve(struct life *l)
+{
+	for (uint32_t m = 1; m < l->state.n_places && is_over(l) && life_goes_on(l) && !l->is_fenced; m++) {
+		if (!l->state.places[m].live)
+			continue;
+		life_done(l, m);
+		if (world_chance(20))
+			life_pass(l, world_below(20) * MS);
+	}
+	world_trace("what is left has room");
+	l->is_over = false;
 	return life_goes_on(l);
 }
 

@@ -37,6 +37,8 @@ struct life {
 	store_ref *refs; /* by message */
 	size_t n_refs;
 	bool is_fenced, is_full, wants_room, is_filling;
+	bool is_greedy; /* puts what there is no room for */
+	bool is_over;   /* has done so: what was put may wait until others are done */
 	uint64_t failed_before, any_failed_before, failed_ticket;
 	struct life_read reads[LIFE_READS];
 	unsigned n_reads;

@@ -214,7 +214,7 @@ life_open(const struct life_settings *set, uint32_t least, uint32_t most, int *r
 	l->set = *set;
 	l->machine = sim_disk_machine(LIFE_MACHINE);
 	l->s = NULL;
-	l->is_fenced = l->is_full = l->wants_room = false;
+	l->is_fenced = l->is_full = l->wants_room = l->is_over = false;
 	l->synced = l->failed_ticket = 0;
 	l->group = 0;
 	l->n_bodies = 0;
@@ -343,7 +343,7 @@ life_settle(struct life *l)
 	while (life_goes_on(l) && !l->is_fenced && store_synced(l->s) < store_ticket(l->s)) {
 		life_pass(l, MS);
 		/* Nobody can wait for that. */
-		if (l->is_full && vdisk_limit(sim_disk_vdisk(l->machine)) != 0)
+		if (l->is_over || (l->is_full && vdisk_limit(sim_disk_vdisk(l->machine)) != 0))
 			return life_goes_on(l);
 		if (world_ms() > until) {
 			struct store_stats st;
@@ -472,6 +472,7 @@ life_drain(struct life *l)
 		if (m % 16 == 0)
 			life_pass(l, 5 * MS);
 	}
+	l->is_over = false;
 	if (!life_settle(l) || l->is_fenced)
 		return false;
 	/* What is over is cleaned up without anybody asking. */

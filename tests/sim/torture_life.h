@@ -44,7 +44,11 @@ struct life_tips life_tips(void);
 bool life_work(struct life *l, unsigned steps);
 /* Put messages, and larger ones than usual, until there is no room for another or that takes too long. */
 bool life_fill(struct life *l);
-/* The same, but never a new message. */
+/* The same, and then some that there is no room for: they must not take what is held back. */
+bool life_overfill(struct life *l);
+/* Messages are done, the oldest first, until there would have been room for all. */
+bool life_relieve(struct life *l);
+/* As life_work, but never a new message. */
 bool life_work_off(struct life *l, unsigned steps);
 /* Wait until everything is synced; a violation if that takes too long. Not for one that is fenced or has no space. */
 bool life_settle(struct life *l);

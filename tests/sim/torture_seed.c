@@ -272,7 +272,12 @@ the_run(void)
 			life_work(l, steps);
 		} else if (dice < 72) {
 			/* The journal is full, which is not the disk's business: what is done must get through. */
-			life_fill(l);
+			if (world_chance(40)) {
+				life_overfill(l);
+				life_relieve(l);
+			} else {
+				life_fill(l);
+			}
 			life_work_off(l, steps);
 			life_settle(l);
 		} else if (dice < 80) {
