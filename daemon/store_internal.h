@@ -21,7 +21,8 @@
 #define STORE_RETRY_MS 1000          /* when there was no space */
 #define STORE_AHEAD_STEP (1u << 20)  /* bytes zeroed at once */
 #define STORE_LOOK_BATCHES 64        /* look at the segments after that many at the latest */
-#define STORE_SLACK 2                /* segments used beyond twice what lives before copying begins */
+#define STORE_SLACK 2                /* segments used beyond twice what lives before making space comes first */
+#define STORE_YOUNG 6                /* segments that were begun since: what lives on then is not young any more */
 #define STORE_COPY_MAX (1u << 20)    /* bytes copied in one batch */
 #define STORE_READS_MAX 1000         /* under way; less than a runner takes, as the cleaner reads too */
 #define STORE_READ_FILES 64          /* kept open for reading */
@@ -53,6 +54,7 @@ struct segment {
 	uint64_t seed, size;
 	uint64_t end;    /* behind its last batch */
 	bool allocated;  /* its blocks are */
+	bool is_copied;  /* what lives in it is at the front of a batch that was closed */
 	uint64_t zeroed; /* free, next: bytes that were written before, so that writing them again allocates nothing */
 	struct record *records;
 	uint32_t n_records, records_room;
@@ -216,6 +218,7 @@ struct store {
 	bool resubmit;        /* the batch under way is not with the writer, but goes there again */
 	bool batch_full;      /* the batch under way found no space */
 	bool front_alone;     /* the last batch took none of the items */
+	bool copies_first;    /* the next one takes few items, so that copies are packed */
 
 	/* Pending: items [head, tail) of a ring; the ticket of item n is n + 1. */
 	struct item *items;
@@ -480,6 +483,8 @@ void store_cleaner_free(struct store *s);
 void store_clean(struct store *s, bool look);
 /* A range was read. */
 void store_clean_read(struct store *s, struct read_job *j);
+/* Is a segment being copied? */
+bool store_clean_is_busy(const struct store *s);
 /* Bytes of copies that wait for a batch, at most limit. */
 uint64_t store_clean_waiting(const struct store *s, uint64_t limit);
 /* Put copies into a batch, at most limit bytes. */
