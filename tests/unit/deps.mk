@@ -66,8 +66,9 @@ DEPS_test_queue_model = $(QUEUE) tests/unit/queue_box tests/unit/fake_loop
 ROUTER = daemon/router daemon/router_access daemon/router_request $(QUEUE)
 DEPS_test_router = $(ROUTER) $(CONF) tests/unit/fake_loop
 LIBS_test_router = -linih
-STORE_FORMAT = daemon/store_format daemon/store_format_index
-STORE = daemon/store $(addprefix daemon/store_,batch body clean open plan reader recover recover_apply recover_scan segment snapshot space writer) \
+STORE_FORMAT = daemon/store_format daemon/store_format_index daemon/store_format_small
+STORE = daemon/store $(addprefix daemon/store_,ahead batch body clean items open plan reader recover recover_apply recover_moves recover_rewrite \
+	recover_scan recover_take segment snapshot space writer) \
 	$(STORE_FORMAT) common/hmap
 STORE_BOX = tests/unit/store_box $(STORE) daemon/disk daemon/task daemon/loop
 STORE_LIBS = -lxxhash -levent_core -lpthread
