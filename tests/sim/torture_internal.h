@@ -6,6 +6,7 @@
 
 #define LIFE_READS 8
 #define LIFE_BODIES 2
+#define INLINE 8           /* larger than so much of a segment: in pieces */
 #define DRAINED_SEGMENTS 6 /* that may be in use when no message is left */
 
 struct life_read {
@@ -57,5 +58,18 @@ store_ref *life_ref(struct life *l, uint32_t message);
 bool life_pass(struct life *l, uint64_t ns);
 void life_read(struct life *l, uint32_t message);
 void life_done(struct life *l, uint32_t message);
+
+/* ------------------------------------------------------- torture_draw.c -- */
+
+/* The k-th queue or flow that exists; 0: none. */
+uint32_t draw_queue(const struct life *l);
+uint32_t draw_flow(const struct life *l);
+/* The lowest queue is the one that nobody reads. */
+bool draw_is_read(const struct life *l, uint32_t queue);
+/* A live message; of a queue that is read, if so wanted. 0: none. */
+uint32_t draw_message(const struct life *l, bool of_read);
+uint64_t draw_seq(const struct life *l, uint32_t queue);
+uint32_t draw_new_message(struct life *l, bool small);
+uint64_t draw_size(uint32_t message);
 
 #endif
