@@ -213,7 +213,8 @@ struct store_read {
 	/*
 	 * 0, and parts point into one allocation at `memory`, which is the
 	 * caller's to free; or -EIO: damaged, for good; -ENOMEM; -ECANCELED:
-	 * store_done came before. From the loop, never from store_read.
+	 * store_done came before; -ESHUTDOWN: it was on its way to the disk when
+	 * the store was fenced. From the loop, never from store_read.
 	 */
 	void (*done)(struct store_read *r, int error);
 	void *memory;
@@ -222,7 +223,10 @@ struct store_read {
 	void *impl[4];
 };
 
-/* Read a message's parts (verified). 0, or -ENOMEM, -EAGAIN (too many under way: after the next done). */
+/*
+ * Read a message's parts (verified). 0, or -ENOMEM, -EAGAIN (too many under
+ * way: after the next done), -ESHUTDOWN (fenced, as above: not before a restart).
+ */
 int store_read(struct store *s, store_ref ref, struct store_read *r);
 /* done will not be called. */
 void store_read_cancel(struct store *s, struct store_read *r);

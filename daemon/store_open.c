@@ -36,10 +36,13 @@ store_fence(struct store *s, const char *what, int error)
 {
 	char why[160];
 
+	if (s->state == STORE_FENCED)
+		return;
 	snprintf(why, sizeof(why), "%s: %s", what, strerror(-error));
 	store_set_state(s, STORE_FENCED, why);
 	loop_timer_stop(&s->linger);
 	loop_timer_stop(&s->retry);
+	store_reader_fenced(s);
 }
 
 void

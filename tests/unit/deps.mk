@@ -73,8 +73,9 @@ DEPS_test_queue_model = $(QUEUE) tests/unit/queue_box tests/unit/fake_loop
 ROUTER = daemon/router daemon/router_access daemon/router_request daemon/router_store daemon/definition $(QUEUE)
 DEPS_test_router = $(ROUTER) $(CONF) tests/unit/fake_loop
 LIBS_test_router = -linih
-STORE_FORMAT = daemon/store_format daemon/store_format_index
-STORE = daemon/store $(addprefix daemon/store_,batch body clean open plan reader recover recover_apply recover_scan segment snapshot space writer) \
+STORE_FORMAT = daemon/store_format daemon/store_format_index daemon/store_format_small
+STORE = daemon/store $(addprefix daemon/store_,ahead batch body clean items open plan reader recover recover_apply recover_moves recover_rewrite \
+	recover_scan recover_take segment snapshot space writer) \
 	$(STORE_FORMAT) common/hmap
 STORE_BOX = tests/unit/store_box $(STORE) daemon/disk daemon/task daemon/loop
 STORE_LIBS = -lxxhash -levent_core -lpthread
@@ -82,9 +83,12 @@ DEPS_test_store = $(STORE_BOX)
 LIBS_test_store = $(STORE_LIBS)
 DEPS_test_store_space = $(STORE_BOX)
 LIBS_test_store_space = $(STORE_LIBS)
-DEPS_test_store_torture = $(STORE) tests/unit/fake_disk tests/unit/fake_loop
+DEPS_test_store_torture = $(STORE) tests/unit/fake_disk tests/unit/fake_task tests/unit/fake_loop
 LIBS_test_store_torture = -lxxhash
 DEPS_test_store_format = $(STORE_FORMAT)
 LIBS_test_store_format = -lxxhash
-DEPS_test_store_recover = $(STORE) tests/unit/fake_disk tests/unit/fake_loop
+FAKE_BOX = tests/unit/fake_box $(STORE) tests/unit/fake_disk tests/unit/fake_task tests/unit/fake_loop
+DEPS_test_store_recover = $(FAKE_BOX)
 LIBS_test_store_recover = -lxxhash
+DEPS_test_store_faults = $(FAKE_BOX)
+LIBS_test_store_faults = -lxxhash
