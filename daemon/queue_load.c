@@ -46,7 +46,8 @@ entry_maybe_cool(struct entry *e)
 	if (e->state != ENTRY_WAITING || e->ref == 0 || e->unsynced || e->attempt > 0 || e->seq <= l->last_seq || e->reason ||
 	    e->bytes > UINT32_MAX)
 		return;
-	if (l->n == 0 && q->resident <= share(qs) && qs->used <= qs->cfg.max_memory / 2)
+	/* Reading back costs more than keeping: as long as memory is mostly free all stays. */
+	if (l->n == 0 && (qs->used <= qs->cfg.max_memory / 4 || (q->resident <= share(qs) && qs->used <= qs->cfg.max_memory / 2)))
 		return;
 	c = (struct cold){ .seq = e->seq, .number = e->number, .sender = e->sender, .expires_ms = e->expires_ms, .ref = e->ref,
 		.bytes = (uint32_t)e->bytes, .entered_s = (uint32_t)(e->entered_ms / 1000), .priority = e->priority,

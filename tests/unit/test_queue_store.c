@@ -218,7 +218,7 @@ START_TEST(backlog_cools_and_comes_back)
 	uint64_t used, messages, partial;
 	struct entry *e;
 
-	b.cfg.max_memory = 16u << 20; /* a share of 1 MiB */
+	b.cfg.max_memory = 4u << 20; /* a quarter of it, and a share, are 1 MiB */
 	begin(NULL, false);
 	for (uint64_t i = 1; i <= 600; i++) {
 		ck_assert_int_eq(flow_put(&f, body(10000), NULL, i), 0);
@@ -253,7 +253,7 @@ START_TEST(cold_ones_are_read_whatever_comes_behind)
 {
 	struct entry *e;
 
-	b.cfg.max_memory = 16u << 20; /* a share of 1 MiB */
+	b.cfg.max_memory = 4u << 20; /* a quarter of it, and a share, are 1 MiB */
 	begin(NULL, true);
 	for (uint64_t i = 1; i <= 200; i++) {
 		ck_assert_int_eq(flow_put(&f, body(10000), NULL, i), 0);
@@ -282,7 +282,7 @@ END_TEST
 
 START_TEST(damaged_ones_are_dead_letters)
 {
-	b.cfg.max_memory = 16u << 20;
+	b.cfg.max_memory = 4u << 20;
 	begin("berlin", false);
 	box_make_dead(&b, 1000);
 	ck_assert_int_eq(queues_define(b.qs, b.dead), 0);
@@ -315,7 +315,7 @@ START_TEST(reads_that_are_refused_are_tried_again)
 {
 	uint64_t last = 0;
 
-	b.cfg.max_memory = 16u << 20;
+	b.cfg.max_memory = 4u << 20;
 	begin(NULL, false);
 	for (uint64_t i = 1; i <= 300; i++) {
 		ck_assert_int_eq(flow_put(&f, body(10000), &h.sender, i), 0);
