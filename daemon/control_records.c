@@ -6,6 +6,7 @@
 
 #include "admin.pb-c.h"
 #include "control_internal.h"
+#include "control_journal.h"
 #include "frame.h"
 
 #define LISTENERS_MAX 128 /* named in a status */
@@ -89,12 +90,15 @@ fill_limits(const struct control_sources *src, struct limits *l)
 {
 	const struct conf_node *node = src->core->node;
 	uint64_t memory, messages, partial, connections, pending, per_address;
+	struct store_stats journal;
 
 	queues_memory(router_queues(src->core->router), &memory, &messages, &partial);
 	src->connections(src->arg, &connections, &pending, &per_address);
 	add_limit(l, "max_memory", memory, node->max_memory);
 	add_limit(l, "max_messages", messages, node->max_messages);
 	add_limit(l, "max_partial", partial, node->max_partial);
+	store_stats(src->core->store, &journal);
+	add_limit(l, "max_disk", journal.disk_bytes, node->max_disk);
 	add_limit(l, "max_queues", router_n_queues(src->core->router), node->max_queues);
 	add_limit(l, "max_queues_per_user", router_most_made(src->core->router, false), node->max_queues_per_user);
 	add_limit(l, "max_queues_per_peer", router_most_made(src->core->router, true), node->max_queues_per_peer);
@@ -159,6 +163,7 @@ records_status(const struct control_sources *src, struct cursor *at, struct page
 	struct closed closed = { .n = 0 };
 	char store[2 * STATE_ID + 1], boot[17];
 	uint64_t partial;
+	struct journal_record journal;
 
 	connectd__v1__status__init(&s);
 	(void)at;
@@ -189,6 +194,8 @@ records_status(const struct control_sources *src, struct cursor *at, struct page
 	s.n_closed = closed.n;
 	s.closed = closed.items;
 	s.state = string(core->stopping ? "stopping" : "running");
+	records_journal(core->store, &journal);
+	s.journal = &journal.record;
 	return page_add(pg, &s.base);
 }
 
@@ -323,6 +330,10 @@ add_queue(void *arg, struct queue *q)
 	r.oldest_ms = st.oldest_ms;
 	r.outbound = queue_node(q) != NULL;
 	r.dead_letter = queue_is_dead_letter(q);
+	r.stored = st.stored;
+	r.syncing = st.syncing;
+	r.on_disk = st.on_disk;
+	r.min_bytes = queue_number(q) != 0 ? queue_conf(q)->min_bytes : 0;
 	counters.accepted = st.counters.accepted;
 	counters.moved_in = st.counters.moved_in;
 	counters.consumed = st.counters.consumed;
@@ -335,6 +346,8 @@ add_queue(void *arg, struct queue *q)
 	counters.rejected = st.counters.rejected;
 	counters.duplicates = st.counters.duplicates;
 	counters.redelivered = st.counters.redelivered;
+	counters.present = st.counters.present;
+	counters.damaged = st.counters.damaged;
 	r.counters = &counters;
 	w->full = !page_add(w->pg, &r.base);
 	if (w->full)
@@ -358,7 +371,8 @@ records_queues(const struct control_sources *src, struct cursor *at, struct page
 static bool
 add_message(void *arg, const struct entry *e)
 {
-	static const char *const states[] = { "waiting", "delayed", "in flight", "parked" };
+	static const char *const states[] = { [ENTRY_WAITING] = "waiting", [ENTRY_DELAYED] = "delayed", [ENTRY_HELD] = "in flight",
+		[ENTRY_SYNCING] = "syncing", [ENTRY_LOADING] = "loading", [ENTRY_PARKED] = "parked" };
 	struct walk *w = arg;
 	Connectd__V1__Peeked r;
 	const struct message *m = e->msg;

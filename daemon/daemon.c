@@ -188,7 +188,8 @@ open_store(struct daemon *d, char why[static 200])
 	if (r < 0) {
 		snprintf(why, 200, "%s",
 		    r == -ENOSPC ? "the min_bytes of all queues do not fit into max_disk: lower them or raise it" : strerror(-r));
-		return r;
+		/* No space would be tried again. */
+		return r == -ENOSPC ? -EINVAL : r;
 	}
 	log_info(core->log, NULL, "journal: %llu messages in %llu queues", (unsigned long long)report.messages,
 	    (unsigned long long)report.queues);
