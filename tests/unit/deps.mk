@@ -92,3 +92,5 @@ DEPS_test_store_recover = $(FAKE_BOX)
 LIBS_test_store_recover = -lxxhash
 DEPS_test_store_faults = $(FAKE_BOX)
 LIBS_test_store_faults = -lxxhash
+DEPS_test_store_memory = $(FAKE_BOX)
+LIBS_test_store_memory = -lxxhash -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc
