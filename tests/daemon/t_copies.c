@@ -331,6 +331,35 @@ START_TEST(journal_of_a_later_start)
 }
 END_TEST
 
+/*
+ * The other way about: an older journal below the rest of now. The node itself
+ * does not notice yet; whoever was told by it that messages arrived does.
+ */
+START_TEST(journal_of_an_earlier_start)
+{
+	begin(_i + 2); /* rome receives */
+	pass(&rome, 1, 10);
+	ck_assert_int_eq(node_stop(&rome), 0);
+	copy_state(&rome, &other, "");
+	node_start(&rome);
+	node_await_peer(&hub, "rome", "up");
+	pass(&rome, 11, 20);
+	/* A crash loses nothing, and nobody says so. */
+	node_kill(&rome);
+	node_start(&rome);
+	node_await_peer(&hub, "rome", "up");
+	pass(&rome, 21, 25);
+	ck_assert(!node_logged(&hub, "lost messages"));
+	ck_assert_int_eq(node_stop(&rome), 0);
+	copy_state(&other, &rome, "/journal");
+	node_start(&rome);
+	node_await_peer(&hub, "rome", "up");
+	pass(&rome, 26, 30);
+	node_await_logged(&hub, "rome/orders: it has lost messages that it had confirmed");
+	end();
+}
+END_TEST
+
 /* The control: a folder that has moved as a whole is no copy, and goes on where it was. */
 START_TEST(moved)
 {
@@ -361,6 +390,7 @@ main(void)
 	tcase_add_loop_test(tc, cloned, 0, 4);
 	tcase_add_loop_test(tc, wiped, 0, 4);
 	tcase_add_loop_test(tc, journal_of_a_later_start, 0, 4);
+	tcase_add_loop_test(tc, journal_of_an_earlier_start, 0, 2);
 	tcase_add_loop_test(tc, moved, 0, 4);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
