@@ -260,7 +260,7 @@ $(B)/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(call obj,$(COMMON_SRC))
 	$(link)
 	$(Q)mkdir -p $(@D) && $(CC) $(FUZZ_FLAGS) $(ALL_LDFLAGS) -o $@ $^
 # Recovery needs a store, and a disk in memory.
-$(B)/fuzz_store: $(B)/obj/tests/fuzz/fuzz_store.o $(patsubst %,$(B)/obj/%.o,$(STORE) tests/unit/fake_disk tests/unit/fake_loop)
+$(B)/fuzz_store: $(B)/obj/tests/fuzz/fuzz_store.o $(patsubst %,$(B)/obj/%.o,$(STORE) tests/unit/fake_disk tests/unit/fake_task tests/unit/fake_loop)
 	$(link)
 	$(Q)mkdir -p $(@D) && $(CC) $(FUZZ_FLAGS) $(ALL_LDFLAGS) -o $@ $^ -lxxhash
 fuzz-run: $(FUZZERS:%=$(B)/%)

@@ -14,6 +14,7 @@
 #include "names.h"
 
 #define CONF_SEGMENTS_MIN 8 /* max_disk holds at least so many */
+#define CONF_SEGMENTS_KEPT 6 /* of them so many are never for messages, and of the others a quarter is not */
 
 enum conf_overflow { CONF_OVERFLOW_SLOW, CONF_OVERFLOW_REJECT, CONF_OVERFLOW_DROP_OLDEST };
 
@@ -47,7 +48,7 @@ struct conf_peer {
 	struct conf_list from_text;
 	struct names_cidr *from; /* from_text.n of them */
 	uint64_t backoff_min, backoff_max;
-	uint64_t max_backlog; /* 0: half of max_disk */
+	uint64_t max_backlog; /* 0: half of the room there is */
 };
 
 /* Who may: entries "user:shop", "group:web", "unit:shop.service", "peer:berlin". */

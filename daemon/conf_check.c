@@ -183,6 +183,31 @@ check_queue(const struct conf *c, const struct conf_section *s, const char *node
 	check_access(c, s, "browse", &q->browse, faults);
 }
 
+/* What the queues named here are to have whatever happens must be there. */
+static void
+check_min_bytes(const struct conf *c, struct conf_faults *faults)
+{
+	const struct conf_section *node = c->n[CONF_NODE] > 0 ? c->sections[CONF_NODE][0] : NULL, *last = NULL;
+	uint64_t room, sum = 0;
+
+	if (!node || node->faulty || node->u.node.max_disk < CONF_SEGMENTS_MIN * node->u.node.segment)
+		return;
+	room = (node->u.node.max_disk - CONF_SEGMENTS_KEPT * node->u.node.segment) / 4 * 3;
+	for (size_t i = 0; i < c->n[CONF_QUEUE]; i++) {
+		const struct conf_section *s = c->sections[CONF_QUEUE][i];
+
+		if (strchr(s->name, '*') || !conf_queue_source(c, s, conf_key_find(CONF_QUEUE, "durable"))->u.queue.durable)
+			continue;
+		sum += conf_queue_source(c, s, conf_key_find(CONF_QUEUE, "min_bytes"))->u.queue.min_bytes;
+		last = s;
+	}
+	if (last && sum > room)
+		conf_fault(faults, last->file, key_line(last, "min_bytes") ? key_line(last, "min_bytes") : last->line,
+		    "the min_bytes of all queues named here are %llu bytes, and max_disk has room for %llu: "
+		    "lower them, raise max_disk, or take smaller segments",
+		    (unsigned long long)sum, (unsigned long long)room);
+}
+
 void
 conf_check(const struct conf *c, const char *file, struct conf_faults *faults)
 {
@@ -203,4 +228,5 @@ conf_check(const struct conf *c, const char *file, struct conf_faults *faults)
 		check_peer(c->sections[CONF_PEER][i], node, faults);
 	for (size_t i = 0; i < c->n[CONF_QUEUE]; i++)
 		check_queue(c, c->sections[CONF_QUEUE][i], node, faults);
+	check_min_bytes(c, faults);
 }

@@ -101,12 +101,12 @@ static const struct conf_key keys[] = {
 	    .help = "Where the peer may dial in from: a list of addresses and networks. Needed with plaintext for a "
 	            "peer without address." },
 	{ PEER(max_backlog), SIZE(0, 1024 * TIB, "none"), OR_NONE, NOW,
-	    .help = "Disk space for what waits for this peer; none is half of max_disk. What waits for all peers together "
+	    .help = "Disk space for what waits for this peer; none is half of what max_disk has room for. What waits for all peers together "
 	            "gets three quarters." },
 	{ PEER(backoff_min), DURATION(1, HOUR, "100ms"), NOW, .help = "Wait after the first failed dial." },
 	{ PEER(backoff_max), DURATION(1, DAY, "30s"), NOW, .help = "What this wait grows to; at least backoff_min." },
 
-	{ QUEUE(durable), .type = CONF_TYPE_BOOL, .def = "no", NOW,
+	{ QUEUE(durable), .type = CONF_TYPE_BOOL, .def = "yes", NOW,
 	    .help = "Whether messages are kept on disk and survive a restart. With no they are kept in memory alone. Messages "
 	            "that say themselves what they want get it, except that a queue with no takes none that demand disk." },
 	{ QUEUE(max_messages), COUNT(1, 1000000000, "1M"), NOW, .help = "Messages in the queue." },

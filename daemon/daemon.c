@@ -186,7 +186,8 @@ open_store(struct daemon *d, char why[static 200])
 	core->intake.store = core->store = d->store;
 	r = queues_set_store(router_queues(core->router), d->store);
 	if (r < 0) {
-		snprintf(why, 200, "the journal takes nothing: %s", strerror(-r));
+		snprintf(why, 200, "%s",
+		    r == -ENOSPC ? "the min_bytes of all queues do not fit into max_disk: lower them or raise it" : strerror(-r));
 		return r;
 	}
 	log_info(core->log, NULL, "journal: %llu messages in %llu queues", (unsigned long long)report.messages,

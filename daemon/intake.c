@@ -267,8 +267,8 @@ open_flow(struct intake *in, const struct wire_open_flow *o, const char **ret_re
 		refuse(in, o->flow, WIRE_VERDICT_FORGOTTEN, "away for longer than marks of unnamed producers are kept for sure");
 		return WIRE_CLOSE_NORMAL;
 	}
-	if (!queue_inlet_fits(router_queues(in->env->router)) && !(fl && fl->intake)) {
-		refuse(in, o->flow, WIRE_VERDICT_LIMIT, "as many flows are open as max_memory has room for");
+	if (!queue_inlet_fits(q) && !(fl && fl->intake)) {
+		refuse(in, o->flow, WIRE_VERDICT_LIMIT, "as many flows are open as max_memory or max_disk have room for");
 		return WIRE_CLOSE_NORMAL;
 	}
 	if (!fl)
@@ -324,6 +324,8 @@ reject(struct intake_flow *fl, uint64_t number, enum wire_reject_code code, cons
 #endif
 }
 
+#define JOURNAL_FULL "the queue is full: the journal has no room for it"
+
 /* Can it be taken at all? Judged at its first bytes. */
 static bool
 acceptable(struct intake_flow *fl, const struct wire_item *item, uint64_t total, enum wire_reject_code *ret_code,
@@ -341,6 +343,12 @@ acceptable(struct intake_flow *fl, const struct wire_item *item, uint64_t total,
 	} else if ((item->flags & WIRE_ITEM_DURABLE) && !queue_conf(fl->inlet.queue)->durable) {
 		*ret_code = WIRE_REJECT_NOT_DURABLE;
 		*ret_reason = "it demands a durable queue, and this one keeps messages in memory";
+	} else if (!(item->flags & WIRE_ITEM_MEMORY) && queue_disk_never_fits(fl->inlet.queue, total + item->packed.len)) {
+		*ret_code = WIRE_REJECT_TOO_LARGE;
+		*ret_reason = "above max_backlog, or a quarter of what the journal can hold";
+	} else if (!(item->flags & WIRE_ITEM_MEMORY) && fl->inlet.regardless && !queue_disk_fits(&fl->inlet, total)) {
+		*ret_code = WIRE_REJECT_FULL;
+		*ret_reason = JOURNAL_FULL;
 	} else {
 		return true;
 	}
@@ -372,6 +380,9 @@ put(struct intake_flow *fl, struct message *m, uint64_t number, bool has_own_roo
 {
 	int err = queue_put(&fl->inlet, m, fl->is_outbound ? &fl->sender : NULL, number);
 
+	if (fl->inlet.body)
+		store_body_drop(fl->inlet.body);
+	fl->inlet.body = NULL;
 	if (err == 0) {
 		flow_in_accept(&fl->in, number);
 		fl->intake->received++;
@@ -386,6 +397,8 @@ put(struct intake_flow *fl, struct message *m, uint64_t number, bool has_own_roo
 	message_unref(m);
 	if (err == -EXFULL)
 		reject(fl, number, WIRE_REJECT_FULL, "the queue is full");
+	else if (err == -ENOSPC)
+		reject(fl, number, WIRE_REJECT_FULL, JOURNAL_FULL);
 	else if (err == -ENOTSUP)
 		reject(fl, number, WIRE_REJECT_NOT_DURABLE, "it demands a durable queue");
 	else if (err == -EFBIG)
@@ -409,6 +422,8 @@ take_chunk(struct intake_flow *fl, uint64_t number, struct wire_item *item, uint
 	} else {
 		message_grow(fl->partial, item->body);
 	}
+	if (intake_flow_write_ahead(fl, item->body) < 0)
+		return WIRE_CLOSE_INTERNAL;
 	/* What is kept from an earlier session has its room already. */
 	if (starts)
 		fl->partial_large = total > WIRE_LARGE || !fl->in.fits || fl->partial_reserved > 0;
@@ -423,11 +438,13 @@ take_chunk(struct intake_flow *fl, uint64_t number, struct wire_item *item, uint
 		return WIRE_CLOSE_NORMAL;
 	}
 	if (fl->partial_large) {
-		queue_release_partial(router_queues(fl->env->router), fl->partial_reserved);
+		queue_release_partial(router_queues(fl->env->router), &fl->inlet, fl->partial_reserved);
 		queue_started_reserved(&fl->inlet, message_bytes(fl->partial));
 	}
 	m = fl->partial;
 	large = fl->partial_large;
+	fl->inlet.body = fl->partial_body;
+	fl->partial_body = NULL;
 	fl->partial = NULL;
 	fl->partial_reserved = 0;
 	fl->partial_started = fl->partial_large = fl->partial_wants = fl->partial_granted = false;

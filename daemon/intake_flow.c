@@ -235,6 +235,13 @@ gone(struct inlet *inlet)
 	(void)inlet;
 }
 
+/* Of the partial body what is not here yet. */
+static uint64_t
+left_of(const struct intake_flow *fl)
+{
+	return fl->partial->body_len - fl->partial->body_have;
+}
+
 void
 intake_flow_attach(struct intake_flow *fl, struct intake *in, uint32_t id, struct queue *q)
 {
@@ -252,7 +259,7 @@ intake_flow_attach(struct intake_flow *fl, struct intake *in, uint32_t id, struc
 	fl->inlet.flow = fl->number;
 	fl->inlet.confirms = &fl->sender;
 	flow_in_open(&fl->in);
-	if (fl->in.partial == 0)
+	if (fl->in.partial == 0 || (fl->partial_reserved > 0 && !queue_resume_partial(&fl->inlet, left_of(fl))))
 		intake_flow_drop_partial(fl);
 }
 
@@ -343,13 +350,12 @@ intake_flow_drop_partial(struct intake_flow *fl)
 	if (fl->partial) {
 		if (fl->partial_started && fl->inlet.queue)
 			queue_abandoned(&fl->inlet, message_bytes(fl->partial));
-		if (fl->inlet.queue)
-			queue_release_disk(&fl->inlet);
+		intake_flow_drop_ahead(fl);
 		message_unref(fl->partial);
 		fl->partial = NULL;
 	}
 	if (fl->partial_reserved > 0)
-		queue_release_partial(router_queues(fl->env->router), fl->partial_reserved);
+		queue_release_partial(router_queues(fl->env->router), &fl->inlet, fl->partial_reserved);
 	if (fl->intake)
 		fl->intake->window_open -= fl->partial_window;
 	fl->partial_window = 0;
@@ -442,19 +448,6 @@ say_progress(struct intake_flow *fl)
 	fl->n_told = 0;
 }
 
-/* Memory and disk of its own for the body that is under way. */
-static bool
-reserve_own(struct intake_flow *fl)
-{
-	if (!queue_reserve_disk(&fl->inlet, message_bytes(fl->partial)))
-		return false;
-	/* What is here from an earlier session has its memory. */
-	if (fl->partial_reserved > 0 || intake_flow_reserve(fl, own_room(fl)))
-		return true;
-	queue_release_disk(&fl->inlet);
-	return false;
-}
-
 static void
 say_credit(struct intake_flow *fl)
 {
@@ -463,7 +456,8 @@ say_credit(struct intake_flow *fl)
 	if (fl->partial_wants && !fl->partial_large) {
 		fl->partial_wants = false;
 		f.u.credit.number = fl->in.partial;
-	} else if (fl->partial_wants && reserve_own(fl)) {
+	} else if (fl->partial_wants &&
+		   (fl->partial_reserved > 0 || intake_flow_reserve(fl, own_room(fl)))) {
 		fl->partial_wants = false;
 		fl->partial_granted = true;
 		fl->partial_reserved = own_room(fl);

@@ -33,6 +33,7 @@ struct intake_flow {
 	bool partial_large;       /* needs room of its own: above WIRE_LARGE, or the credit does not cover it */
 	bool partial_wants;       /* the session waits for Credit.number */
 	bool partial_granted;     /* a large one's reservation was told */
+	struct store_body *partial_body; /* of a large one that is kept in the store: written as it comes */
 	uint64_t partial_window;  /* bytes of it that count in the session's window */
 
 	/* Its session. */
@@ -75,6 +76,10 @@ void intake_flow_linger(struct intake_flow *fl);
 uint64_t intake_flow_confirmed(const struct intake_flow *fl);
 /* What a confirm means. */
 enum wire_level intake_flow_level(const struct intake_flow *fl);
+/* More of the partial body, which the store writes ahead if it is to keep it. 0, -ENOMEM, -EIO. */
+int intake_flow_write_ahead(struct intake_flow *fl, struct wire_bytes more);
+/* It will not become a message. */
+void intake_flow_drop_ahead(struct intake_flow *fl);
 /* Tell the opener how the flow stands. */
 void intake_flow_answer(struct intake_flow *fl);
 /* It is a named producer's, or not. */

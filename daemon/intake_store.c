@@ -75,6 +75,32 @@ intake_flow_define(struct intake_flow *fl)
 	return r;
 }
 
+int
+intake_flow_write_ahead(struct intake_flow *fl, struct wire_bytes more)
+{
+	const struct message *m = fl->partial;
+	struct store *s = fl->env->store;
+
+	if (!s || m->body_len <= store_piece_max(s) || !queue_keeps(fl->inlet.queue, (enum message_durability)m->durability))
+		return 0;
+	if (!fl->partial_body) {
+		fl->partial_body = store_body_new(s);
+		if (!fl->partial_body)
+			return -ENOMEM;
+	}
+	queue_body_written(&fl->inlet, more.len);
+	return store_body_append(fl->partial_body, more.data, more.len);
+}
+
+void
+intake_flow_drop_ahead(struct intake_flow *fl)
+{
+	/* Without a store it has gone with that. */
+	if (fl->env->store)
+		store_body_drop(fl->partial_body);
+	fl->partial_body = NULL;
+}
+
 struct sender *
 intake_restore(struct intake_env *env, struct intake_book *b, const struct intake_definition *d, uint32_t number, uint64_t mark)
 {

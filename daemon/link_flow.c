@@ -271,10 +271,10 @@ next_entry(struct outflow *of)
 		of->cursor = next_held(of, e);
 		return e;
 	}
-	/* What an earlier start of this daemon has sent, and the peer has: its confirm is on its way. */
-	do
-		e = queue_take(&of->from->consumer, (int)of->priority);
-	while (e && e->seq <= of->accepted);
+	/* What an earlier start of this daemon has sent, and the peer has: confirmed already, or its confirm is on its way. */
+	while ((e = queue_take(&of->from->consumer, (int)of->priority)) != NULL && e->seq <= of->accepted)
+		if (e->seq <= of->out.confirmed)
+			queue_done(e, WIRE_LEVEL_ARRIVED);
 	return e;
 }
 

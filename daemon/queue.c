@@ -24,6 +24,8 @@ queues_new(struct loop *l, struct message_store *ms, const struct queues_config 
 	list_init(&qs->all);
 	list_init(&qs->unsynced);
 	list_init(&qs->offering);
+	list_init(&qs->backlog_list);
+	list_init(&qs->disk_waiting);
 	queue_loads_init(qs);
 	loop_call_init(&qs->serve, queue_room_serve, qs);
 	queue_timers_init(qs);
@@ -38,7 +40,8 @@ queues_free(struct queues *qs)
 	queue_unsynced_done(qs);
 	queue_loads_done(qs);
 	/* Whatever was reserved, started or put must have been given back by now. */
-	assert(qs->n_queues == 0 && qs->n == 0 && qs->claimed_messages == 0 && qs->partial == 0 && qs->used == 0);
+	assert(qs->n_queues == 0 && qs->n == 0 && qs->claimed_messages == 0 && qs->partial == 0 && qs->used == 0 &&
+	       qs->disk_claimed == 0 && qs->disk_owed == 0);
 	queue_timers_done(qs);
 	loop_call_cancel(&qs->serve);
 	free(qs);
@@ -113,6 +116,7 @@ queue_new(struct queues *qs, const char *node, const char *name, const struct co
 	list_init(&q->starved);
 	list_init(&q->roomy_node);
 	list_init(&q->parked_node);
+	list_init(&q->disk.node);
 	loop_call_init(&q->unused, tell_unused, q);
 	qs->n_queues++;
 	list_append(&qs->all, &q->all_node);
@@ -144,6 +148,7 @@ queue_free(struct queue *q)
 	discard_all(&q->parked);
 	discard_all(&q->syncing);
 	queue_load_close(q);
+	queue_disk_close(q);
 	assert(q->n == 0 && q->bytes == 0 && q->claimed_messages == 0 && q->claimed_bytes == 0);
 	list_remove(&q->roomy_node);
 	list_remove(&q->parked_node);

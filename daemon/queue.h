@@ -59,7 +59,7 @@ enum entry_state {
 	ENTRY_WAITING,
 	ENTRY_DELAYED,
 	ENTRY_HELD,
-	ENTRY_SYNCING, /* not offered before it is synced */
+	ENTRY_SYNCING, /* not offered before it, or what is ahead of it in its flow, is synced */
 	ENTRY_LOADING, /* its body is being read */
 	ENTRY_PARKED /* dead, and the dead-letter queue has no room: tried again each second */
 };
@@ -79,7 +79,7 @@ struct entry {
 	struct message *msg; /* NULL: doomed; or only in the store (delayed and found at start, loading) */
 	uint64_t bytes;      /* message_bytes of it */
 	store_ref ref;       /* 0: a memory message */
-	struct unsynced *unsynced; /* NULL: synced, or a memory message */
+	struct unsynced *unsynced; /* what it waits for; NULL: synced, or a memory message that waits for none */
 	struct load *load;         /* of ENTRY_LOADING */
 	uint64_t seq; /* (start count: 24, counter: 40); the number it has on a link */
 	struct consumer *holder;
@@ -216,22 +216,25 @@ struct inlet {
 	uint64_t last_grant_ms;
 	uint64_t started_messages;  /* started, neither put nor abandoned */
 	uint64_t started_bytes;     /* what is counted for them */
-	uint64_t partial_wanted;    /* queue_reserve_partial or queue_reserve_disk had no room for that much */
-	uint64_t own_disk;          /* reserved by queue_reserve_disk */
+	uint64_t disk_claimed;      /* room in the store for what is reserved and started */
+	uint64_t disk_claimed_body; /* of it for a body that has room of its own */
+	uint64_t disk_idle;         /* of it what is only reserved */
+	uint64_t partial_wanted;    /* queue_reserve_partial had no room for that much */
 	bool regardless;            /* by the queue's overflow: no claim on its room, only on memory */
 	struct list starved;        /* in the queue's or the memory's list of those that want room */
 	struct list all;
-	/* There is room again after queue_grant, queue_reserve_partial or queue_reserve_disk had none: try again. */
+	/* There is room again after queue_grant or queue_reserve_partial had none: try again. */
 	void (*room)(struct inlet *in);
 	/* The queue goes away; the inlet is detached already. */
 	void (*gone)(struct inlet *in);
 	/* Of what is put here into a durable queue; set by the caller behind queue_inlet_open. */
 	uint32_t flow;           /* its number in the store; 0: none */
 	struct sender *confirms; /* hears what is stored; NULL: nobody */
+	struct store_body *body; /* of the message put next, written ahead; taken over with it. NULL: none was */
 };
 
-/* One more flow: has the memory room for what each must have? */
-bool queue_inlet_fits(const struct queues *qs);
+/* One more flow: have memory and store room for what each must have? */
+bool queue_inlet_fits(const struct queue *q);
 void queue_inlet_open(struct queue *q, struct inlet *in, bool peer, void (*room)(struct inlet *),
     void (*gone)(struct inlet *));
 /* Gives back what is reserved or started (queue_reserve_partial is the caller's to release). NULL queue is fine. */
@@ -252,8 +255,8 @@ void queue_grant(struct inlet *in, uint64_t *ret_messages, uint64_t *ret_bytes);
 void queue_started(struct inlet *in, uint64_t bytes);
 /*
  * The same for one that has not used the reservation, but one of its own
- * (queue_reserve_disk of its bytes, and queue_reserve_partial of these and
- * QUEUE_OVERHEAD), of which the caller has just released the latter. It did not fit the window, so that is widened.
+ * (queue_reserve_partial of its bytes and QUEUE_OVERHEAD), which the caller has
+ * just released. It did not fit the window, so that is widened.
  */
 void queue_started_reserved(struct inlet *in, uint64_t bytes);
 /*
@@ -266,7 +269,8 @@ void queue_abandoned_reserved(struct inlet *in, uint64_t bytes);
 /*
  * Put a started, complete message in. Takes over the caller's reference.
  * sender may be NULL. 0; else nothing is taken over, and the message is still
- * started: -EXFULL: overflow = reject and there is no room; -ENOTSUP: it
+ * started: -EXFULL: overflow = reject and there is no room; -ENOSPC: the same, of the
+ * store; -ENOTSUP: it
  * demands durable and the queue is not; -ESHUTDOWN: the queue is gone;
  * -EOVERFLOW: all sequence numbers of this start are used; -EIO: the store has
  * failed; -ENOMEM.
@@ -279,14 +283,19 @@ int queue_put(struct inlet *in, struct message *m, struct sender *sender, uint64
  * by max_partial. false: not now; if `in` is not NULL its `room` follows.
  */
 bool queue_reserve_partial(struct queues *qs, struct inlet *in, uint64_t bytes);
-void queue_release_partial(struct queues *qs, uint64_t bytes);
+/* in: the inlet it is reserved with, or was for another session; NULL: none. */
+void queue_release_partial(struct queues *qs, struct inlet *in, uint64_t bytes);
 /*
- * Room in the store for a message of `bytes` that the flow's credit does not
- * cover; none is needed where the queue is not kept there. It is used up by
- * queue_started_reserved. false: not now; `room` follows.
+ * What was reserved for another session is used by this inlet: of the body so
+ * many bytes are still to be written. false: the store has no room for them.
  */
-bool queue_reserve_disk(struct inlet *in, uint64_t bytes);
-void queue_release_disk(struct inlet *in);
+bool queue_resume_partial(struct inlet *in, uint64_t bytes);
+/* So much of the body with room of its own is in the store by now. */
+void queue_body_written(struct inlet *in, uint64_t bytes);
+/* Has the store room now for one more message of that size by this inlet? */
+bool queue_disk_fits(const struct inlet *in, uint64_t bytes);
+/* Is a message of that size more than the store can ever have room for, in this queue? */
+bool queue_disk_never_fits(const struct queue *q, uint64_t bytes);
 /* Does an inlet wait for it? */
 bool queue_partial_starved(const struct queues *qs);
 
@@ -313,6 +322,8 @@ const char *queue_remote_name(const struct queue *q); /* of an outbound queue: "
 const struct conf_queue *queue_conf(const struct queue *q);
 void queue_stats(const struct queue *q, uint64_t now_ms, struct queue_stats *ret);
 bool queue_is_dead_letter(const struct queue *q);
+/* Is a message of this durability kept in the store, in this queue? */
+bool queue_keeps(const struct queue *q, enum message_durability durability);
 struct queue_counters *queue_counters(struct queue *q); /* rejected and duplicates are counted by the flow's end */
 /* Highest sequence given so far: (start count: 24 bits, counter: 40 bits); the counter is 0 before the first. */
 uint64_t queue_last_seq(const struct queue *q);
@@ -340,6 +351,8 @@ struct queues_config {
 	uint64_t max_messages;
 	uint64_t peer_messages; /* of them what only peers may fill */
 	uint64_t max_partial;
+	/* Bytes of the store for what waits for a peer; 0: the default. */
+	uint64_t (*max_backlog)(void *arg, const char *peer);
 	/* The dead-letter queue for q, made if need be; NULL: none can be had. */
 	struct queue *(*dead_letter)(void *arg, struct queue *q);
 	/* What the store keeps to make q again: at most `max` bytes; returns how many, 0: q is not to be kept. */
@@ -356,7 +369,7 @@ int queues_set_store(struct queues *qs, struct store *store);
 /* Give a new queue its number in the store, if it is durable and there is a store. 0 or a negative errno. */
 int queues_define(struct queues *qs, struct queue *q);
 struct store *queues_store(const struct queues *qs); /* NULL: there is none */
-/* The store has room again (store_events.room). */
+/* The store may have room again (store_events.room). */
 void queues_disk_back(struct queues *qs);
 /* Everything appended up to ticket is synced (store_events.synced). */
 void queues_synced(struct queues *qs, uint64_t ticket);

@@ -411,5 +411,9 @@ entry_move(struct entry *e, struct queue *to)
 	e->sent = false;
 	e->sent_boot = 0;
 	to->counters.moved_in++;
+	if (e->ref == 0 && e->msg->durability == MESSAGE_DURABLE) {
+		e->seq = seq;
+		entry_store_anew(e, to);
+	}
 	entry_enter(e, to, seq);
 }

@@ -74,8 +74,19 @@ struct queues {
 	struct list unsynced;      /* struct unsynced by ticket */
 	struct list offering;      /* queues that wait for offer_ticket */
 	struct list hungry;        /* queues that would load more */
+	struct list stalled;       /* struct load that the store would not take */
 	uint64_t loading, loading_bytes;
 	struct loop_timer sweep;   /* of expired messages among the cold */
+
+	/* Room in the store. */
+	uint64_t disk_unit;        /* what a message without bytes takes there */
+	uint64_t disk_claimed;     /* by inlets */
+	uint64_t disk_idle;        /* of that what is only reserved */
+	uint64_t disk_guaranteed;  /* the min_bytes of all queues */
+	uint64_t disk_owed;        /* of them what is neither stored nor claimed */
+	struct list backlog_list;
+	uint64_t disk_wanted;      /* the least that the store was asked for; 0: nothing */
+	struct list disk_waiting;  /* queues whose starved inlets wait for room in the store */
 
 	/* Room. */
 	uint64_t used;             /* memory: entries, claims, partial bodies */
@@ -84,8 +95,6 @@ struct queues {
 	uint64_t idle, idle_messages; /* of used and claimed_messages what is only reserved */
 	uint64_t partial;
 	uint64_t n_inlets;
-	uint64_t disk_claimed; /* of the store, by inlets of queues that are kept */
-	uint64_t disk_wanted;  /* the least that anybody waits for; 0: nobody does */
 	/* Inlets of programs, [1] of peers. */
 	struct list starved[2];         /* that wait for memory */
 	struct list starved_partial[2]; /* that wait for memory for a large body */
@@ -127,6 +136,13 @@ struct queue {
 	uint64_t claimed_messages, claimed_bytes; /* reserved or started */
 
 	/* The store. */
+	struct {
+		bool open;
+		uint64_t guaranteed;     /* min_bytes, as far as there was room for it */
+		uint64_t stored, claimed;
+		struct backlog *backlog; /* NULL: a queue of this node */
+		struct list node;        /* in disk_waiting */
+	} disk;
 	uint32_t number;             /* 0: not kept there */
 	uint64_t offered;            /* the store knows that messages up to here may have been seen */
 	uint64_t offer_up_to;        /* what was there when the first consumer came; what comes since says it itself */
@@ -186,12 +202,18 @@ void queue_load_close(struct queue *q);
 /* What a message is made of there; the first begins with its counter, 8 bytes. */
 enum { PART_TYPE, PART_ORIGIN, PART_PACKED, PART_NOTE, PART_BODY };
 _Static_assert(PART_NOTE == STORE_NOTE && PART_BODY == STORE_PARTS - 1, "as the store has it");
-/* Is a message of this durability kept in the store, in this queue? */
-bool queue_keeps(const struct queue *q, enum message_durability durability);
 /* What is not synced is forgotten: the end of a daemon. */
 void queue_unsynced_done(struct queues *qs);
 /* Append a new entry, which has its seq. 0, or a negative errno and nothing has happened. */
-int entry_store(struct entry *e, struct queue *q, const struct inlet *in, uint64_t number);
+int entry_store(struct entry *e, struct queue *q, struct inlet *in, uint64_t number);
+/* What is left of a damaged one is stored in its queue. It has its seq. Without room or store it is in memory alone. */
+void entry_store_anew(struct entry *e, struct queue *q);
+/*
+ * A memory message behind stored ones that are not synced, and not offered: of
+ * its flow, or any of an outbound queue, as its numbers are one order on the
+ * link. 1, and it waits for the last of them; 0: there are none; or -ENOMEM.
+ */
+int entry_wait_turn(struct entry *e, struct queue *q, const struct inlet *in, uint64_t number);
 /* It leaves its queue for good. */
 void entry_unstore(struct entry *e);
 /* It moves, with a new seq, to `to`: there from now on, or a memory message. */
@@ -263,10 +285,30 @@ void entry_park(struct entry *e, const char *reason);
 void queue_room_serve(void *arg);
 /* Something has left q, or was given back: whoever starves may look again. */
 void queue_room_back(struct queue *q);
-/* What was claimed is given back, or in the store by now. */
-void queue_disk_unclaim(struct queue *q, uint64_t messages, uint64_t bytes);
 /* Forget every inlet. */
 void queue_room_close(struct queue *q);
+
+/* ---- queue_disk.c: room in the store. Of a queue that is not kept there everything fits and nothing counts. */
+/* q has its number there. A new one is refused if its min_bytes do not fit: 0, -ENOSPC, -ENOMEM. */
+int queue_disk_open(struct queue *q, bool is_new);
+void queue_disk_close(struct queue *q);
+/* A message of so many bytes is stored; or is gone from there. */
+void queue_disk_stored(struct queue *q, uint64_t bytes);
+void queue_disk_left(struct queue *q, uint64_t bytes);
+/* What is granted is claimed, and given back when it is stored, or will not be. */
+void queue_disk_claim(struct inlet *in, uint64_t messages, uint64_t bytes);
+void queue_disk_unclaim(struct inlet *in, uint64_t messages, uint64_t bytes);
+void queue_disk_unclaim_all(struct inlet *in);
+/* Of the claims what is only reserved rises, or (negative) falls. */
+void queue_disk_idle(struct inlet *in, int64_t messages, int64_t bytes);
+/* For the one large body that an inlet may have, whatever its queue does when it is full. */
+void queue_disk_claim_body(struct inlet *in, uint64_t bytes);
+/* Cut what a flow wants in addition to its share. */
+void queue_disk_limit(const struct inlet *in, uint64_t *messages, uint64_t *bytes);
+/* One more flow: room for what each must have? */
+bool queue_disk_fits_flow(const struct queue *q);
+/* There is none for so many bytes: when there may be, the starved inlets of q look again. */
+void queue_disk_wait(struct queue *q, bool peer, uint64_t bytes);
 
 /* ---- queue_consumers.c */
 /* n messages came: wake as many idle consumers. */

@@ -20,6 +20,7 @@
 
 struct load {
 	struct store_read read;
+	struct list node; /* in stalled: it could not even be asked for */
 	struct entry *e;
 	unsigned tries;
 };
@@ -70,6 +71,7 @@ load_free(struct load *ld)
 {
 	struct queues *qs = ld->e->queue->qs;
 
+	list_remove(&ld->node);
 	qs->loading--;
 	qs->loading_bytes -= ld->e->bytes;
 	free(ld);
@@ -108,25 +110,66 @@ take_note(struct entry *e, const struct store_bytes *note)
 		e->reason = strndup(note->data, note->len);
 }
 
-/* Its bytes are lost: nothing is left to be offered. */
+/* Its bytes are lost: what is left is a dead letter without a body, so that somebody hears of it. */
 static void
 damaged(struct entry *e)
 {
-	struct queue *q = e->queue;
+	static const char reason[] = "damaged: it could not be read back from the journal";
+	struct message_store *ms = e->queue->qs->messages;
+	struct intern_entry *origin = intern_get(&ms->origins, wire_bytes(NULL, 0));
+	struct wire_item nothing = { .body = wire_bytes(NULL, 0) };
 
-	q->counters.damaged++;
-	entry_tell(e, WIRE_LEVEL_DEAD, WIRE_REJECT_UNKNOWN, "damaged on disk");
+	e->queue->counters.damaged++;
+	e->msg = origin ? message_new(ms, &nothing, 0, e->priority, NULL, origin, 0) : NULL;
+	intern_unref(&ms->origins, origin);
+	if (!e->msg) {
+		/* Found again, and buried, after the next start. */
+		entry_tell(e, WIRE_LEVEL_DEAD, WIRE_REJECT_UNKNOWN, reason);
+		entry_discard(e);
+		return;
+	}
+	e->msg->durability = MESSAGE_DURABLE;
 	entry_unstore(e);
-	entry_discard(e);
+	entry_count_resident(e, false);
+	e->queue->bytes -= e->bytes;
+	e->bytes = 0;
+	entry_count_resident(e, true);
+	if (entry_bury(e, WIRE_LEVEL_DEAD, WIRE_REJECT_UNKNOWN, reason) < 0)
+		entry_park(e, reason);
 }
 
 static void loaded(struct store_read *r, int error);
+
+static void
+look_again(struct queues *qs)
+{
+	if (!qs->sweep.armed)
+		loop_timer_start(&qs->sweep, SWEEP_MS);
+}
+
+/* Ask again for what could not be asked for; it has kept its place. */
+static void
+retry_stalled(struct queues *qs)
+{
+	struct list *node;
+
+	while ((node = list_first(&qs->stalled)) != NULL) {
+		struct load *ld = list_entry(node, struct load, node);
+
+		if (store_read(qs->store, ld->e->ref, &ld->read) != 0) {
+			look_again(qs);
+			return;
+		}
+		list_remove(node);
+	}
+}
 
 static void
 load_more(struct queues *qs)
 {
 	struct list *node;
 
+	retry_stalled(qs);
 	while ((node = list_first(&qs->hungry)) != NULL) {
 		struct queue *q = list_entry(node, struct queue, hungry_node);
 
@@ -151,10 +194,9 @@ loaded(struct store_read *r, int error)
 	if (!m && (error == 0 || error == -ENOMEM || ++ld->tries < TRIES)) {
 		free(r->memory);
 		r->memory = NULL;
-		if (store_read(qs->store, e->ref, r) == 0)
-			return;
-		/* What cannot even be asked for is as good as lost until the next start, when it is found again. */
-		m = NULL;
+		list_append(&qs->stalled, &ld->node);
+		retry_stalled(qs);
+		return;
 	}
 	if (m)
 		take_note(e, &r->parts[PART_NOTE]);
@@ -181,8 +223,9 @@ load(struct entry *e)
 	if (!ld)
 		return false;
 	ld->e = e;
+	list_init(&ld->node);
 	ld->read.done = loaded;
-	if (store_read(q->qs->store, e->ref, &ld->read) != 0) {
+	if (!q->qs->store || store_read(q->qs->store, e->ref, &ld->read) != 0) {
 		free(ld);
 		return false;
 	}
@@ -197,12 +240,13 @@ load(struct entry *e)
 	return true;
 }
 
+/* Though memory is full, whoever finds nothing ready gets one: else nothing might leave. */
 static bool
 may_load(const struct queue *q, unsigned prio, uint64_t bytes)
 {
 	const struct queues *qs = q->qs;
 
-	if (qs->loading == 0)
+	if (qs->loading == 0 && q->n_waiting[prio] == q->cold[prio].n)
 		return true;
 	return q->n_loading[prio] < AHEAD_MESSAGES && qs->loading_bytes + bytes <= AHEAD_BYTES &&
 	       qs->used + bytes + QUEUE_OVERHEAD <= qs->cfg.max_memory;
@@ -248,6 +292,9 @@ queue_load_ahead(struct queue *q, unsigned prio)
 		if (!may_load(q, prio, c->bytes) || !warm_first(q, prio)) {
 			if (list_empty(&q->hungry_node))
 				list_append(&q->qs->hungry, &q->hungry_node);
+			/* Else whoever is being read looks again when it is here. */
+			if (q->qs->loading == 0)
+				look_again(q->qs);
 			return;
 		}
 	}
@@ -288,7 +335,8 @@ entry_front(struct queue *q, unsigned prio)
 void
 entry_unload(struct entry *e)
 {
-	store_read_cancel(e->queue->qs->store, &e->load->read);
+	if (e->queue->qs->store)
+		store_read_cancel(e->queue->qs->store, &e->load->read);
 	load_free(e->load);
 	e->load = NULL;
 }
@@ -305,7 +353,9 @@ cold_finish(struct queue *q, struct cold *c, enum wire_level level, enum wire_re
 	q->n--;
 	q->bytes -= gone.bytes;
 	q->qs->n--;
-	store_done(q->qs->store, gone.ref, q->number, gone.seq);
+	queue_disk_left(q, gone.bytes);
+	if (q->qs->store)
+		store_done(q->qs->store, gone.ref, q->number, gone.seq);
 	if (gone.sender) {
 		gone.sender->open--;
 		gone.sender->told(gone.sender, gone.number, level, code, reason);
@@ -334,6 +384,7 @@ sweep(void *arg)
 	uint64_t left = QUEUE_PASS;
 	bool more = false;
 
+	load_more(qs);
 	LIST_FOREACH (node, &qs->all) {
 		struct queue *q = list_entry(node, struct queue, all_node);
 
@@ -350,6 +401,7 @@ void
 queue_loads_init(struct queues *qs)
 {
 	list_init(&qs->hungry);
+	list_init(&qs->stalled);
 	loop_timer_init(&qs->sweep, qs->loop, sweep, qs);
 }
 

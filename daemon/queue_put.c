@@ -95,29 +95,31 @@ entry_enter(struct entry *e, struct queue *q, uint64_t seq)
 
 /*
  * A new message. One that a program here sent is not offered before it is
- * synced: nobody would send it again if it were lost. What came over a link
- * can be.
+ * synced: nobody would send it again if it were lost; and what is in memory
+ * alone not before the stored ones that it must not overtake. What came over a
+ * link can be.
  */
 static int
-begin_new(struct entry *e, const struct inlet *in, uint64_t number)
+begin_new(struct entry *e, struct inlet *in, uint64_t number)
 {
 	struct queue *q = in->queue;
+	bool waits = !in->peer;
 	int r;
 
 	e->seq = queue_next_seq(q);
 	e->entered_ms = now_ms(q);
 	e->expires_ms = expiry(q, e->msg);
-	if (!queue_keeps(q, (enum message_durability)e->msg->durability)) {
-		entry_count_in(e, q, true);
-		entry_begin(e);
-		return 0;
+	if (queue_keeps(q, (enum message_durability)e->msg->durability)) {
+		r = entry_store(e, q, in, number);
+	} else {
+		r = waits ? entry_wait_turn(e, q, in, number) : 0;
+		waits = r > 0;
 	}
-	r = entry_store(e, q, in, number);
 	if (r < 0)
 		return r;
 	entry_count_in(e, q, true);
 #ifndef PLANT_SEND_BEFORE_SYNC
-	if (!in->peer) {
+	if (waits) {
 		e->state = ENTRY_SYNCING;
 		list_append(&q->syncing, &e->node);
 		q->n_syncing++;
@@ -182,7 +184,7 @@ settle_started(struct inlet *in, uint64_t bytes)
 	assert(in->started_bytes >= bytes);
 	in->started_messages--;
 	in->started_bytes -= bytes;
-	queue_disk_unclaim(q, 1, bytes);
+	queue_disk_unclaim(in, 1, bytes);
 	q->qs->claimed_messages--;
 	q->qs->used -= bytes + QUEUE_OVERHEAD;
 	if (!in->regardless) {
@@ -211,7 +213,9 @@ queue_put(struct inlet *in, struct message *m, struct sender *sender, uint64_t n
 	e = slab_alloc(&q->qs->messages->slab, sizeof(*e));
 	if (!e)
 		return -ENOMEM;
-	if (in->regardless)
+	if (in->regardless && queue_keeps(q, (enum message_durability)m->durability) && !queue_disk_fits(in, message_bytes(m)))
+		room = -ENOSPC;
+	else if (in->regardless)
 		room = make_room(q, message_bytes(m));
 	if (room < 0) {
 		slab_free(&q->qs->messages->slab, e, sizeof(*e));

@@ -32,27 +32,12 @@ smaller(uint64_t a, uint64_t b)
 
 /* ------------------------------------------------------------------- claims -- */
 
-/* Does what comes here need room on disk? */
-static bool
-is_kept(const struct queue *q)
-{
-	return q->number != 0 && q->conf.durable;
-}
-
-/* What claims take there, everything counted. */
-static uint64_t
-on_disk(const struct queue *q, uint64_t messages, uint64_t bytes)
-{
-	return is_kept(q) ? messages * store_cost(q->qs->store, 0) + bytes : 0;
-}
-
 static void
 claim(struct inlet *in, uint64_t messages, uint64_t bytes)
 {
 	struct queue *q = in->queue;
 
-	q->qs->disk_claimed += on_disk(q, messages, bytes);
-
+	queue_disk_claim(in, messages, bytes);
 	q->qs->claimed_messages += messages;
 	q->qs->used += bytes + messages * QUEUE_OVERHEAD;
 	if (!in->regardless) {
@@ -66,7 +51,7 @@ unclaim(struct inlet *in, uint64_t messages, uint64_t bytes)
 {
 	struct queue *q = in->queue;
 
-	queue_disk_unclaim(q, messages, bytes);
+	queue_disk_unclaim(in, messages, bytes);
 	q->qs->claimed_messages -= messages;
 	q->qs->used -= bytes + messages * QUEUE_OVERHEAD;
 	if (!in->regardless) {
@@ -86,19 +71,7 @@ reserve(struct inlet *in, int64_t messages, int64_t bytes)
 	in->reserved_bytes += (uint64_t)bytes;
 	qs->idle_messages += (uint64_t)messages;
 	qs->idle += (uint64_t)(bytes + messages * QUEUE_OVERHEAD);
-}
-
-static void
-disk_unclaim(struct queues *qs, uint64_t disk)
-{
-	/* The queue may have become durable since. */
-	qs->disk_claimed -= disk < qs->disk_claimed ? disk : qs->disk_claimed;
-}
-
-void
-queue_disk_unclaim(struct queue *q, uint64_t messages, uint64_t bytes)
-{
-	disk_unclaim(q->qs, on_disk(q, messages, bytes));
+	queue_disk_idle(in, messages, bytes);
 }
 
 static void
@@ -126,47 +99,6 @@ static uint64_t
 messages_kept_for_peers(const struct queues *qs, bool peer)
 {
 	return peer ? 0 : qs->cfg.peer_messages;
-}
-
-/* Bytes of the store that are neither used nor claimed. */
-static uint64_t
-free_disk(const struct queues *qs)
-{
-	return below(store_room(qs->store), qs->disk_claimed);
-}
-
-/* There is one wish at a time: the smallest. When it comes true everybody looks again, and may wish for more. */
-static void
-want_disk(struct queues *qs, uint64_t bytes)
-{
-	uint64_t room = qs->disk_claimed + bytes;
-
-	if (qs->disk_wanted != 0 && qs->disk_wanted <= room)
-		return;
-	qs->disk_wanted = room;
-	store_want_room(qs->store, room);
-}
-
-/* Room on disk for what every flow must have? Whoever finds none is told when there is. */
-static bool
-disk_has_room(const struct queue *q)
-{
-	uint64_t wanted;
-
-	if (!is_kept(q))
-		return true;
-	wanted = on_disk(q, 1, QUEUE_GRANT_MIN);
-	if (free_disk(q->qs) >= wanted)
-		return true;
-	want_disk(q->qs, wanted);
-	return false;
-}
-
-void
-queues_disk_back(struct queues *qs)
-{
-	qs->disk_wanted = 0;
-	memory_back(qs);
 }
 
 static uint64_t
@@ -257,10 +189,6 @@ limit(const struct inlet *in, uint64_t *messages, uint64_t *bytes)
 	most_messages = smaller(memory / 8 / QUEUE_OVERHEAD,
 	    (below(qs->cfg.max_messages, qs->n + qs->claimed_messages + messages_kept_for_peers(qs, false)) + in->reserved_messages) / 8);
 	most_bytes = memory / 8;
-	if (is_kept(q)) {
-		most_messages = smaller(most_messages, free_disk(qs) / 8 / store_cost(qs->store, 0) + in->reserved_messages);
-		most_bytes = smaller(most_bytes, free_disk(qs) / 8 + in->reserved_bytes);
-	}
 	if (!in->regardless) {
 		uint64_t queue_messages = below(q->conf.max_messages, q->n + q->claimed_messages) + in->reserved_messages;
 		uint64_t queue_bytes = below(q->conf.max_bytes, q->bytes + q->claimed_bytes) + in->reserved_bytes;
@@ -270,6 +198,7 @@ limit(const struct inlet *in, uint64_t *messages, uint64_t *bytes)
 	}
 	*messages = smaller(*messages, below(most_messages, in->reserved_messages));
 	*bytes = smaller(*bytes, below(most_bytes, in->reserved_bytes));
+	queue_disk_limit(in, messages, bytes);
 }
 
 static void
@@ -277,6 +206,21 @@ starve(struct inlet *in, struct list *among)
 {
 	if (list_empty(&in->starved))
 		list_append(among, &in->starved);
+}
+
+/* In the list of what it lacks first. */
+static void
+starve_for(struct inlet *in, uint64_t bytes)
+{
+	struct queue *q = in->queue;
+	bool no_disk = !in->regardless && !queue_disk_fits(in, bytes);
+
+	if (no_disk)
+		queue_disk_wait(q, in->peer, bytes);
+	if (no_disk || (!in->regardless && !queue_has_room(q)))
+		starve(in, &q->starved);
+	else
+		starve(in, in->partial_wanted > 0 ? &q->qs->starved_partial[in->peer] : &q->qs->starved[in->peer]);
 }
 
 void
@@ -299,7 +243,7 @@ queue_grant(struct inlet *in, uint64_t *ret_messages, uint64_t *ret_bytes)
 		return;
 	limit(in, &messages, &bytes);
 	/* But never less than one message while there is any room at all. */
-	if (memory_has_room(qs, in->peer) && (in->regardless || queue_has_room(q)) && disk_has_room(q)) {
+	if (memory_has_room(qs, in->peer) && (in->regardless || (queue_has_room(q) && queue_disk_fits(in, QUEUE_GRANT_MIN)))) {
 		if (in->reserved_messages + messages == 0)
 			messages = 1;
 		if (in->reserved_bytes + bytes < QUEUE_GRANT_MIN)
@@ -320,7 +264,7 @@ queue_grant(struct inlet *in, uint64_t *ret_messages, uint64_t *ret_bytes)
 		*ret_bytes = bytes;
 	}
 	if (in->reserved_messages == 0 || in->reserved_bytes < QUEUE_GRANT_MIN)
-		starve(in, in->regardless || queue_has_room(q) ? &qs->starved[in->peer] : &q->starved);
+		starve_for(in, QUEUE_GRANT_MIN);
 	else if (in->partial_wanted == 0)
 		list_remove(&in->starved);
 }
@@ -341,7 +285,6 @@ queue_started_reserved(struct inlet *in, uint64_t bytes)
 {
 	if (!in->queue)
 		return;
-	queue_release_disk(in);
 	claim(in, 1, bytes);
 	in->started_messages++;
 	in->started_bytes += bytes;
@@ -371,68 +314,52 @@ queue_abandoned_reserved(struct inlet *in, uint64_t bytes)
 	unclaim(in, 1, bytes);
 }
 
-static void
-starve_partial(struct inlet *in, uint64_t bytes)
-{
-	/* A flow with a body under way starts no other: this is the only room it waits for. */
-	list_remove(&in->starved);
-	in->partial_wanted = bytes;
-	starve(in, &in->queue->qs->starved_partial[in->peer]);
-}
-
-bool
-queue_reserve_disk(struct inlet *in, uint64_t bytes)
-{
-	struct queue *q = in->queue;
-	uint64_t wanted;
-
-	if (!q || in->own_disk > 0)
-		return true;
-	wanted = on_disk(q, 1, bytes);
-	if (wanted == 0 || free_disk(q->qs) >= wanted) {
-		q->qs->disk_claimed += wanted;
-		in->own_disk = wanted;
-		return true;
-	}
-	want_disk(q->qs, wanted);
-	starve_partial(in, bytes);
-	return false;
-}
-
-void
-queue_release_disk(struct inlet *in)
-{
-	if (in->own_disk == 0)
-		return;
-	disk_unclaim(in->queue->qs, in->own_disk);
-	in->own_disk = 0;
-	memory_back(in->queue->qs);
-}
-
 bool
 queue_reserve_partial(struct queues *qs, struct inlet *in, uint64_t bytes)
 {
-	if (partial_has_room(qs, in && in->peer, bytes)) {
+	bool disk = !in || !in->queue || in->regardless || queue_disk_fits(in, bytes);
+
+	if (disk && partial_has_room(qs, in && in->peer, bytes)) {
 		qs->partial += bytes;
 		qs->used += bytes;
+		if (in && in->queue)
+			queue_disk_claim_body(in, bytes);
 		if (in && in->partial_wanted > 0) {
 			in->partial_wanted = 0;
 			list_remove(&in->starved);
 		}
 		return true;
 	}
-	if (in && in->queue)
-		starve_partial(in, bytes);
+	if (in && in->queue) {
+		/* A flow with a body under way starts no other: this is the only room it waits for. */
+		list_remove(&in->starved);
+		in->partial_wanted = bytes;
+		if (disk)
+			starve(in, &qs->starved_partial[in->peer]);
+		else
+			starve_for(in, bytes);
+	}
 	return false;
 }
 
 void
-queue_release_partial(struct queues *qs, uint64_t bytes)
+queue_release_partial(struct queues *qs, struct inlet *in, uint64_t bytes)
 {
 	assert(qs->partial >= bytes);
+	if (in && in->queue)
+		queue_body_written(in, in->disk_claimed_body);
 	qs->partial -= bytes;
 	qs->used -= bytes;
 	memory_back(qs);
+}
+
+bool
+queue_resume_partial(struct inlet *in, uint64_t bytes)
+{
+	if (!queue_disk_fits(in, bytes))
+		return false;
+	queue_disk_claim_body(in, bytes);
+	return true;
 }
 
 bool
@@ -444,9 +371,11 @@ queue_partial_starved(const struct queues *qs)
 /* ------------------------------------------------------------------- inlets -- */
 
 bool
-queue_inlet_fits(const struct queues *qs)
+queue_inlet_fits(const struct queue *q)
 {
-	return (qs->n_inlets + 1) * FLOW_MIN <= qs->cfg.max_memory / 2;
+	const struct queues *qs = q->qs;
+
+	return (qs->n_inlets + 1) * FLOW_MIN <= qs->cfg.max_memory / 2 && queue_disk_fits_flow(q);
 }
 
 void
@@ -477,8 +406,8 @@ queue_inlet_close(struct inlet *in)
 
 	if (!q)
 		return;
-	queue_release_disk(in);
 	unclaim(in, in->reserved_messages + in->started_messages, in->reserved_bytes + in->started_bytes);
+	queue_disk_unclaim_all(in);
 	reserve(in, -(int64_t)in->reserved_messages, -(int64_t)in->reserved_bytes);
 	in->started_messages = in->started_bytes = in->partial_wanted = 0;
 	q->qs->n_inlets--;
@@ -538,6 +467,27 @@ serve_first(struct list *starved)
 	in->room(in);
 }
 
+static void
+serve_queue(struct queue *q)
+{
+	for (size_t n = length(&q->starved); n > 0 && !list_empty(&q->starved) && queue_has_room(q); n--) {
+		struct list *first = q->starved.next;
+		struct inlet *in = list_entry(first, struct inlet, starved);
+		uint64_t bytes = in->partial_wanted > 0 ? in->partial_wanted : QUEUE_GRANT_MIN;
+
+		if (!queue_disk_fits(in, bytes)) {
+			queue_disk_wait(q, in->peer, bytes);
+			return;
+		}
+		if (in->partial_wanted > 0 || memory_has_room(q->qs, in->peer)) {
+			serve_first(&q->starved);
+			continue;
+		}
+		list_remove(first);
+		list_append(&q->qs->starved[in->peer], first);
+	}
+}
+
 void
 queue_room_serve(void *arg)
 {
@@ -549,18 +499,7 @@ queue_room_serve(void *arg)
 		struct queue *q = list_entry(node, struct queue, roomy_node);
 
 		list_remove(node);
-		for (n = length(&q->starved); n > 0 && !list_empty(&q->starved) && queue_has_room(q); n--) {
-			struct list *first = q->starved.next;
-
-			bool peer = list_entry(first, struct inlet, starved)->peer;
-
-			if (memory_has_room(qs, peer)) {
-				serve_first(&q->starved);
-				continue;
-			}
-			list_remove(first);
-			list_append(&qs->starved[peer], first);
-		}
+		serve_queue(q);
 	}
 	/* Peers first: what they send leaves room at the other end. */
 	for (int peer = 1; peer >= 0; peer--) {

@@ -25,7 +25,7 @@ queue_number(const struct queue *q)
 bool
 queue_keeps(const struct queue *q, enum message_durability durability)
 {
-	return q->number != 0 && q->conf.durable && durability != MESSAGE_MEMORY;
+	return q->qs->store && q->number != 0 && q->conf.durable && durability != MESSAGE_MEMORY;
 }
 
 /* ------------------------------------------------------------------ definition -- */
@@ -42,10 +42,15 @@ queues_define(struct queues *qs, struct queue *q)
 	len = qs->cfg.definition(qs->cfg.arg, q, definition, sizeof(definition));
 	if (len == 0)
 		return 0;
+	r = queue_disk_open(q, true);
+	if (r < 0)
+		return r;
 	q->number = store_new_queue(qs->store);
 	r = store_define_queue(qs->store, q->number, (struct store_bytes){ definition, len });
-	if (r < 0)
+	if (r < 0) {
 		q->number = 0;
+		queue_disk_close(q);
+	}
 	return r;
 }
 
@@ -53,6 +58,16 @@ int
 queues_set_store(struct queues *qs, struct store *store)
 {
 	qs->store = store;
+	if (store)
+		qs->disk_unit = store_cost(store, 0);
+	/* Those that are there already come before the others, whatever min_bytes are by now. */
+	LIST_FOREACH (node, &qs->all) {
+		struct queue *q = list_entry(node, struct queue, all_node);
+		int r = store && q->number != 0 ? queue_disk_open(q, false) : 0;
+
+		if (r < 0)
+			return r;
+	}
 	LIST_FOREACH (node, &qs->all) {
 		int r = queues_define(qs, list_entry(node, struct queue, all_node));
 
@@ -64,13 +79,13 @@ queues_set_store(struct queues *qs, struct store *store)
 
 /* --------------------------------------------------------------------- entries -- */
 
-/* A large body goes ahead, in pieces. 0 or a negative errno. */
+/* A large body that has not been written ahead yet. 0 or a negative errno. */
 static int
 put_body(struct store *s, const struct message *m, struct store_message *sm)
 {
 	int r;
 
-	if (m->body_len <= STORE_PIECE_MAX)
+	if (m->body_len <= store_piece_max(s))
 		return 0;
 	sm->body = store_body_new(s);
 	if (!sm->body)
@@ -78,20 +93,19 @@ put_body(struct store *s, const struct message *m, struct store_message *sm)
 	r = store_body_append(sm->body, m->body, (size_t)m->body_len);
 	if (r < 0)
 		store_body_drop(sm->body);
-	sm->parts[PART_BODY].data = NULL;
 	return r;
 }
 
 /* Everything it consists of lives as long as the entry, and the store lets go when told that that has left. */
 static int
-put(struct entry *e, struct queue *q, uint32_t flow, uint64_t number)
+put(struct entry *e, struct queue *q, struct inlet *in, uint64_t number)
 {
 	const struct message *m = e->msg;
 	struct wire_bytes type = intern_bytes(m->type), origin = intern_bytes(m->origin);
 	struct store_message sm = {
 		.queue = q->number,
 		.seq = e->seq,
-		.flow = flow,
+		.flow = in->flow,
 		.number = number,
 		.priority = e->priority,
 		.flags = (e->redelivered ? FLAG_MAYBE_DUPLICATE : 0) | (q->n_consumers > 0 ? FLAG_OFFERED : 0),
@@ -102,16 +116,38 @@ put(struct entry *e, struct queue *q, uint32_t flow, uint64_t number)
 			[PART_TYPE] = { type.data, type.len },
 			[PART_ORIGIN] = { origin.data, origin.len },
 			[PART_PACKED] = { m->data, m->packed_len },
+			[PART_NOTE] = { e->reason, e->reason ? strlen(e->reason) : 0 },
 			[PART_BODY] = { m->body, (size_t)m->body_len },
 		},
+		.body = in->body,
 	};
-	int r = put_body(q->qs->store, m, &sm);
+	int r = in->body ? 0 : put_body(q->qs->store, m, &sm);
 
-	return r < 0 ? r : store_put(q->qs->store, &sm, &e->ref);
+	if (r < 0)
+		return r;
+	if (sm.body)
+		sm.parts[PART_BODY].data = NULL;
+	r = store_put(q->qs->store, &sm, &e->ref);
+	if (r == 0)
+		in->body = NULL;
+	else if (!in->body)
+		store_body_drop(sm.body);
+	return r;
+}
+
+/* e, and the confirm of its number, wait until everything up to ticket is synced. */
+static void
+wait_for(struct unsynced *u, uint64_t ticket, struct entry *e, const struct queue *q, const struct inlet *in, uint64_t number)
+{
+	*u = (struct unsynced){ .ticket = ticket, .sender = in->confirms, .number = number, .entry = e };
+	if (u->sender)
+		u->sender->unsynced++;
+	list_append(&q->qs->unsynced, &u->node);
+	e->unsynced = u;
 }
 
 int
-entry_store(struct entry *e, struct queue *q, const struct inlet *in, uint64_t number)
+entry_store(struct entry *e, struct queue *q, struct inlet *in, uint64_t number)
 {
 	struct queues *qs = q->qs;
 	struct unsynced *u = slab_alloc(&qs->messages->slab, sizeof(*u));
@@ -119,18 +155,40 @@ entry_store(struct entry *e, struct queue *q, const struct inlet *in, uint64_t n
 
 	if (!u)
 		return -ENOMEM;
-	r = put(e, q, in->flow, number);
+	r = put(e, q, in, number);
 	if (r < 0) {
 		slab_free(&qs->messages->slab, u, sizeof(*u));
 		return r;
 	}
-	*u = (struct unsynced){ .ticket = store_ticket(qs->store), .sender = in->confirms, .number = number, .entry = e };
-	if (u->sender)
-		u->sender->unsynced++;
-	list_append(&qs->unsynced, &u->node);
-	e->unsynced = u;
+	wait_for(u, store_ticket(qs->store), e, q, in, number);
+	queue_disk_stored(q, e->bytes);
 	q->n_stored++;
 	return 0;
+}
+
+int
+entry_wait_turn(struct entry *e, struct queue *q, const struct inlet *in, uint64_t number)
+{
+	struct queues *qs = q->qs;
+	struct unsynced *u;
+
+	/* Whatever overtakes on a link makes duplicates of what it overtook. */
+	if (q->node_name[0] != '\0' ? q->n_syncing == 0 : !in->confirms || in->confirms->unsynced == 0)
+		return 0;
+	u = slab_alloc(&qs->messages->slab, sizeof(*u));
+	if (!u)
+		return -ENOMEM;
+	wait_for(u, list_entry(qs->unsynced.prev, struct unsynced, node)->ticket, e, q, in, number);
+	return 1;
+}
+
+void
+entry_store_anew(struct entry *e, struct queue *q)
+{
+	struct inlet nobody = { .queue = q };
+
+	if (queue_keeps(q, MESSAGE_DURABLE))
+		(void)entry_store(e, q, &nobody, 0);
 }
 
 void
@@ -146,8 +204,11 @@ entry_unstore(struct entry *e)
 {
 	if (e->ref == 0)
 		return;
-	store_done(e->queue->qs->store, e->ref, e->queue->number, e->seq);
+	/* At the end of a daemon the store goes first: what is there is found again. */
+	if (e->queue->qs->store)
+		store_done(e->queue->qs->store, e->ref, e->queue->number, e->seq);
 	e->ref = 0;
+	queue_disk_left(e->queue, e->bytes);
 	e->queue->n_stored--;
 	entry_forget_sync(e);
 }
@@ -161,12 +222,14 @@ entry_store_move(struct entry *e, struct queue *to, uint64_t to_seq)
 	if (e->ref == 0)
 		return;
 	/* What the queue it goes to does not keep is a memory message from now on. */
-	if (!queue_keeps(to, MESSAGE_AS_QUEUE) ||
+	if (!q->qs->store || !queue_keeps(to, MESSAGE_AS_QUEUE) ||
 	    store_move(q->qs->store, e->ref, q->number, e->seq, to->number, to_seq,
 		to->n_consumers > 0 ? FLAG_OFFERED : 0, note) < 0) {
 		entry_unstore(e);
 		return;
 	}
+	queue_disk_left(q, e->bytes);
+	queue_disk_stored(to, e->bytes);
 	q->n_stored--;
 	to->n_stored++;
 }
@@ -258,7 +321,7 @@ queue_may_offer(struct queue *q)
 {
 	struct queues *qs = q->qs;
 
-	if (q->number == 0 || q->node_name[0] != '\0')
+	if (!qs->store || q->number == 0 || q->node_name[0] != '\0')
 		return true;
 	if (q->offer_ticket != 0)
 		return false;

@@ -1,6 +1,7 @@
 #include "router_internal.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -86,13 +87,17 @@ drop(struct router *r, struct queue *q)
 }
 
 struct queue *
-router_keep(struct router *r, struct queue *q)
+router_keep(struct router *r, struct queue *q, const char **ret_reason)
 {
-	if (q && queues_define(r->queues, q) < 0) {
-		drop(r, q);
-		return NULL;
-	}
-	return q;
+	int err = q ? queues_define(r->queues, q) : 0;
+
+	if (err == 0)
+		return q;
+	*ret_reason = err == -ENOSPC ? "its min_bytes do not fit beside those of the other queues: lower them or raise max_disk" :
+	              err == -ENOMEM ? "out of memory" :
+	                               "the store has failed: see the daemon's log";
+	drop(r, q);
+	return NULL;
 }
 
 static void
@@ -160,6 +165,7 @@ router_dead_letter(void *arg, struct queue *q)
 	const char *named = queue_conf(q)->dead_letter;
 	char name[NAMES_QUEUE_MAX + 1];
 	struct queue *dead;
+	const char *reason;
 	bool first = true;
 
 	/* A queue cannot keep its own. */
@@ -171,7 +177,7 @@ router_dead_letter(void *arg, struct queue *q)
 		router_dead_name(q, name);
 	dead = router_lookup(r, name);
 	if (!dead) {
-		dead = r->n_dead < r->node->max_queues ? router_keep(r, router_make(r, NULL, name, true, NULL, false)) : NULL;
+		dead = r->n_dead < r->node->max_queues ? router_keep(r, router_make(r, NULL, name, true, NULL, false), &reason) : NULL;
 	} else if (!queue_is_dead_letter(dead)) {
 		/* Named for this later than it was made. */
 		queue_make_dead_letter(dead);
@@ -212,6 +218,15 @@ peer_room(const struct conf_node *node)
 	return most < node->max_memory / 4 ? most : node->max_memory / 4;
 }
 
+static uint64_t
+max_backlog(void *arg, const char *peer)
+{
+	const struct router *r = arg;
+	const struct conf_peer *p = conf_peer_find(r->conf, peer);
+
+	return p ? p->max_backlog : 0;
+}
+
 struct router *
 router_new(struct loop *l, const struct conf *conf, struct message_store *ms, uint32_t start_count,
     const struct router_events *ev)
@@ -239,6 +254,7 @@ router_new(struct loop *l, const struct conf *conf, struct message_store *ms, ui
 		.max_messages = r->node->max_messages,
 		.peer_messages = PEER_FLOWS < r->node->max_messages / 4 ? PEER_FLOWS : r->node->max_messages / 4,
 		.max_partial = r->node->max_partial,
+		.max_backlog = max_backlog,
 		.dead_letter = router_dead_letter,
 		.definition = router_definition,
 		.unused = unused,

@@ -62,8 +62,8 @@ struct router_peer *router_find_peer(const struct router *r, const char *name);
  */
 struct queue *router_make(struct router *r, const char *node, const char *name, bool dead_letter, struct maker *maker,
     bool stays);
-/* What came to be is kept in the store, if it is durable: q, or NULL and it is gone again. */
-struct queue *router_keep(struct router *r, struct queue *q);
+/* What came to be is kept in the store, if it is durable: q; or NULL, it is gone again, and *ret_reason says why. */
+struct queue *router_keep(struct router *r, struct queue *q, const char **ret_reason);
 /* Of struct queues_config: the queue for q's dead letters; arg is the router. */
 struct queue *router_dead_letter(void *arg, struct queue *q);
 

@@ -119,8 +119,7 @@ make_for(struct router *r, const struct subject *who, const struct place *at, co
 		router_drop_maker(r, m);
 		return WIRE_VERDICT_LIMIT;
 	}
-	*ret_reason = "the store has failed: see the daemon's log";
-	q = router_keep(r, q);
+	q = router_keep(r, q, ret_reason);
 	if (!q)
 		return WIRE_VERDICT_LIMIT;
 	*ret = q;

@@ -193,6 +193,7 @@ store_put(struct store *s, const struct store_message *m, store_ref *ret)
 	fill_message(it, m, ref);
 	if (large) {
 		m->body->ref = ref;
+		list_remove(&m->body->unput);
 		s->slots[ref].large = true;
 	} else {
 		store_body_free(m->body);

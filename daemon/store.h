@@ -129,7 +129,7 @@ int store_open(const struct store_config *cfg, const struct store_recovery *foun
 /*
  * At once: what was not synced may or may not be there. For an orderly end
  * wait until store_ticket is synced. Call-backs of reads are not called. Bodies
- * that did not become messages are dropped before. NULL is fine.
+ * that did not become messages are freed with it. NULL is fine.
  */
 void store_free(struct store *s);
 
@@ -194,8 +194,10 @@ void store_remove_flow(struct store *s, uint32_t flow);
 
 /* ----------------------------------------------------------- large parts -- */
 
+/* What is larger has to be written so; at most STORE_PIECE_MAX, less with small segments. */
+uint64_t store_piece_max(const struct store *s);
 /*
- * The last part of a message above STORE_PIECE_MAX is written ahead, in pieces.
+ * The last part of a message above store_piece_max is written ahead, in pieces.
  * NULL: out of memory.
  */
 struct store_body *store_body_new(struct store *s);
@@ -211,7 +213,8 @@ struct store_read {
 	/*
 	 * 0, and parts point into one allocation at `memory`, which is the
 	 * caller's to free; or -EIO: damaged, for good; -ENOMEM; -ECANCELED:
-	 * store_done came before. From the loop, never from store_read.
+	 * store_done came before; -ESHUTDOWN: it was on its way to the disk when
+	 * the store was fenced. From the loop, never from store_read.
 	 */
 	void (*done)(struct store_read *r, int error);
 	void *memory;
@@ -220,7 +223,10 @@ struct store_read {
 	void *impl[4];
 };
 
-/* Read a message's parts (verified). 0, or -ENOMEM, -EAGAIN (too many under way: after the next done). */
+/*
+ * Read a message's parts (verified). 0, or -ENOMEM, -EAGAIN (too many under
+ * way: after the next done), -ESHUTDOWN (fenced, as above: not before a restart).
+ */
 int store_read(struct store *s, store_ref ref, struct store_read *r);
 /* done will not be called. */
 void store_read_cancel(struct store *s, struct store_read *r);

@@ -8,6 +8,12 @@
 
 #include "store_internal.h"
 
+uint64_t
+store_piece_max(const struct store *s)
+{
+	return s->piece_max;
+}
+
 struct store_body *
 store_body_new(struct store *s)
 {
@@ -17,6 +23,7 @@ store_body_new(struct store *s)
 		return NULL;
 	b->store = s;
 	b->id = s->next_body++;
+	list_append(&s->unput, &b->unput);
 	return b;
 }
 

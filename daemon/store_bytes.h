@@ -6,6 +6,8 @@
 
 #include <endian.h>
 #include <stdint.h>
+
+#include "store_format.h"
 #include <string.h>
 
 static inline void
@@ -54,6 +56,20 @@ get64(const uint8_t *p)
 
 	memcpy(&n, p, sizeof(n));
 	return le64toh(n);
+}
+
+static inline void
+store_put_place(uint8_t *p, const struct store_place *place)
+{
+	put32(p, place->segment);
+	put32(p + 4, place->block);
+	put64(p + 8, place->batch);
+}
+
+static inline struct store_place
+store_get_place(const uint8_t *p)
+{
+	return (struct store_place){ .segment = get32(p), .block = get32(p + 4), .batch = get64(p + 8) };
 }
 
 #endif

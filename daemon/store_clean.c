@@ -45,34 +45,59 @@ store_is_short(const struct store *s)
 bool
 store_is_pressing(const struct store *s)
 {
-	return store_is_short(s) || store_used(s) > 2 * s->live_bytes + 2 * STORE_SLACK * s->cfg.segment;
+	return store_is_short(s) || store_used(s) > 2 * s->live_bytes + STORE_SLACK * s->cfg.segment;
 }
 
-/* Do files in which something lives hold much more than that? */
+/*
+ * Do files in which something lives hold more than that? With the current
+ * segment, the next one and one on its way to be free it must stay below four.
+ */
 static bool
 is_wasteful(const struct store *s)
 {
 	uint64_t used = 0;
 
-	for (uint32_t i = 0; i < s->n_segments; i++)
-		if (s->segments[i] && s->segments[i]->state == SEGMENT_SEALED && s->segments[i]->live > 0)
-			used += s->segments[i]->size;
-	return used > 2 * s->live_bytes + STORE_SLACK * s->cfg.segment;
+	for (uint32_t i = 0; i < s->n_segments; i++) {
+		const struct segment *g = s->segments[i];
+
+		if (g && g->state == SEGMENT_SEALED && g->live > 0 && !g->is_copied)
+			used += g->size;
+	}
+	return used > 2 * s->live_bytes + s->cfg.segment / 2;
+}
+
+/*
+ * What copying g is worth: the space it gives, for what is read and written.
+ * What has lived for some time will go on living, and is best put together; of
+ * a young segment much will soon die by itself. When space is short only the
+ * space counts.
+ */
+static uint64_t
+worth(const struct store *s, const struct segment *g)
+{
+	uint64_t dead = (g->size - g->live_bytes) / 512, cost = (g->size + g->live_bytes) / 512;
+	uint32_t age = s->last_number - g->number;
+
+	return store_is_short(s) ? dead : dead * (age < STORE_YOUNG ? age : STORE_YOUNG) * 1024 / cost;
 }
 
 static struct segment *
 pick_victim(const struct store *s)
 {
 	struct segment *best = NULL;
+	uint64_t most = 0;
 
 	for (uint32_t i = 0; i < s->n_segments; i++) {
 		struct segment *g = s->segments[i];
 
 		/* What cannot be read stays until its owner lets go of it. */
-		if (!g || g->state != SEGMENT_SEALED || g->live <= g->damaged || g->live_bytes > store_packed(s, g->size / 5 * 4))
+		if (!g || g->state != SEGMENT_SEALED || g->is_copied || g->live <= g->damaged ||
+		    g->live_bytes > store_packed(s, g->size / 5 * 4))
 			continue;
-		if (!best || g->live_bytes < best->live_bytes)
-			best = g;
+		if (best && worth(s, g) <= most)
+			continue;
+		best = g;
+		most = worth(s, g);
 	}
 	return best;
 }
@@ -102,13 +127,15 @@ read_on(struct store *s)
 {
 	struct cleaner *c = s->cleaner;
 	struct segment *g = c->victim;
-	uint64_t max = store_is_short(s) ? store_copy_max(s) : store_copy_max(s) / 2, from;
+	uint64_t max = store_is_pressing(s) ? store_copy_max(s) : store_copy_max(s) / 2, from;
 	struct read_job *j;
 	uint32_t i = c->next, end;
 
 	while (i < g->n_records && !is_copied(s, &g->records[i]))
 		i++;
 	if (i == g->n_records) {
+		/* While a batch is under way what it copies still counts where it was. */
+		g->is_copied = true;
 		let_go(c);
 		s->look = true;
 		return;
@@ -160,8 +187,7 @@ store_clean(struct store *s, bool look)
 	store_read_job_free(c->job);
 	c->job = NULL;
 	for (uint32_t i = 0; i < s->n_segments; i++) {
-		/* While a batch is under way what it copied still counts where it was. */
-		if (!c->victim && look && !s->inflight && (store_is_short(s) || is_wasteful(s)))
+		if (!c->victim && look && (store_is_short(s) || is_wasteful(s)))
 			begin(s);
 		if (!c->victim)
 			return;
@@ -195,6 +221,12 @@ static uint64_t
 copy_bytes(const struct store *s, const struct record *r)
 {
 	return store_padded(r->len) + (r->ref && s->slots[r->ref].moved ? STORE_NOTE_MAX : 0);
+}
+
+bool
+store_clean_is_busy(const struct store *s)
+{
+	return s->cleaner->victim != NULL;
 }
 
 uint64_t
@@ -325,5 +357,5 @@ store_clean_add(struct store *s, struct builder *b, uint64_t limit)
 	c->job = NULL;
 	store_read_job_free(j);
 	/* The next ones are read while this batch is written. */
-	read_on(s);
+	store_clean(s, true);
 }

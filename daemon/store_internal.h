@@ -16,112 +16,17 @@
 #include "loop.h"
 #include "store.h"
 #include "store_format.h"
+#include "store_tables.h"
 
 #define STORE_LINGER_MS 5            /* what nobody waits for is written within that */
 #define STORE_RETRY_MS 1000          /* when there was no space */
 #define STORE_AHEAD_STEP (1u << 20)  /* bytes zeroed at once */
 #define STORE_LOOK_BATCHES 64        /* look at the segments after that many at the latest */
-#define STORE_SLACK 2                /* segments used beyond twice what lives before copying begins */
+#define STORE_SLACK 2                /* segments used beyond twice what lives before making space comes first */
+#define STORE_YOUNG 6                /* segments that were begun since: what lives on then is not young any more */
 #define STORE_COPY_MAX (1u << 20)    /* bytes copied in one batch */
 #define STORE_READS_MAX 1000         /* under way; less than a runner takes, as the cleaner reads too */
 #define STORE_READ_FILES 64          /* kept open for reading */
-#define STORE_NAME_MAX 40            /* bytes of a path below the state folder */
-
-struct disk_file;
-
-/* ---------------------------------------------------------------- segments -- */
-
-/* A message or piece record in a segment. */
-struct record {
-	store_ref ref; /* 0: dead, as closed */
-	uint32_t at;   /* offset in units of 8 bytes */
-	uint32_t len;
-};
-
-enum segment_state {
-	SEGMENT_FREE,    /* a file, nothing in it */
-	SEGMENT_NEXT,    /* free, and has the name of the segment that comes next */
-	SEGMENT_CURRENT, /* is appended to */
-	SEGMENT_SEALED
-};
-
-/* A file. Its place in store.segments does not change. */
-struct segment {
-	uint32_t index; /* that place */
-	uint32_t number;
-	enum segment_state state;
-	uint64_t seed, size;
-	uint64_t end;    /* behind its last batch */
-	bool allocated;  /* its blocks are */
-	uint64_t zeroed; /* free, next: bytes that were written before, so that writing them again allocates nothing */
-	struct record *records;
-	uint32_t n_records, records_room;
-	uint32_t live, damaged; /* records not yet free on disk; those of them that cannot be read */
-	uint64_t live_bytes;
-	uint32_t pins;             /* reads under way */
-	bool is_read;              /* the reader may have it open */
-	uint64_t read_at;          /* when it was last read, in reads */
-	struct disk_file *reading; /* the reader's; the loop's only while pins is 0 */
-	struct disk_file *writing; /* next, current: the writer's */
-};
-
-/* ------------------------------------------------------------------- slots -- */
-
-#define SLOT_SEGMENT_MAX (1u << 24)
-
-enum slot_state { SLOT_UNUSED, SLOT_PENDING, SLOT_INFLIGHT, SLOT_WRITTEN };
-
-/* Where a message or piece is; store_ref is the index. Small: there is one for every message. */
-struct slot {
-	uint32_t segment : 24; /* index; unused: part of the list of unused ones */
-	uint32_t state : 2;
-	uint32_t dying : 1;   /* store_done came; it is not closed yet */
-	uint32_t moved : 1;   /* has a struct moved */
-	uint32_t large : 1;   /* has a struct store_body */
-	uint32_t damaged : 1; /* cannot be read */
-	uint32_t reading : 1; /* a read is under way */
-	uint32_t record;      /* in its segment; pending: low bits of its item; unused: next unused */
-};
-
-/* A message whose record does not tell its home: it was moved since that was written. */
-struct moved {
-	struct hmap_node node; /* by ref */
-	struct list list;
-	store_ref ref;
-	uint32_t waiting; /* moves of it that are not closed */
-	bool is_closed;   /* at least one is: m holds */
-	struct store_moved m;      /* from: as in the record; note: own memory */
-	struct store_bytes latest; /* note, closed or not; owned by m or an item */
-};
-
-struct store_body {
-	struct hmap_node node; /* by ref of the message; not in the table before store_put */
-	struct store *store;
-	store_ref ref;
-	uint64_t id;
-	uint64_t len;
-	store_ref *pieces;
-	uint32_t n, room;
-	uint8_t *buf; /* bytes of the piece that is not whole yet */
-	uint32_t used;
-	bool failed;
-};
-
-/* ------------------------------------------------------------- definitions -- */
-
-/* A queue or a flow. */
-struct defined {
-	struct hmap_node node; /* by number */
-	struct list list;
-	struct store_definition d; /* bytes: own memory */
-	bool is_defined;
-};
-
-struct defined_table {
-	struct hmap map;
-	struct list list;
-	uint64_t bytes; /* of their records in a snapshot */
-};
 
 /* ----------------------------------------------------------------- pending -- */
 
@@ -174,7 +79,7 @@ struct ahead_job {
 	struct disk_file *file;
 	uint64_t size, at, len;
 	uint32_t number; /* the one in `to` */
-	bool renamed;
+	bool renamed, removed;
 	int error;
 	bool was_sync;
 };
@@ -216,6 +121,7 @@ struct store {
 	bool resubmit;        /* the batch under way is not with the writer, but goes there again */
 	bool batch_full;      /* the batch under way found no space */
 	bool front_alone;     /* the last batch took none of the items */
+	bool copies_first;    /* the next one takes few items, so that copies are packed */
 
 	/* Pending: items [head, tail) of a ring; the ticket of item n is n + 1. */
 	struct item *items;
@@ -235,6 +141,7 @@ struct store {
 	struct hmap moved;    /* struct moved */
 	struct list moved_list;
 	struct hmap bodies;   /* struct store_body */
+	struct list unput;    /* struct store_body that are no message yet */
 	struct defined_table queues, flows;
 	uint32_t next_queue, next_flow;
 	uint64_t next_body;
@@ -280,51 +187,6 @@ struct store {
 	struct snapshot *snapshot;
 	struct store_stats stats;
 };
-
-/* ------------------------------------------------------- store_segment.c -- */
-
-void store_name(char ret[static STORE_NAME_MAX], uint32_t number);
-/* A new one in the table, free; NULL: out of memory, or too many. */
-struct segment *store_segment_new(struct store *s, uint32_t number, uint64_t size);
-void store_segment_remove(struct store *s, struct segment *g); /* from the table */
-/* Room for n more records. */
-int store_segment_reserve(struct segment *g, uint32_t n);
-/* It has its blocks. */
-void store_segment_allocated(struct store *s, struct segment *g);
-/* No more come. */
-void store_segment_shrink(struct segment *g);
-/* A record of the current batch, or one found; counts as live. */
-uint32_t store_segment_add(struct store *s, struct segment *g, store_ref ref, uint64_t offset, uint32_t len);
-/* It was dead, and that is on disk. */
-void store_segment_release(struct store *s, struct segment *g, uint32_t record);
-/* Free what holds nothing that is needed. */
-void store_segment_sweep(struct store *s);
-void store_segment_set_free(struct store *s, struct segment *g);
-struct segment *store_segment_numbered(const struct store *s, uint32_t number);
-/* What a record takes of a segment, its part of the index and the like counted. */
-uint64_t store_record_cost(const struct store *s, uint64_t len);
-
-int store_slot_new(struct store *s, store_ref *ret);
-void store_slot_free(struct store *s, store_ref ref);
-struct record *store_slot_record(const struct store *s, store_ref ref);
-
-struct moved *store_moved_find(const struct store *s, store_ref ref);
-struct moved *store_moved_get(struct store *s, store_ref ref); /* made if missing; NULL: out of memory */
-void store_moved_drop(struct store *s, store_ref ref);
-/* Its record has the note now. */
-void store_moved_drop_note(struct moved *m);
-struct store_body *store_body_find(const struct store *s, store_ref ref);
-void store_body_free(struct store_body *b);
-
-struct defined *store_defined_find(const struct defined_table *t, uint32_t number);
-struct defined *store_defined_get(struct defined_table *t, uint32_t number); /* made if missing */
-void store_defined_drop(struct store *s, struct defined_table *t, struct defined *d);
-/* Takes bytes (malloc'ed). */
-void store_defined_set(struct defined_table *t, struct defined *d, uint8_t *bytes, size_t len);
-void store_defined_done(struct defined_table *t);
-
-/* Make *p hold at least n elements. */
-int store_grow(void *p, size_t *room, size_t n, size_t size);
 
 /* --------------------------------------------------------------- store.c -- */
 
@@ -413,20 +275,40 @@ void store_builder_record(struct builder *b, store_ref ref, const struct store_e
 void store_index_append(struct store *s, const struct store_entry *e);
 void store_builder_release(struct builder *b, store_ref slot, uint32_t segment, uint32_t record);
 
+/* --------------------------------------------------------- store_items.c -- */
+
+void store_add_item(struct builder *b, struct item *it);
+/*
+ * Messages wait for space, and what makes some waits behind them, from that
+ * item on: a done that belongs to no group may go ahead, within limit bytes.
+ */
+void store_add_dones_behind(struct builder *b, uint64_t from, uint64_t limit);
+/* For the end of the batch: the last pair is raised if it is of the same number, or one is added. */
+void store_add_pair(struct number_pair *pairs, size_t *n, uint32_t number, uint64_t value);
+/* The end of the batch: dones, marks, offered. */
+void store_write_coalesced(struct builder *b);
+
 /* -------------------------------------------------------- store_writer.c -- */
 
 /* s->job */
 void store_writer_submit(struct store *s);
 /* The batch is on disk: what it changed holds now. May end the store. */
 void store_batch_synced(struct store *s);
-/* Do the next step ahead, if there is one. */
-void store_writer_ahead(struct store *s);
 void store_writer_retry(struct store *s);
 /* Is there something to free, to copy, to snapshot? */
 void store_look(struct store *s);
+bool store_is_no_space(int error);
+/* May go away by itself, and nothing was written. */
+bool store_is_passing(int error);
+/* Full: a batch finds no space, or messages would take the last segments. */
+void store_update_state(struct store *s);
+
+/* --------------------------------------------------------- store_ahead.c -- */
+
+/* Do the next step ahead, if there is one. */
+void store_writer_ahead(struct store *s);
 /* Segments that can still be begun; messages may take what is above STORE_HELD_BACK. */
 uint32_t store_segments_left(const struct store *s);
-bool store_is_no_space(int error);
 
 /* -------------------------------------------------------- store_reader.c -- */
 
@@ -468,6 +350,8 @@ struct disk_file *store_reader_take(struct store *s, struct segment *g);
 void store_reader_dead(struct store *s, store_ref ref);
 /* Reads that waited for the batch. */
 void store_reader_synced(struct store *s);
+/* Reads that waited for a batch that will not come. */
+void store_reader_fenced(struct store *s);
 void store_reader_free(struct store *s);
 
 /* ------------------------------------------------------- store_clean.c -- */
@@ -478,6 +362,8 @@ void store_cleaner_free(struct store *s);
 void store_clean(struct store *s, bool look);
 /* A range was read. */
 void store_clean_read(struct store *s, struct read_job *j);
+/* Is a segment being copied? */
+bool store_clean_is_busy(const struct store *s);
 /* Bytes of copies that wait for a batch, at most limit. */
 uint64_t store_clean_waiting(const struct store *s, uint64_t limit);
 /* Put copies into a batch, at most limit bytes. */

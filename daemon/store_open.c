@@ -36,10 +36,13 @@ store_fence(struct store *s, const char *what, int error)
 {
 	char why[160];
 
+	if (s->state == STORE_FENCED)
+		return;
 	snprintf(why, sizeof(why), "%s: %s", what, strerror(-error));
 	store_set_state(s, STORE_FENCED, why);
 	loop_timer_stop(&s->linger);
 	loop_timer_stop(&s->retry);
+	store_reader_fenced(s);
 }
 
 void
@@ -147,6 +150,7 @@ store_new(const struct store_config *cfg, const struct store_events *ev)
 	loop_timer_init(&s->retry, cfg->loop, retry, s);
 	hmap_init(&s->moved);
 	hmap_init(&s->bodies);
+	list_init(&s->unput);
 	hmap_init(&s->queues.map);
 	hmap_init(&s->flows.map);
 	list_init(&s->moved_list);
@@ -210,6 +214,8 @@ free_tables(struct store *s)
 		store_moved_drop(s, list_entry(m, struct moved, list)->ref);
 	while ((n = hmap_walk(&s->bodies, NULL)))
 		store_body_free(hmap_entry(n, struct store_body, node));
+	LIST_FOREACH_SAFE (b, &s->unput)
+		store_body_free(list_entry(b, struct store_body, unput));
 	store_defined_done(&s->queues);
 	store_defined_done(&s->flows);
 	hmap_done(&s->moved);

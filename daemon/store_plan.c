@@ -46,10 +46,15 @@ store_item_bytes(const struct item *it)
 	return 0;
 }
 
-/* As many of the items as fit into limit, groups whole; without messages if they may not. */
+/*
+ * As many of the items as fit into limit, groups whole; without messages if
+ * they may not. When space is wanted, only few: copies that are spread among
+ * many messages are left alone when those are done, and must be copied again.
+ */
 static void
 plan_items(const struct store *s, uint64_t limit, bool may_messages, struct plan *p)
 {
+	uint64_t wish = s->copies_first ? store_copy_max(s) / 4 : limit;
 	uint64_t tail = s->in_group ? s->group_start : s->tail, n = s->head;
 
 	*p = (struct plan){ .end = s->head };
@@ -67,7 +72,7 @@ plan_items(const struct store *s, uint64_t limit, bool may_messages, struct plan
 			p->cut = true;
 			return;
 		}
-		if (p->bytes + bytes > limit)
+		if (p->bytes + bytes > limit || (p->bytes > 0 && p->bytes + bytes > wish))
 			return;
 		p->bytes += bytes;
 		p->messages |= messages;
@@ -121,41 +126,46 @@ store_snapshot_share(const struct store *s, uint64_t limit)
 	return !store_snapshot_waiting(s) ? 0 : quarter < limit ? quarter : limit;
 }
 
+/* Bytes of copies and of a snapshot, of which at least a record is taken: may be more than limit. */
 static uint64_t
 plan_front(struct store *s, uint64_t limit)
 {
-	uint64_t front = store_clean_waiting(s, store_is_pressing(s) ? limit / 2 : limit / 4) + store_snapshot_share(s, limit);
+	bool is_pressing = store_is_pressing(s);
 
-	return front < limit ? front : limit;
+	s->copies_first = is_pressing && store_clean_is_busy(s);
+	return store_clean_waiting(s, is_pressing ? limit / 3 * 2 : limit / 4) + store_snapshot_share(s, limit);
 }
 
 /* Decide what the batch takes, and whether it begins a segment. False: there is nothing to write. */
 bool
 store_plan(struct store *s, struct plan *p)
 {
-	uint64_t limit = s->batch_max - STORE_BATCH_HEAD, here = s->current ? room_in(s, s->current) : 0;
-	uint64_t front = plan_front(s, limit);
+	uint64_t most = s->batch_max - STORE_BATCH_HEAD, here = s->current ? room_in(s, s->current) : 0;
+	uint64_t limit = here < most ? here : most, front = plan_front(s, limit);
 	uint32_t left = store_segments_left(s);
-	bool begin, may;
+	bool begin = here < s->batch_max / 16 || front > limit, may;
 
+	if (begin) {
+		limit = most;
+		front = plan_front(s, limit);
+		front = front < limit ? front : limit;
+	}
 	plan_items(s, limit - front, true, p);
 	/* What is large must not wait for ever for what is put in front of it. */
 	if (p->end == s->head && s->head < s->tail && s->front_alone) {
 		front = 0;
 		plan_items(s, limit, true, p);
 	}
+	/* Not even what comes first fits here. */
+	if (front == 0 && p->end == s->head && !begin) {
+		begin = true;
+		limit = most;
+		plan_items(s, limit, true, p);
+	}
 	if (front == 0 && p->end == s->head)
 		return false;
-	begin = front + p->bytes > here && (here < s->batch_max / 16 || front > here);
-	if (!begin && here < limit) {
-		plan_items(s, here - front, true, p);
-		/* Not even what comes first fits here. */
-		if (front == 0 && p->end == s->head) {
-			begin = true;
-			plan_items(s, limit, true, p);
-		}
-	}
 	/* New messages leave the last segments to what makes space. */
+	begin = begin && front + p->bytes > here;
 	may = left >= STORE_HELD_BACK + (begin ? 1u : 0u);
 #ifdef PLANT_RESERVE_EATEN
 	may = true;
@@ -164,9 +174,11 @@ store_plan(struct store *s, struct plan *p)
 		plan_items(s, limit - front, false, p);
 	if (begin && front + p->bytes + 40 <= here)
 		begin = false;
+	if (!begin && limit > here)
+		limit = here;
 	p->front = front;
 	p->begin = begin;
-	p->behind = p->cut ? (begin || limit < here ? limit : here) - front - p->bytes : 0;
+	p->behind = p->cut ? limit - front - p->bytes : 0;
 	s->front_alone = p->end == s->head;
 	return front > 0 || p->end > s->head || (p->behind >= 40 && any_overtakes(s, p->end));
 }

@@ -10,15 +10,22 @@
 #include "store_internal.h"
 #include "task.h"
 
+#define RANGE_PART 4096 /* bytes of a range that are read at once if all of it cannot be */
+
 /* ------------------------------------------------------------------- task -- */
 
 static int
 open_file(struct disk *disk, const struct read_place *p)
 {
-	int r = p->segment->reading ? 0 : disk_file_open(disk, p->name, false, &p->segment->reading);
+	int r = 0;
 
+	/* Twice, as with reads: what fails once may pass. */
+	for (int i = 0; i < 2 && !p->segment->reading; i++)
+		r = disk_file_open(disk, p->name, false, &p->segment->reading);
+	if (p->segment->reading)
+		return 0;
 	/* Too many open files pass. */
-	return r == -EMFILE || r == -ENFILE ? -ENOMEM : r == -ENOMEM || r == 0 ? r : -EIO;
+	return r == -EMFILE || r == -ENFILE || r == -ENOMEM ? -ENOMEM : -EIO;
 }
 
 /* Read a record to buf; its sum is looked at twice, as memory and disks err. */
@@ -77,8 +84,16 @@ read_range(struct read_job *j)
 	if (r < 0)
 		return r;
 	n = disk_pread(p->segment->reading, j->memory, p->len, p->offset);
-	/* What is missing is damage of the records there. */
-	memset(j->memory + (n > 0 ? n : 0), 0, p->len - (size_t)(n > 0 ? n : 0));
+	if (n == (ssize_t)p->len)
+		return 0;
+	/* Once more, in parts: what is missing then is damage of the records there, and of no others. */
+	for (uint32_t at = 0; at < p->len; at += RANGE_PART) {
+		uint32_t len = p->len - at < RANGE_PART ? p->len - at : RANGE_PART;
+
+		n = disk_pread(p->segment->reading, j->memory + at, len, p->offset + at);
+		n = n < 0 ? 0 : n;
+		memset(j->memory + at + n, 0, len - (size_t)n);
+	}
 	return 0;
 }
 
@@ -281,6 +296,9 @@ fill(struct store *s, struct read_job *j)
 	const struct moved *m = t->moved ? store_moved_find(s, j->ref) : NULL;
 	const struct store_bytes *note = !m ? NULL : m->latest.data ? &m->latest : m->m.has_note ? &m->m.note : NULL;
 
+	/* Anew each time it is tried: a record may have moved since. */
+	free(j->memory);
+	j->body_len = 0;
 	store_read_place(s, j->ref, &j->places[0]);
 	for (uint32_t i = 1; i < j->n_places; i++) {
 		store_read_place(s, b->pieces[i - 1], &j->places[i]);
@@ -320,10 +338,13 @@ start(struct store *s, struct read_job *j)
 	if (j->is_dead || s->slots[j->ref].damaged) {
 		j->n_places = 0;
 		j->error = -EIO;
-	} else if (!is_written(s, j->ref)) {
-		return 0;
-	} else if (!j->memory) {
+	} else if (is_written(s, j->ref)) {
 		r = fill(s, j);
+	} else if (s->state == STORE_FENCED) {
+		j->n_places = 0;
+		j->error = -ESHUTDOWN;
+	} else {
+		return 0;
 	}
 	return r < 0 ? r : store_reader_submit(s, j);
 }
@@ -336,6 +357,8 @@ store_read(struct store *s, store_ref ref, struct store_read *r)
 	struct read_job *j;
 	int e;
 
+	if (s->state == STORE_FENCED && !is_written(s, ref))
+		return -ESHUTDOWN;
 	if (s->n_reads >= STORE_READS_MAX)
 		return -EAGAIN;
 	j = store_read_job_new(s, 1 + (b ? b->n : 0));
@@ -377,6 +400,18 @@ store_reader_synced(struct store *s)
 		/* What fails here is tried after the next batch. */
 		if (!j->is_running)
 			start(s, j);
+	}
+}
+
+void
+store_reader_fenced(struct store *s)
+{
+	LIST_FOREACH (n, &s->reads) {
+		struct read_job *j = list_entry(n, struct read_job, node);
+
+		/* There is no batch after which it could be tried. */
+		if (!j->is_running && start(s, j) < 0)
+			loop_timer_start(&s->retry, STORE_RETRY_MS);
 	}
 }
 

@@ -1,5 +1,5 @@
 /*
- * Recovery: which files are the journal, and the last batch written again.
+ * Recovery: which files are the journal, and which batch is the last.
  * What is in them is read in store_recover_scan.c and put together in
  * store_recover_apply.c. docs/internals.md, Recovery.
  */
@@ -55,7 +55,7 @@ add_file(void *arg, const char *name)
 		return r;
 	size = disk_file_size(rc->handle);
 	if (size < 0)
-		return -EIO;
+		return recover_unreadable(rc, f, (int)size);
 	f->bytes = (uint64_t)size;
 	r = recover_bytes(rc, f, 0, 4096, &p, &len);
 	if (r < 0)
@@ -79,8 +79,15 @@ by_number(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static struct journal_file *
-find_file(struct recovery *rc, uint32_t number)
+void
+recover_sort(struct recovery *rc)
+{
+	if (rc->n_files > 0)
+		qsort(rc->files, rc->n_files, sizeof(*rc->files), by_number);
+}
+
+struct journal_file *
+recover_file(struct recovery *rc, uint32_t number)
 {
 	for (size_t i = 0; i < rc->n_files; i++)
 		if (rc->files[i].valid && rc->files[i].h.segment == number)
@@ -97,25 +104,12 @@ size_file(struct store *s, const struct journal_file *f)
 
 	s->file_bytes += size - g->size;
 	g->size = size;
-	if (f->counts || f->bytes >= size)
+	if (f->counts || (f->bytes >= size && !f->is_bare))
 		store_segment_allocated(s, g);
 	g->zeroed = f->sound ? size : 0;
 }
 
 /* ----------------------------------------------------------- the last batch -- */
-
-struct last {
-	struct store_place place;
-	uint8_t *data; /* malloc'ed */
-	bool is_first; /* in its segment */
-	/* The last end of a snapshot in this segment. */
-	struct store_place replay;
-	uint32_t next_queue, next_flow;
-	uint64_t next_body;
-	uint64_t wall_ms;
-	struct store_batch batch;
-	uint64_t end; /* behind it */
-};
 
 static void
 raise32(uint32_t *p, uint32_t n)
@@ -222,7 +216,7 @@ follow_chain(struct recovery *rc, struct journal_file *f, bool tell)
 	f->counts = true;
 	while (f->h.segment != rc->replay.segment && f->h.before.segment != 0) {
 		struct store_place end = f->h.before;
-		struct journal_file *before = end.segment < f->h.segment ? find_file(rc, end.segment) : NULL;
+		struct journal_file *before = end.segment < f->h.segment ? recover_file(rc, end.segment) : NULL;
 
 		if (before) {
 			before->end = (uint64_t)end.block * STORE_BLOCK;
@@ -243,206 +237,6 @@ follow_chain(struct recovery *rc, struct journal_file *f, bool tell)
 	}
 }
 
-/* ---------------------------------------------------------------- rewrite -- */
-
-/* Does it begin with the last batch, as a copy of it does that an earlier start made? */
-static bool
-is_copy(const struct journal_file *f, const struct last *l)
-{
-	return f->valid && f->h.first_batch == l->place.batch;
-}
-
-/*
- * Of several copies of the last batch only one may be on disk, and all of them
- * read well: none is touched before the new one is synced. Then their headers
- * go, or starts that end early would take a file each.
- */
-static int
-drop_copies(struct recovery *rc, const struct journal_file *fresh, const struct last *l)
-{
-	static const uint8_t zeros[STORE_HEADER];
-	int r = 0;
-
-	for (size_t i = 0; i < rc->n_files && r == 0; i++) {
-		struct journal_file *f = &rc->files[i];
-
-		if (f == fresh || !is_copy(f, l))
-			continue;
-		rc->open_file = NULL;
-		r = recover_use(rc, f);
-		if (r == 0 && disk_pwrite(rc->handle, zeros, sizeof(zeros), 0) != (ssize_t)sizeof(zeros))
-			r = -EIO;
-		if (r == 0)
-			r = disk_sync(rc->handle);
-		f->valid = false;
-	}
-	rc->open_file = NULL;
-	return r;
-}
-
-/* A file in which there is nothing of the journal, if possible with its blocks; NULL: there is none. */
-static struct journal_file *
-pick_fresh(struct recovery *rc, const struct last *l, uint64_t size)
-{
-	struct journal_file *best = NULL;
-
-	for (size_t i = 0; i < rc->n_files; i++) {
-		struct journal_file *f = &rc->files[i];
-
-		/* What lies before the start of replay is judged by the snapshot, later. */
-		if (f->counts || is_copy(f, l) || (f->valid && (rc->damaged || f->h.segment < rc->replay.segment)))
-			continue;
-		if (f->bytes <= size && (!best || f->bytes > best->bytes))
-			best = f;
-	}
-	return best;
-}
-
-/* The next number; the name that it stands for must not be taken from another file. */
-static uint32_t
-fresh_number(const struct recovery *rc, const struct journal_file *f)
-{
-	uint32_t number = rc->newest->h.segment + 1;
-	struct segment *other;
-
-	while ((other = store_segment_numbered(rc->s, number)) && (!f || other != f->segment))
-		number++;
-	return number;
-}
-
-static int
-open_fresh(struct recovery *rc, struct journal_file *f, bool is_new, uint32_t number, uint64_t size)
-{
-	struct store *s = rc->s;
-	struct segment *g = f->segment;
-	char from[STORE_NAME_MAX], to[STORE_NAME_MAX];
-	int r = 0;
-
-	store_name(from, g->number);
-	store_name(to, number);
-	if (!is_new && g->number != number)
-		r = disk_rename(s->cfg.disk, from, to);
-	if (r == 0)
-		r = disk_file_open(s->cfg.disk, to, is_new, &g->writing);
-	if (r == 0)
-		r = disk_allocate(g->writing, size);
-	if (r < 0 && is_new && g->writing)
-		disk_remove(s->cfg.disk, to);
-	if (r < 0)
-		return r;
-	g->number = number;
-	if (f->bytes < size)
-		f->bytes = size;
-	return 0;
-}
-
-/* The header of the segment in which the last batch is written again. */
-static void
-fresh_header(struct recovery *rc, const struct last *l, uint32_t number, uint64_t size, struct store_header *ret)
-{
-	struct store *s = rc->s;
-
-	*ret = (struct store_header){
-		.segment = number,
-		.size = size,
-		.start_count = s->cfg.start_count,
-		.flags = STORE_FIRST_REWRITTEN,
-		.first_batch = l->place.batch,
-		.before = { l->place.segment, l->place.block, l->place.batch - 1 },
-		.replay = l->replay,
-		.next_queue = l->next_queue,
-		.next_flow = l->next_flow,
-		.next_body = l->next_body,
-		.wall_ms = l->wall_ms,
-	};
-	loop_random(s->cfg.loop, &ret->seed, sizeof(ret->seed));
-	/* Nothing but this batch is in the old one: it is not needed any more. */
-	if (l->is_first)
-		ret->before = rc->newest->h.before;
-	if (l->replay.segment == l->place.segment && l->replay.batch == l->place.batch)
-		ret->replay = (struct store_place){ number, STORE_HEADER / STORE_BLOCK, l->place.batch };
-#ifdef PLANT_REWRITE_TWICE
-	ret->before = (struct store_place){ l->place.segment, (uint32_t)(l->end / STORE_BLOCK), ret->first_batch++ };
-#endif
-}
-
-/* Every sum depends on the place. */
-static void
-seal_again(uint8_t *buf, struct store_batch b, const struct store_header *h)
-{
-	struct store_record r;
-	uint32_t at = 0;
-
-	b.flags = STORE_FIRST_REWRITTEN;
-	b.number = h->first_batch;
-	while (store_batch_next(buf, &b, STORE_HEADER, &at, &r))
-		store_record_seal(buf + (r.offset - STORE_HEADER), r.kind, r.len, h->seed, r.offset);
-	store_batch_seal(buf, &b, h->seed, STORE_HEADER);
-}
-
-static int
-write_fresh(struct recovery *rc, struct journal_file *f, bool is_new, struct last *l, uint32_t number, uint64_t size)
-{
-	struct disk *disk = rc->s->cfg.disk;
-	struct disk_file *file;
-	ssize_t n;
-	int r = open_fresh(rc, f, is_new, number, size);
-
-	if (r < 0)
-		return r;
-	file = f->segment->writing;
-	fresh_header(rc, l, number, size, &f->h);
-	store_header_encode(l->data, &f->h);
-	seal_again(l->data + STORE_HEADER, l->batch, &f->h);
-	n = disk_pwrite(file, l->data, STORE_HEADER + store_align(l->batch.len, STORE_BLOCK), 0);
-	if (n < 0)
-		return (int)n;
-	if (disk_sync(file) < 0 || disk_sync_folder(disk, STORE_FOLDER) < 0)
-		return -EIO;
-	f->segment->seed = f->h.seed;
-	f->valid = f->sound = true;
-	return drop_copies(rc, f, l);
-}
-
-/*
- * The last batch is written again and synced before it counts: that it can be
- * read does not mean that it is on disk, if its sync failed. From here on the
- * journal ends in the new segment, which says where it ends in the old one.
- */
-static int
-rewrite(struct recovery *rc, struct last *l)
-{
-	struct store *s = rc->s;
-	uint64_t need = STORE_HEADER + store_align(l->batch.len, 4096) + STORE_FOOTER;
-	uint64_t size = need > s->cfg.segment ? need : s->cfg.segment;
-	struct journal_file *f = pick_fresh(rc, l, size);
-	uint32_t number = fresh_number(rc, f);
-	bool is_new = !f;
-	int r;
-
-	if (is_new) {
-		f = &rc->files[rc->n_files];
-		*f = (struct journal_file){ .segment = store_segment_new(s, number, s->cfg.segment) };
-		if (!f->segment)
-			return -ENOMEM;
-		rc->n_files++;
-	}
-	rc->open_file = NULL;
-	r = write_fresh(rc, f, is_new, l, number, size);
-	if (r < 0)
-		return store_is_no_space(r) ? -ENOSPC : r == -ENOMEM ? r : -EIO;
-	f->end = STORE_HEADER + store_align(l->batch.len, STORE_BLOCK);
-	f->last = f->h.first_batch;
-	rc->replay = f->h.replay;
-	s->current = f->segment;
-	s->before = f->h.before;
-	for (size_t i = 0; i < rc->n_files; i++)
-		rc->files[i].counts = false;
-	qsort(rc->files, rc->n_files, sizeof(*rc->files), by_number);
-	rc->newest = find_file(rc, number);
-	return 0;
-}
-
 /* ---------------------------------------------------------------- recover -- */
 
 /* Read what the journal is, from the start of replay on; then what lies before and is still needed. */
@@ -451,7 +245,7 @@ read_all(struct recovery *rc)
 {
 	int r = 0;
 
-	rc->expected = rc->replay.segment && find_file(rc, rc->replay.segment) ? rc->replay.batch : 0;
+	rc->expected = rc->replay.segment && recover_file(rc, rc->replay.segment) ? rc->replay.batch : 0;
 	for (size_t i = 0; i < rc->n_files; i++)
 		rc->bytes_all += rc->files[i].counts ? rc->files[i].bytes : 0;
 	for (size_t i = 0; i < rc->n_files && r == 0; i++)
@@ -465,7 +259,7 @@ read_all(struct recovery *rc)
 		if (!f->valid || f->counts || f->h.segment >= rc->replay.segment)
 			continue;
 		/* What a snapshot does not tell of holds nothing; but part of the snapshot may be lost. */
-		if (!f->listed && (rc->has_snapshot && !rc->damaged))
+		if (!f->listed && rc->is_snapshot_whole)
 			continue;
 		if (!f->listed)
 			f->total = UINT32_MAX;
@@ -482,7 +276,7 @@ static int
 recover_journal(struct recovery *rc, struct last *l)
 {
 	struct store *s = rc->s;
-	struct journal_file *start = find_file(rc, l->replay.segment);
+	struct journal_file *start = recover_file(rc, l->replay.segment);
 	int r = read_last(rc, rc->newest, l);
 
 	if (r < 0)
@@ -499,7 +293,7 @@ recover_journal(struct recovery *rc, struct last *l)
 #ifdef PLANT_SYNC_FAILED_ACCEPTED
 	if (0)
 #endif
-	r = rewrite(rc, l);
+	r = recover_rewrite(rc, l);
 	if (r < 0)
 		return r;
 	rc->damaged = false;
@@ -559,8 +353,7 @@ store_recover(struct store *s, const struct store_recovery *found, char why[stat
 	struct last last = { 0 };
 	int r = disk_list(s->cfg.disk, STORE_FOLDER, add_file, &rc);
 
-	if (r == 0 && rc.n_files > 0)
-		qsort(rc.files, rc.n_files, sizeof(*rc.files), by_number);
+	recover_sort(&rc);
 	/* One more for the segment that is written now. */
 	if (r == 0)
 		r = store_grow(&rc.files, &rc.files_room, rc.n_files + 1, sizeof(*rc.files));

@@ -15,6 +15,7 @@ struct journal_file {
 	bool valid;     /* its header is, and names it */
 	bool sound;     /* its header was written once, by whatever name */
 	bool counts;    /* belongs to the journal */
+	bool is_bare;   /* there is no space for its blocks */
 	uint64_t end;   /* where that ends in it; 0: not known */
 	uint64_t last;  /* batch there */
 	/* Of a segment before the start of replay: what the snapshot says. */
@@ -57,7 +58,7 @@ struct recovery {
 	struct journal_file *newest; /* at first the newest found; then the one that holds the rewritten batch */
 	struct store_place replay;
 	uint64_t snapshot; /* its id, once it is known */
-	bool has_snapshot;
+	bool has_snapshot, is_snapshot_whole; /* its beginning was read; all of it, and nothing was damaged up to there */
 	uint64_t expected; /* number of the batch that comes next; 0: any */
 	uint64_t bytes_done, bytes_all;
 	bool damaged; /* in what was replayed */
@@ -84,6 +85,36 @@ struct recovery {
 	struct found_head head;
 };
 
+/* ------------------------------------------------------- store_recover.c -- */
+
+/* The last batch that was found. */
+struct last {
+	struct store_place place;
+	uint8_t *data; /* malloc'ed */
+	bool is_first; /* in its segment */
+	/* The last end of a snapshot in this segment. */
+	struct store_place replay;
+	uint32_t next_queue, next_flow;
+	uint64_t next_body;
+	uint64_t wall_ms;
+	struct store_batch batch;
+	uint64_t end; /* behind it */
+};
+
+/* The file of that segment, or NULL. */
+struct journal_file *recover_file(struct recovery *rc, uint32_t number);
+/* By rising number; pointers to files move. */
+void recover_sort(struct recovery *rc);
+
+/* ----------------------------------------------- store_recover_rewrite.c -- */
+
+/*
+ * The last batch is written again and synced before it counts: that it can be
+ * read does not mean that it is on disk, if its sync failed. From here on the
+ * journal ends in the new segment, which says where it ends in the old one.
+ */
+int recover_rewrite(struct recovery *rc, struct last *l);
+
 /* -------------------------------------------------- store_recover_scan.c -- */
 
 struct scan {
@@ -96,6 +127,12 @@ struct scan {
 	uint64_t offset;
 };
 
+/*
+ * A file that cannot be opened or read is no damage: the error may pass, and
+ * what is in the file is still there. The start is refused, and says which
+ * file. Gives -EIO or -ENOMEM.
+ */
+int recover_unreadable(struct recovery *rc, const struct journal_file *f, int error);
 /* 0, -EIO, -ENOMEM. */
 int recover_use(struct recovery *rc, struct journal_file *f);
 /* Bytes of a file, as many of len as there are; valid until the next call. */
@@ -111,6 +148,25 @@ int recover_replay(struct recovery *rc, struct journal_file *f);
 int recover_head(struct recovery *rc);
 /* Messages and pieces of f, by its index if it has one. */
 int recover_load(struct recovery *rc, struct journal_file *f);
+
+/* -------------------------------------------------- store_recover_take.c -- */
+
+/* Which of the snapshot's records tell of this segment: for recover_is_dead. */
+int recover_find_deads(struct recovery *rc, const struct journal_file *f);
+bool recover_is_dead(const struct recovery *rc, uint32_t record);
+/* A message or piece record takes its place in its segment, and is remembered unless it is known to be dead. */
+int recover_collect(struct recovery *rc, struct journal_file *f, const struct store_entry *e, bool dead);
+/* Something was damaged. */
+void recover_bad(struct recovery *rc, const struct journal_file *f, const char *what, uint64_t offset);
+/* Of what lies before the start of replay only messages and pieces are wanted. */
+int recover_take_batch(struct recovery *rc, const struct scan *sc, bool only_messages);
+
+/* ------------------------------------------------- store_recover_moves.c -- */
+
+/* Of two records for one message the one at the later place counts. */
+bool recover_is_later(const struct store *s, const struct found *a, const struct found *b);
+/* What was moved is at its new home; of two at one place the later one stays. */
+int recover_apply_moves(struct recovery *rc);
 
 /* ------------------------------------------------- store_recover_apply.c -- */
 

@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +16,19 @@
 _Static_assert(WINDOW >= STORE_BATCH_MAX, "a batch fits into the window");
 
 /* ----------------------------------------------------------------- window -- */
+
+int
+recover_unreadable(struct recovery *rc, const struct journal_file *f, int error)
+{
+	char name[STORE_NAME_MAX];
+
+	if (error == -ENOMEM)
+		return error;
+	store_name(name, f->segment->number);
+	snprintf(rc->why, 200, "%s cannot be read: %s. Nothing is lost yet; to start without what it holds, move that file away", name,
+	    strerror(-error));
+	return -EIO;
+}
 
 int
 recover_use(struct recovery *rc, struct journal_file *f)
@@ -31,7 +45,7 @@ recover_use(struct recovery *rc, struct journal_file *f)
 	store_name(name, f->segment->number);
 	r = disk_file_open(rc->s->cfg.disk, name, false, &rc->handle);
 	if (r < 0)
-		return r == -ENOMEM ? r : -EIO;
+		return recover_unreadable(rc, f, r);
 	rc->open_file = f;
 	return 0;
 }
@@ -52,7 +66,7 @@ recover_bytes(struct recovery *rc, struct journal_file *f, uint64_t at, size_t l
 			return -ENOMEM;
 		n = want > 0 ? disk_pread(rc->handle, rc->window, want, at) : 0;
 		if (n < 0)
-			return -EIO;
+			return recover_unreadable(rc, f, (int)n);
 		rc->window_at = at;
 		rc->window_len = (size_t)n;
 	}
@@ -129,286 +143,7 @@ scan_is_whole(const struct scan *sc)
 	return true;
 }
 
-/* ---------------------------------------------------------------- collect -- */
-
-/* Which of the snapshot's records tell of this segment. */
-static int
-find_deads(struct recovery *rc, const struct journal_file *f)
-{
-	rc->n_mine = 0;
-	for (size_t i = 0; i < rc->n_deads; i++) {
-		if (rc->deads[i].segment != f->h.segment)
-			continue;
-		if (store_grow(&rc->mine, &rc->mine_room, rc->n_mine + 1, sizeof(*rc->mine)) < 0)
-			return -ENOMEM;
-		rc->mine[rc->n_mine++] = &rc->deads[i];
-	}
-	return 0;
-}
-
-static bool
-is_dead(const struct recovery *rc, uint32_t record)
-{
-	for (size_t i = 0; i < rc->n_mine; i++) {
-		const struct found_dead *d = rc->mine[i];
-		uint32_t bit = record - d->first;
-
-		if (record >= d->first && bit < d->n && bit / 8 < d->len && rc->bits[d->bits + bit / 8] >> bit % 8 & 1)
-			return true;
-	}
-	return false;
-}
-
-/* A message or piece record takes its place in its segment, and is remembered unless it is known to be dead. */
-static int
-collect(struct recovery *rc, struct journal_file *f, const struct store_entry *e, bool dead)
-{
-	struct segment *g = f->segment;
-	struct found *n;
-
-	if (store_segment_reserve(g, 1) < 0 ||
-	    store_grow(&rc->found, &rc->found_room, rc->n_found + 1, sizeof(*rc->found)) < 0)
-		return -ENOMEM;
-	/* For now ref says where it was remembered. */
-	g->records[g->n_records] = (struct record){ .at = (uint32_t)(e->offset / 8), .len = e->len };
-	if (!dead) {
-		n = &rc->found[rc->n_found++];
-		*n = (struct found){
-			.seq = e->seq, .number = e->number, .counter = e->counter, .expires = e->expires,
-			.not_before = e->not_before, .body = e->body, .last_len = e->last_len, .bytes = e->bytes,
-			.queue = e->queue, .flow = e->flow, .index = e->index, .note_len = e->note_len,
-			.segment = g->index, .record = g->n_records, .kind = (uint8_t)e->kind,
-			.priority = e->priority, .flags = e->flags,
-		};
-		g->records[g->n_records].ref = (store_ref)rc->n_found;
-	}
-	g->n_records++;
-	if (f == rc->newest)
-		store_index_append(rc->s, e);
-	return 0;
-}
-
-static void
-bad(struct recovery *rc, const struct journal_file *f, const char *what, uint64_t offset)
-{
-	rc->damaged = true;
-	store_damaged(rc->s, "segment %" PRIu32 ": %s at %" PRIu64 " set aside", f->h.segment, what, offset);
-}
-
-/* ------------------------------------------------------------ the records -- */
-
-static int
-take_message(struct recovery *rc, struct journal_file *f, const struct store_record *r)
-{
-	struct store *s = rc->s;
-	struct store_entry e;
-	struct defined *d;
-	int error = r->kind == STORE_MESSAGE ? store_message_decode(r, &e, NULL) : store_piece_decode(r, &e);
-
-	if (error < 0)
-		return error;
-	if (e.kind == STORE_PIECE)
-		recover_raise(&s->next_body, e.body + 1);
-	if (e.kind == STORE_MESSAGE && e.flow) {
-		d = store_defined_get(&s->flows, e.flow);
-		if (!d)
-			return -ENOMEM;
-		recover_raise(&d->d.mark, e.number);
-	}
-	if (e.kind == STORE_MESSAGE) {
-		d = store_defined_get(&s->queues, e.queue);
-		if (!d)
-			return -ENOMEM;
-		recover_raise(&d->d.last_seq, e.seq);
-	}
-	return collect(rc, f, &e, false);
-}
-
-static int
-take_done(struct recovery *rc, const struct store_record *r)
-{
-	uint32_t queue, n;
-
-	if (store_done_decode(r, &queue, &n) < 0)
-		return -EBADMSG;
-	if (store_grow(&rc->dones, &rc->dones_room, rc->n_dones + n, sizeof(*rc->dones)) < 0)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < n; i++) {
-		uint64_t range[2];
-
-		store_done_range(r, i, range);
-		rc->dones[rc->n_dones++] = (struct found_done){ queue, range[0], range[1] };
-	}
-	return 0;
-}
-
-static int
-take_definition(struct recovery *rc, const struct store_record *r)
-{
-	struct store *s = rc->s;
-	struct defined_table *t = r->kind == STORE_QUEUE ? &s->queues : &s->flows;
-	struct store_definition now;
-	struct defined *d;
-	uint8_t *copy;
-
-	if (store_define_decode(r, &now) < 0)
-		return -EBADMSG;
-	d = store_defined_get(t, now.number);
-	copy = malloc(now.bytes.len + 1);
-	if (!d || !copy) {
-		free(copy);
-		return -ENOMEM;
-	}
-	memcpy(copy, now.bytes.data, now.bytes.len);
-	store_defined_set(t, d, copy, now.bytes.len);
-	d->is_defined = !now.removed;
-	d->d.removed = now.removed;
-	recover_raise(&d->d.last_seq, now.last_seq);
-	recover_raise(&d->d.offered, now.offered);
-	recover_raise(&d->d.mark, now.mark);
-	return 0;
-}
-
-/* Marks and offered records. */
-static int
-take_number(struct recovery *rc, const struct store_record *r)
-{
-	bool is_mark = r->kind == STORE_MARK;
-	uint32_t number;
-	uint64_t value;
-	struct defined *d;
-
-	if (is_mark ? store_mark_decode(r, &number, &value) < 0 : store_offered_decode(r, &number, &value) < 0)
-		return -EBADMSG;
-	d = store_defined_get(is_mark ? &rc->s->flows : &rc->s->queues, number);
-	if (!d)
-		return -ENOMEM;
-	recover_raise(is_mark ? &d->d.mark : &d->d.offered, value);
-	return 0;
-}
-
-static int
-take_move(struct recovery *rc, const struct store_record *r)
-{
-	struct store_moved m;
-	struct defined *d;
-	uint8_t *note;
-
-	if (store_move_decode(r, &m) < 0)
-		return -EBADMSG;
-	d = store_defined_get(&rc->s->queues, m.to_queue);
-	if (!d || store_grow(&rc->moves, &rc->moves_room, rc->n_moves + 1, sizeof(*rc->moves)) < 0)
-		return -ENOMEM;
-	note = malloc(m.note.len + 1);
-	if (!note)
-		return -ENOMEM;
-	recover_raise(&d->d.last_seq, m.to_seq);
-	memcpy(note, m.note.data, m.note.len);
-	m.note.data = note;
-	rc->moves[rc->n_moves++] = m;
-	return 0;
-}
-
-static int
-take_dead(struct recovery *rc, const struct store_record *r)
-{
-	struct store_dead d;
-
-	if (store_snapshot_dead_decode(r, &d) < 0)
-		return -EBADMSG;
-	if (store_grow(&rc->deads, &rc->deads_room, rc->n_deads + 1, sizeof(*rc->deads)) < 0 ||
-	    store_grow(&rc->bits, &rc->bits_room, rc->n_bits + d.bits.len, 1) < 0)
-		return -ENOMEM;
-	/* Whatever snapshot tells it, complete or not: what was dead stays so. */
-	rc->deads[rc->n_deads++] = (struct found_dead){ d.segment, d.first, d.n, rc->n_bits, d.bits.len };
-	if (d.bits.len > 0)
-		memcpy(rc->bits + rc->n_bits, d.bits.data, d.bits.len);
-	rc->n_bits += d.bits.len;
-	if (!rc->has_snapshot || d.snapshot != rc->snapshot)
-		return 0;
-	for (size_t i = 0; i < rc->n_files; i++) {
-		if (rc->files[i].valid && rc->files[i].h.segment == d.segment) {
-			rc->files[i].listed = true;
-			rc->files[i].total = d.total;
-		}
-	}
-	return 0;
-}
-
-static int
-take_begin(struct recovery *rc, const struct scan *sc, const struct store_record *r)
-{
-	uint64_t id;
-
-	if (store_snapshot_begin_decode(r, &id) < 0)
-		return -EBADMSG;
-	if (rc->replay.segment && sc->batch.number == rc->replay.batch) {
-		rc->snapshot = id;
-		rc->has_snapshot = true;
-	}
-	return 0;
-}
-
-static int
-take(struct recovery *rc, const struct scan *sc, const struct store_record *r)
-{
-	uint64_t id;
-	struct store_place start;
-
-	switch (r->kind) {
-	case STORE_DONE:
-#ifdef PLANT_ACK_LOST
-		if (sc->f == rc->newest)
-			return 0;
-#endif
-		return take_done(rc, r);
-	case STORE_MARK:
-	case STORE_OFFERED:
-		return take_number(rc, r);
-	case STORE_QUEUE:
-	case STORE_FLOW:
-		return take_definition(rc, r);
-	case STORE_MOVE:
-		return take_move(rc, r);
-	case STORE_SNAPSHOT_BEGIN:
-		return take_begin(rc, sc, r);
-	case STORE_SNAPSHOT_DEAD:
-		return take_dead(rc, r);
-	case STORE_SNAPSHOT_END:
-		return store_snapshot_end_decode(r, &id, &start);
-	case STORE_MESSAGE:
-	case STORE_PIECE:
-		break;
-	}
-	return -EBADMSG;
-}
-
-/* Of what lies before the start of replay only messages and pieces are wanted. */
-static int
-take_batch(struct recovery *rc, const struct scan *sc, bool only_messages)
-{
-	struct store_record r;
-	uint32_t at = 0;
-	int e = 0;
-
-	while (e == 0 && store_batch_next(sc->data, &sc->batch, sc->offset, &at, &r)) {
-		bool is_message = r.kind == STORE_MESSAGE || r.kind == STORE_PIECE;
-
-		if (only_messages && !is_message)
-			continue;
-		if (!store_record_check(r.data, r.len, sc->f->h.seed, r.offset))
-			e = -EBADMSG;
-		else
-			e = is_message ? take_message(rc, sc->f, &r) : take(rc, sc, &r);
-		if (e != -EBADMSG)
-			continue;
-		bad(rc, sc->f, "a record", r.offset);
-		/* Records are known by their number in the segment: it takes part in that. */
-		e = is_message ? collect(rc, sc->f, &(struct store_entry){ .offset = r.offset, .len = r.len }, true) : 0;
-	}
-	recover_raise(&rc->s->wall_floor, sc->batch.wall_ms);
-	return e;
-}
+/* ----------------------------------------------------------------- replay -- */
 
 /* Does the number follow? What is missing is damage; what is older is not of this journal. */
 static bool
@@ -448,19 +183,19 @@ recover_replay(struct recovery *rc, struct journal_file *f)
 	scan_begin(&sc, f, f->end);
 	while ((r = scan_next(rc, &sc)) > 0) {
 		if (sc.bad_at)
-			bad(rc, f, "a batch", sc.bad_at);
+			recover_bad(rc, f, "a batch", sc.bad_at);
 		if (sc.offset >= start && !follows(rc, &sc)) {
-			bad(rc, f, "a batch that is too old", sc.offset);
+			recover_bad(rc, f, "a batch that is too old", sc.offset);
 			continue;
 		}
-		r = take_batch(rc, &sc, sc.offset < start);
+		r = recover_take_batch(rc, &sc, sc.offset < start);
 		if (r < 0)
 			return r;
 	}
 	if (r < 0)
 		return r;
 	if (f->end && sc.bad_at)
-		bad(rc, f, "a batch", sc.bad_at);
+		recover_bad(rc, f, "a batch", sc.bad_at);
 	if (f->end && f->last && rc->expected && rc->expected <= f->last) {
 		rc->damaged = true;
 		store_damaged(rc->s, "segment %" PRIu32 ": batches %" PRIu64 " to %" PRIu64 " are missing", f->h.segment,
@@ -483,9 +218,9 @@ recover_head(struct recovery *rc)
 
 	if (!rc->head.f)
 		return 0;
-	r = find_deads(rc, rc->head.f);
+	r = recover_find_deads(rc, rc->head.f);
 	for (size_t i = rc->head.first; r == 0 && i < rc->head.end; i++)
-		if (is_dead(rc, rc->found[i].record))
+		if (recover_is_dead(rc, rc->found[i].record))
 			rc->found[i].dead = true;
 	return r;
 }
@@ -500,6 +235,7 @@ read_index(struct recovery *rc, struct journal_file *f, uint8_t **ret, size_t *r
 	const uint8_t *p;
 	size_t len;
 	uint64_t at;
+	ssize_t n;
 	int r = recover_bytes(rc, f, f->h.size - STORE_FOOTER, STORE_FOOTER_LEN, &p, &len);
 
 	*ret_len = 0;
@@ -513,7 +249,10 @@ read_index(struct recovery *rc, struct journal_file *f, uint8_t **ret, size_t *r
 	*ret = malloc(footer.index_len);
 	if (!*ret)
 		return -ENOMEM;
-	if (disk_pread(rc->handle, *ret, footer.index_len, at) == (ssize_t)footer.index_len &&
+	n = disk_pread(rc->handle, *ret, footer.index_len, at);
+	if (n < 0)
+		return recover_unreadable(rc, f, (int)n);
+	if (n == (ssize_t)footer.index_len &&
 	    store_index_check(*ret, footer.index_len, f->h.seed, ret_entries) == 0)
 		*ret_len = footer.index_len;
 	f->segment->end = (uint64_t)footer.end_block * STORE_BLOCK;
@@ -533,7 +272,7 @@ load_index(struct recovery *rc, struct journal_file *f, const uint8_t *index, si
 			return -EBADMSG;
 		if (e.offset < STORE_HEADER || e.offset > f->h.size || e.len > f->h.size - e.offset)
 			return -EBADMSG;
-		r = collect(rc, f, &e, is_dead(rc, i));
+		r = recover_collect(rc, f, &e, recover_is_dead(rc, i));
 	}
 	return r;
 }
@@ -544,25 +283,25 @@ load_scan(struct recovery *rc, struct journal_file *f)
 	size_t first = rc->n_found;
 	bool lost = false;
 	struct scan sc;
-	int r;
+	int r = 0;
 
 	scan_begin(&sc, f, f->end);
 	while (f->segment->n_records < f->total && (r = scan_next(rc, &sc)) > 0) {
 		if (sc.bad_at) {
-			bad(rc, f, "a batch", sc.bad_at);
+			recover_bad(rc, f, "a batch", sc.bad_at);
 			lost = true;
 		}
-		r = take_batch(rc, &sc, true);
+		r = recover_take_batch(rc, &sc, true);
 		if (r < 0)
 			return r;
 		f->segment->end = sc.at;
 		/* Behind a batch that is missing nobody knows which number a record had: better twice than never. */
 		for (; first < rc->n_found && !lost; first++)
-			rc->found[first].dead = is_dead(rc, rc->found[first].record) || rc->found[first].record >= f->total;
+			rc->found[first].dead = recover_is_dead(rc, rc->found[first].record) || rc->found[first].record >= f->total;
 		if (lost)
 			first = rc->n_found;
 	}
-	return 0;
+	return r < 0 ? r : 0;
 }
 
 int
@@ -571,7 +310,7 @@ recover_load(struct recovery *rc, struct journal_file *f)
 	uint8_t *index = NULL;
 	uint32_t entries = 0;
 	size_t len = 0;
-	int r = find_deads(rc, f);
+	int r = recover_find_deads(rc, f);
 
 	if (r == 0)
 		r = read_index(rc, f, &index, &len, &entries);
@@ -581,7 +320,7 @@ recover_load(struct recovery *rc, struct journal_file *f)
 	if (r == 0 && len == 0)
 		r = load_scan(rc, f);
 	if (r == -EBADMSG) {
-		bad(rc, f, "an index", f->h.size - STORE_FOOTER);
+		recover_bad(rc, f, "an index", f->h.size - STORE_FOOTER);
 		r = 0;
 	}
 	progress(rc, len > 0 ? len : f->bytes);

@@ -144,6 +144,7 @@ store_segment_set_free(struct store *s, struct segment *g)
 	if (g->state != SEGMENT_FREE)
 		s->n_free++;
 	g->state = SEGMENT_FREE;
+	g->is_copied = false;
 	g->zeroed = g->size;
 	g->live = g->damaged = g->n_records = g->records_room = 0;
 	g->live_bytes = 0;
@@ -308,6 +309,7 @@ store_body_free(struct store_body *b)
 		return;
 	if (b->ref)
 		hmap_remove(&b->store->bodies, &b->node);
+	list_remove(&b->unput);
 	free(b->pieces);
 	free(b->buf);
 	free(b);

@@ -20,6 +20,7 @@
 static struct node paris, berlin;
 static struct proxy proxy;
 static struct connectd *from, *to;
+static enum connectd_durability durability; /* of what send_body sends */
 
 static void
 begin(void)
@@ -66,6 +67,7 @@ send_body(struct connectd *c, const char *dest, size_t size, unsigned seed, stru
 	for (size_t i = 0; i < size; i++)
 		body[i] = pattern(i, seed);
 	ck_assert_int_eq(connectd_msg_set_type_body(m, "test.Large", body, size), 0);
+	ck_assert_int_eq(connectd_msg_set_durability(m, durability), 0);
 	program_send(c, m, told);
 	free(body);
 }
@@ -160,6 +162,7 @@ START_TEST(sender_dies_in_the_middle)
 	struct told told = { 0 };
 	uint64_t before = proxy_passed(&proxy);
 
+	durability = CONNECTD_MEMORY;
 	proxy_split(&proxy, 1000);
 	send_body(from, "berlin/orders", LARGE, 7, &told);
 	await_passed(before + LARGE / 2);

@@ -34,7 +34,8 @@ START_TEST(very_many_flows)
 	uint64_t before, peak = 0, got = 0;
 	char name[32], text[32];
 
-	node_init(&paris, "paris", "max_memory = 8M\nmax_message = 2M\nmax_partial = 4M\nmax_queues_per_user = 1000\n");
+	node_init(&paris, "paris", "max_memory = 8M\nmax_message = 2M\nmax_partial = 4M\nmax_queues_per_user = 1000\n"
+	    "[queue \"*\"]\ndurable = no\n");
 	node_start(&paris);
 	for (int i = 0; i < HANDLES; i++)
 		senders[i] = program_open(&paris, "sender");
@@ -96,7 +97,7 @@ END_TEST
 
 /* ----------------------------------------------------- two that are full */
 
-#define SMALL_LIMIT "max_memory = 1M\nmax_message = 64K\nmax_partial = 128K\n[queue \"in\"]\n"
+#define SMALL_LIMIT "max_memory = 1M\nmax_message = 64K\nmax_partial = 128K\n[queue \"*\"]\ndurable = no\n[queue \"in\"]\n"
 #define FIRST 15      /* bodies of BIG bytes in front */
 #define BIG 64000
 #define BEHIND 300    /* of 1000 bytes, more than there is room for */

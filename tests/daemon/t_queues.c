@@ -127,7 +127,7 @@ START_TEST(drop_oldest_keeps_the_newest)
 {
 	struct told told = { 0 };
 
-	begin("[queue \"orders\"]\nmax_messages = 5\noverflow = drop-oldest\n");
+	begin("[queue \"orders\"]\ndurable = no\nmax_messages = 5\noverflow = drop-oldest\n");
 	program_send_numbers(from, "orders", 1, 12, &told);
 	program_flush(from);
 	ck_assert_uint_eq(told.arrived, 12);
@@ -144,7 +144,7 @@ START_TEST(drop_oldest_tells_senders)
 	struct told told = { 0 };
 
 	begin("[peer \"berlin\"]\nplaintext = yes\nfrom = 127.0.0.0/8\n"
-	      "[queue \"berlin/orders\"]\nmax_messages = 5\noverflow = drop-oldest\n");
+	      "[queue \"berlin/orders\"]\ndurable = no\nmax_messages = 5\noverflow = drop-oldest\n");
 	program_send_numbers(from, "berlin/orders", 1, 12, &told);
 	while (told.dropped < 7)
 		ck_assert_int_eq(connectd_wait(from, PROGRAM_PATIENCE_MS), 1);

@@ -15,7 +15,8 @@
 #define FROM_PARIS "[peer \"paris\"]\nplaintext = yes\nfrom = 127.0.0.0/8\nbackoff_min = 10ms\nbackoff_max = 50ms\n"
 /* What nobody takes is not waited for at a stop. */
 #define TO_BERLIN \
-	"drain_timeout = 100ms\n[queue \"answers\"]\n" \
+	"drain_timeout = 100ms\n[queue \"answers\"]\n[queue \"local\"]\ndurable = no\n" \
+	"[queue \"berlin/plain\"]\ndurable = no\n" \
 	"[peer \"berlin\"]\naddress = %s\nplaintext = yes\nbackoff_min = 10ms\nbackoff_max = 50ms\n"
 #define NOBODY 65534
 
@@ -78,14 +79,14 @@ START_TEST(durable_demanded)
 {
 	struct told told = { 0 };
 
-	begin("", "[queue \"orders\"]\n");
+	begin("", "[queue \"plain\"]\ndurable = no\n");
 	send_durable("local", &told);
-	send_durable("berlin/orders", &told);
+	send_durable("berlin/plain", &told);
 	program_flush(from);
 	ck_assert_uint_eq(told.rejected, 2);
 	ck_assert_ptr_nonnull(strstr(told.reason, "durable"));
 	program_send_numbers(from, "local", 1, 1, &told);
-	program_send_numbers(from, "berlin/orders", 1, 1, &told);
+	program_send_numbers(from, "berlin/plain", 1, 1, &told);
 	program_flush(from);
 	ck_assert_uint_eq(told.arrived, 2);
 	end();

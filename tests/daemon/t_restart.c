@@ -338,9 +338,9 @@ stuck(const char *drain_timeout)
 	struct connectd *from;
 	struct traffic_told told = { 0 };
 
-	node_init(&berlin, "berlin", BERLIN, "", "max_messages = 10\n");
+	node_init(&berlin, "berlin", BERLIN, "", "durable = no\nmax_messages = 10\n");
 	node_start(&berlin);
-	node_init(&paris, "paris", PARIS, drain_timeout, berlin.url);
+	node_init(&paris, "paris", PARIS "[queue \"berlin/orders\"]\ndurable = no\n", drain_timeout, berlin.url);
 	node_start(&paris);
 	node_await_peer(&paris, "berlin", "up");
 	from = traffic_open(&paris);

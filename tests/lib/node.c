@@ -75,7 +75,7 @@ configure(struct node *n, const char *rest, va_list ap)
 	ck_assert_int_ge(vasprintf(&text, rest, ap), 0);
 	fprintf(f, "[node]\nname = %s\nstate = %s/state\nsocket = %s\nlog_level = debug\n", n->name, n->dir, n->socket);
 	if (strstr(text, "max_disk = ") == NULL)
-		fputs("segment = 1M\nmax_disk = 64M\n", f);
+		fputs("segment = 1M\nmax_disk = 256M\n", f);
 	fputs(text, f);
 	free(text);
 	ck_assert_int_eq(fclose(f), 0);

@@ -1,7 +1,7 @@
 /*
  * ledger: what the programs of a cluster saw, held against what was promised.
- * Knows only unique message numbers, who sent them where, and when which
- * daemon died.
+ * Knows only unique message numbers, who sent them where and how, and when
+ * which daemon died.
  */
 #ifndef LEDGER_H
 #define LEDGER_H
@@ -19,24 +19,42 @@ void ledger_daemon_died(int daemon);
 /* A producer was killed now: nobody hears what became of what it had open. */
 void ledger_producer_died(int producer);
 
-/*
- * A message is about to be sent. Returns its number, which goes into the body.
- * `line`: who sends, over which handle, to which queue, at which priority:
- * within it order is promised. refusable: the destination must refuse it.
- */
-uint64_t ledger_sent(int producer, uint32_t line, int from, int to, bool refusable);
-/* It may end on its way: a time to live, a full queue that drops or refuses. */
-void ledger_mortal(uint64_t number);
+struct ledger_send {
+	int producer;
+	uint32_t line;   /* who sends, over which handle, to which queue, at which priority: within it order is promised */
+	int from, to;
+	unsigned levels; /* asked for, bits of CONNECTD_TELL */
+	bool refusable;  /* the destination, or the daemon of the sender, must refuse it */
+	bool mortal;     /* it may end on its way: a time to live, a full queue that drops or refuses */
+	bool kept_from;  /* stored at its source, and so STORED once it is synced there */
+	bool kept_to;    /* stored at its destination */
+};
+/* A message is about to be sent. Returns its number, which goes into the body. */
+uint64_t ledger_sent(const struct ledger_send *s);
 /* Queues of this daemon were purged: that may be the end of whatever was sent from or to it by now. */
 void ledger_purged(int daemon);
 /* The library did not take it after all. */
 void ledger_not_sent(uint64_t number);
 /* An outcome was told. */
 void ledger_told(uint64_t number, int level, bool final, int result);
-/* consumer: one handle's subscription. flagged: told that it may have been seen. */
-void ledger_delivered(uint64_t number, uint32_t consumer, int at, bool flagged, uint32_t attempt);
-/* The consumer has acked it, as far as it can know. */
-void ledger_acked(uint64_t number);
+
+struct ledger_delivery {
+	uint32_t consumer; /* one handle's subscription */
+	int at;
+	bool flagged;      /* told that it may have been seen */
+	uint32_t attempt;
+	uint64_t id[2];    /* stamped when the first daemon accepted it */
+};
+void ledger_delivered(uint64_t number, const struct ledger_delivery *d);
+
+/* ---- named producers, whose messages are sent again by the next instance ---- */
+
+/* Its daemon says it is safe. */
+void ledger_safe(uint64_t number);
+/* It is sent again, under the number it had; nothing told of the time before counts. */
+void ledger_again(uint64_t number);
+/* Sent by an instance that was taken over before: nobody may ever take it. */
+void ledger_zombie(uint64_t number);
 
 /* Everything has come to rest. */
 void ledger_end(void);

@@ -30,28 +30,40 @@ some_limit(void)
 
 /* One section of queues, and by which rules messages may leave them unread. */
 static void
-draw_rules(struct settings *s, bool outbound, bool *ret_lossy, bool *ret_refuses)
+draw_rules(struct settings *s, bool outbound, struct settings_rules *ret)
 {
-	append(s, "max_messages = %u\n", some_limit());
-	if (world_chance(12)) {
+	*ret = (struct settings_rules){ .durable = world_chance(65) };
+	append(s, "durable = %s\nmax_messages = %u\n", ret->durable ? "yes" : "no", some_limit());
+	if (!ret->durable && world_chance(20)) {
 		append(s, "overflow = drop-oldest\n");
-		*ret_lossy = true;
-	} else if (world_chance(12)) {
+		ret->lossy = true;
+	} else if (world_chance(10)) {
 		append(s, "overflow = reject\n");
-		*ret_refuses = true;
+		ret->refuses = true;
 	}
 	if (world_chance(10)) {
 		append(s, "ttl = %ums\n", 100 + (unsigned)world_below(2000));
-		*ret_lossy = true;
+		ret->lossy = true;
 	}
 	if (outbound)
 		return;
-	if (world_chance(10)) {
+	if (world_chance(8)) {
 		append(s, "max_attempts = %u\n", 1 + (unsigned)world_below(4));
-		*ret_lossy = true;
+		ret->lossy = true;
 	}
 	if (world_chance(15))
 		append(s, "ack_timeout = %ums\n", 1500 + (unsigned)world_below(900));
+}
+
+/* The journal: as small as it may be, or with room for large messages. */
+static void
+draw_disk(struct settings *s)
+{
+	bool coarse = world_chance(s->small ? 20 : 60);
+	unsigned segment = coarse ? 256 : 64, least = s->small ? coarse ? 9 : 18 : coarse ? 17 : 72;
+	unsigned n = least + (unsigned)world_below(world_chance(50) ? 3 : 16);
+
+	append(s, "segment = %uK\nmax_disk = %uK\n", segment, n * segment);
 }
 
 void
@@ -75,8 +87,9 @@ settings_draw(struct settings *all, int n)
 		s->small = world_chance(35);
 		s->max_message = s->small ? SMALL_MESSAGE_MAX : tight ? TIGHT_MESSAGE_MAX : 16u << 20;
 		append(s, "[node]\nname = %s\nstate = /sim/%s\nsocket = /sim/%s.sock\nkeepalive = 1s\nhandshake_timeout = 2s\n"
-			  "drain_timeout = 1s\nsegment = 64K\nmax_disk = 1M\nmax_message = %u\n",
+			  "drain_timeout = 1s\nmax_message = %u\n",
 		    s->name, s->name, s->name, (unsigned)s->max_message);
+		draw_disk(s);
 		if (tight)
 			append(s, "max_memory = %uK\nmax_partial = %uK\n", 1024 + (unsigned)world_below(4096),
 			    512 + (unsigned)world_below(512));
@@ -93,11 +106,15 @@ settings_draw(struct settings *all, int n)
 			if (dials[i][j])
 				append(s, "address = tcp://10.0.0.%d:7000\n", j + 1);
 		}
-		append(s, "[queue \"q*\"]\n");
-		draw_rules(s, false, &s->here_lossy, &s->refuses);
+		for (int q = 0; q < SETTINGS_QUEUES; q++) {
+			append(s, "[queue \"q%d\"]\n", q);
+			draw_rules(s, false, &s->here[q]);
+		}
+		append(s, "[queue \"*\"]\nmin_bytes = %uK\n", (unsigned)world_below(5));
 		append(s, "[queue \"*/*\"]\n");
-		draw_rules(s, true, &s->outbound_lossy, &s->outbound_refuses);
-		append(s, "[queue \"h*\"]\nmax_messages = %u\n", some_limit());
-		append(s, "[queue \"*.dead\"]\nmax_messages = %u\n", world_chance(20) ? 3 : 100000);
+		draw_rules(s, true, &s->outbound);
+		append(s, "[queue \"h*\"]\ndurable = %s\nmax_messages = %u\n", world_chance(50) ? "yes" : "no", some_limit());
+		append(s, "[queue \"*.dead\"]\ndurable = %s\nmax_messages = %u\n", world_chance(70) ? "yes" : "no",
+		    world_chance(20) ? 3 : 100000);
 	}
 }

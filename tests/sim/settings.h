@@ -10,17 +10,21 @@
 #include <stdint.h>
 
 #define SETTINGS_DAEMONS 3
+#define SETTINGS_QUEUES 2 /* q0, q1 */
+
+/* What a queue does with its messages. */
+struct settings_rules {
+	bool durable;
+	bool lossy;   /* they may leave it unread */
+	bool refuses; /* those of local programs, when it is full */
+};
 
 struct settings {
 	char name[8];
 	char conf[4096];
 	bool small;         /* takes no large messages */
 	uint64_t max_message;
-	/* What may become of a message by the rules of a queue. */
-	bool here_lossy;    /* in the queues here */
-	bool outbound_lossy;
-	bool refuses;       /* local programs, when a queue here is full */
-	bool outbound_refuses;
+	struct settings_rules here[SETTINGS_QUEUES], outbound;
 };
 
 /* Fill the first n. */

@@ -12,153 +12,9 @@
 #define QUEUES_MAX 5
 #define FLOWS_MAX 5
 #define GROUP_ACTS 5
-#define SMALL_PART 300
 #define FILL_TRIES 150
-#define INLINE 8 /* larger than so much of a segment: in pieces */
 
 typedef unsigned long long ull;
-
-/* ------------------------------------------------------------------ choices -- */
-
-/* The k-th queue or flow that exists; 0: none. */
-static uint32_t
-some_queue(const struct life *l)
-{
-	uint32_t n = 0, pick;
-
-	for (uint32_t q = 1; q < l->state.n_queues; q++)
-		n += l->state.queues[q].exists;
-	pick = (uint32_t)world_below(n);
-	for (uint32_t q = 1; q < l->state.n_queues; q++)
-		if (l->state.queues[q].exists && pick-- == 0)
-			return q;
-	return 0;
-}
-
-static uint32_t
-some_flow(const struct life *l)
-{
-	uint32_t n = 0, pick;
-
-	for (uint32_t f = 1; f < l->state.n_flows; f++)
-		n += l->state.flows[f].exists;
-	pick = (uint32_t)world_below(n);
-	for (uint32_t f = 1; f < l->state.n_flows; f++)
-		if (l->state.flows[f].exists && pick-- == 0)
-			return f;
-	return 0;
-}
-
-/* The lowest queue is the one that nobody reads. */
-static bool
-is_read(const struct life *l, uint32_t queue)
-{
-	for (uint32_t q = 1; q < queue; q++)
-		if (l->state.queues[q].exists)
-			return true;
-	return false;
-}
-
-/* A live message; of a queue that is read, if so wanted. 0: none. */
-static uint32_t
-some_message(const struct life *l, bool of_read)
-{
-	size_t n = l->state.n_places, at = (size_t)world_below(n);
-
-	for (size_t i = 0; i < n; i++) {
-		uint32_t m = (uint32_t)((at + i) % n);
-
-		if (l->state.places[m].live && (!of_read || is_read(l, l->state.places[m].queue)))
-			return m;
-	}
-	return 0;
-}
-
-static uint64_t
-next_seq(const struct life *l, uint32_t queue)
-{
-	const struct model_queue *q = &l->state.queues[queue];
-	uint64_t last = q->high > l->found.queues[queue].low ? q->high : l->found.queues[queue].low;
-
-	return last + 1 + (world_chance(10) ? world_below(1000) : 0);
-}
-
-/* ------------------------------------------------------------------ content -- */
-
-/* Bytes of the journal, at the same place in their block: what a body must never be taken for. */
-static void
-copy_journal(const struct life *l, uint8_t *buf, size_t len)
-{
-	struct vdisk *v = sim_disk_vdisk(l->machine);
-	const char *name = NULL, *last = NULL;
-	size_t block;
-	int file;
-
-	for (uint64_t n = 1 + world_below(8); n > 0; n--) {
-		name = vdisk_next(v, STORE_FOLDER "/", last);
-		if (!name)
-			break;
-		last = name;
-	}
-	if (!last)
-		return;
-	file = vdisk_find(v, last, false);
-	block = (size_t)world_below(vdisk_size(v, file) / VDISK_BLOCK + 1);
-	for (size_t at = 0; at < len; at += VDISK_BLOCK)
-		(void)vdisk_read(v, file, buf + at, len - at < VDISK_BLOCK ? len - at : VDISK_BLOCK, block++ * VDISK_BLOCK);
-}
-
-static size_t
-draw_last_len(const struct life *l)
-{
-	if (l->is_filling && world_chance(80))
-		return l->set.segment / 8 + world_below(l->set.segment / 8);
-	if (world_chance(l->set.large))
-		return 20000 + world_below(l->set.segment < 200000 ? 60000 : 400000);
-	if (world_chance(l->set.medium))
-		return world_below(12000);
-	return world_chance(5) ? 0 : world_below(1500);
-}
-
-static uint32_t
-new_message(struct life *l, bool small)
-{
-	size_t lens[STORE_PARTS], sum = 0;
-	struct model_message *m;
-	uint32_t message;
-
-	for (unsigned i = 0; i < STORE_PARTS; i++) {
-		lens[i] = world_chance(40) ? 0 : world_below(i != 1 || small || !world_chance(8) ? SMALL_PART / 2 : STORE_PART_MAX + 1);
-		if (i == STORE_PARTS - 1)
-			lens[i] = small ? world_below(SMALL_PART) : draw_last_len(l);
-		sum += lens[i];
-	}
-	message = model_message_new(lens);
-	m = model_message(message);
-	for (size_t i = 0; i < sum; i += 8) {
-		uint64_t r = world_random();
-
-		memcpy(m->bytes + i, &r, sum - i < 8 ? sum - i : 8);
-	}
-	if (sum > 0 && world_chance(l->set.copies))
-		copy_journal(l, m->bytes, sum);
-	m->priority = (uint8_t)world_below(world_chance(90) ? 3 : 256);
-	if (world_chance(10))
-		m->expires_ms = world_ms() + 1 + world_below(world_chance(50) ? 2000 : 10000000);
-	if (world_chance(10))
-		m->not_before_ms = world_ms() + 1 + world_below(2000);
-	return message;
-}
-
-static uint64_t
-size_of(uint32_t message)
-{
-	uint64_t sum = 0;
-
-	for (unsigned i = 0; i < STORE_PARTS; i++)
-		sum += model_message(message)->lens[i];
-	return sum;
-}
 
 /* --------------------------------------------------------------- what is done -- */
 
@@ -183,10 +39,10 @@ appended(struct life *l, struct append a)
 static bool
 has_room(struct life *l, uint32_t message)
 {
-	uint64_t cost = store_cost(l->s, size_of(message));
+	uint64_t cost = store_cost(l->s, draw_size(message));
 
-	if (cost < size_of(message))
-		world_violation("a message of %llu bytes is said to cost %llu", (ull)size_of(message), (ull)cost);
+	if (cost < draw_size(message))
+		world_violation("a message of %llu bytes is said to cost %llu", (ull)draw_size(message), (ull)cost);
 	if (store_room(l->s) >= cost + l->body_bytes)
 		return true;
 	if (cost + l->body_bytes <= store_capacity(l->s)) {
@@ -200,8 +56,8 @@ static bool
 put(struct life *l, uint32_t message, struct store_body *body)
 {
 	struct model_message *m = model_message(message);
-	uint32_t queue = some_queue(l), flow = world_chance(60) ? some_flow(l) : 0;
-	struct append a = { .kind = APPEND_PUT, .message = message, .queue = queue, .seq = next_seq(l, queue),
+	uint32_t queue = draw_queue(l), flow = world_chance(60) ? draw_flow(l) : 0;
+	struct append a = { .kind = APPEND_PUT, .message = message, .queue = queue, .seq = draw_seq(l, queue),
 		.flags = (uint8_t)world_below(256) };
 	struct store_message sm = { .queue = queue, .seq = a.seq, .priority = m->priority, .flags = a.flags, .counter = message,
 		.body = body };
@@ -220,7 +76,7 @@ put(struct life *l, uint32_t message, struct store_body *body)
 	}
 	r = store_put(l->s, &sm, life_ref(l, message));
 	world_trace("put message %u: queue %u seq %llu flow %u number %llu, %llu bytes%s: %d", message, queue, (ull)a.seq, flow,
-	    (ull)m->number, (ull)size_of(message), body ? " in pieces" : "", r);
+	    (ull)m->number, (ull)draw_size(message), body ? " in pieces" : "", r);
 	if (r == 0)
 		appended(l, a);
 	else
@@ -236,10 +92,10 @@ act_put(struct life *l)
 	uint32_t message;
 	struct life_body *b;
 
-	if (!some_queue(l))
+	if (!draw_queue(l))
 		return true;
-	message = new_message(l, in_group(l));
-	if (!has_room(l, message))
+	message = draw_new_message(l, in_group(l));
+	if (!has_room(l, message) && !(l->is_greedy && model_message(message)->lens[STORE_PARTS - 1] <= l->set.segment / INLINE))
 		return false;
 	/* What fits no batch of small segments goes in pieces, and other things at times. */
 	if (model_message(message)->lens[STORE_PARTS - 1] <= l->set.segment / INLINE)
@@ -251,7 +107,7 @@ act_put(struct life *l)
 	if (!b->body)
 		abort();
 	l->n_bodies++;
-	l->body_bytes += store_cost(l->s, size_of(message));
+	l->body_bytes += store_cost(l->s, draw_size(message));
 	return true;
 }
 
@@ -279,7 +135,7 @@ act_body(struct life *l)
 	b->at += len;
 	if (r == 0 && b->at < m->lens[STORE_PARTS - 1] && world_below(100) > 1)
 		return;
-	l->body_bytes -= store_cost(l->s, size_of(b->message));
+	l->body_bytes -= store_cost(l->s, draw_size(b->message));
 	if (r == 0 && b->at == m->lens[STORE_PARTS - 1])
 		put(l, b->message, b->body);
 	else
@@ -315,7 +171,7 @@ life_done(struct life *l, uint32_t message)
 static void
 act_done(struct life *l)
 {
-	uint32_t m = some_message(l, true);
+	uint32_t m = draw_message(l, true);
 
 	if (m)
 		life_done(l, m);
@@ -324,7 +180,7 @@ act_done(struct life *l)
 static void
 act_move(struct life *l)
 {
-	uint32_t m = some_message(l, false), to = some_queue(l);
+	uint32_t m = l->is_over ? 0 : draw_message(l, false), to = draw_queue(l);
 	struct place p;
 	struct append a = { .kind = APPEND_MOVE, .message = m, .queue = to, .flags = (uint8_t)world_below(256) };
 	struct store_bytes note = { 0 };
@@ -334,7 +190,7 @@ act_move(struct life *l)
 	if (!m || !to)
 		return;
 	p = l->state.places[m];
-	a.seq = next_seq(l, to);
+	a.seq = draw_seq(l, to);
 	if (world_chance(50)) {
 		a.definition = 1 + (uint32_t)world_below(1000000);
 		note = (struct store_bytes){ buf, model_note(a.definition, buf) };
@@ -351,7 +207,7 @@ act_move(struct life *l)
 static void
 act_mark(struct life *l)
 {
-	uint32_t flow = some_flow(l);
+	uint32_t flow = draw_flow(l);
 	struct append a = { .kind = APPEND_MARK, .queue = flow };
 
 	if (!flow)
@@ -365,7 +221,7 @@ act_mark(struct life *l)
 static void
 act_offered(struct life *l)
 {
-	uint32_t queue = some_queue(l);
+	uint32_t queue = draw_queue(l);
 	struct append a = { .kind = APPEND_OFFERED, .queue = queue };
 
 	if (!queue || l->state.queues[queue].high <= l->state.queues[queue].offered)
@@ -392,7 +248,7 @@ check_new(struct life *l, bool is_queue, uint32_t number)
 static void
 act_define(struct life *l, bool is_queue)
 {
-	uint32_t number = is_queue ? some_queue(l) : some_flow(l), n = 0;
+	uint32_t number = is_queue ? draw_queue(l) : draw_flow(l), n = 0;
 	struct append a = { .kind = is_queue ? APPEND_QUEUE : APPEND_FLOW, .definition = 1 + (uint32_t)world_below(1000000) };
 	uint8_t buf[STORE_DEFINITION_MAX];
 	struct store_bytes b = { buf, model_definition(a.definition, buf) };
@@ -418,9 +274,9 @@ act_define(struct life *l, bool is_queue)
 static void
 act_remove(struct life *l)
 {
-	uint32_t queue = some_queue(l), flow = some_flow(l);
+	uint32_t queue = draw_queue(l), flow = draw_flow(l);
 
-	if (world_chance(50) && queue && is_read(l, queue) && l->state.queues[queue].n == 0) {
+	if (world_chance(50) && queue && draw_is_read(l, queue) && l->state.queues[queue].n == 0) {
 		world_trace("queue %u is removed", queue);
 		store_remove_queue(l->s, queue);
 		appended(l, (struct append){ .kind = APPEND_QUEUE_GONE, .queue = queue });
@@ -434,13 +290,13 @@ act_remove(struct life *l)
 static void
 act_read(struct life *l)
 {
-	uint32_t m = some_message(l, false);
+	uint32_t m = draw_message(l, false);
 
 	if (!m || l->is_fenced)
 		return;
-	/* Young ones are still with whoever put them. */
+	/* Young ones are mostly still with whoever put them. */
 	for (uint32_t tip = l->tip; tip != l->base && model_get(tip)->ticket > l->synced; tip = model_get(tip)->before)
-		if (model_get(tip)->message == m)
+		if (model_get(tip)->message == m && world_chance(80))
 			return;
 	life_read(l, m);
 }
@@ -500,8 +356,8 @@ bool
 life_work(struct life *l, unsigned steps)
 {
 	/* The first start has nothing; every other has some of both. */
-	while (life_goes_on(l) && !l->is_fenced && (!some_queue(l) || !some_flow(l)))
-		act_define(l, !some_queue(l));
+	while (life_goes_on(l) && !l->is_fenced && (!draw_queue(l) || !draw_flow(l)))
+		act_define(l, !draw_queue(l));
 	return run(l, steps, true);
 }
 
@@ -509,13 +365,57 @@ bool
 life_fill(struct life *l)
 {
 	l->is_filling = true;
-	for (unsigned refused = 0, tries = 0; refused < 8 && tries < FILL_TRIES && life_goes_on(l) && !l->is_fenced && some_queue(l); tries++) {
+	for (unsigned refused = 0, tries = 0; refused < 8 && tries < FILL_TRIES && life_goes_on(l) && !l->is_fenced && draw_queue(l); tries++) {
 		refused += !act_put(l);
 		act_body(l);
 		if (world_chance(40))
 			life_pass(l, world_below(10) * MS);
 	}
 	l->is_filling = false;
+	return life_goes_on(l);
+}
+
+/* More than there was room for lives, or waits. */
+static bool
+is_over(const struct life *l)
+{
+	struct store_stats st;
+
+	store_stats(l->s, &st);
+	return st.live_bytes + l->body_bytes > st.capacity;
+}
+
+bool
+life_overfill(struct life *l)
+{
+	unsigned n = 10 + (unsigned)world_below(60);
+
+	life_fill(l);
+	world_trace("messages are put that there is no room for");
+	l->is_over = l->is_greedy = true;
+	for (unsigned i = 0; i < n && life_goes_on(l) && !l->is_fenced && draw_queue(l); i++) {
+		act_put(l);
+		if (world_chance(40))
+			life_pass(l, world_below(10) * MS);
+	}
+	l->is_greedy = false;
+	if (world_chance(50))
+		life_pass(l, world_below(3000) * MS);
+	return life_goes_on(l);
+}
+
+bool
+life_relieve(struct life *l)
+{
+	for (uint32_t m = 1; m < l->state.n_places && is_over(l) && life_goes_on(l) && !l->is_fenced; m++) {
+		if (!l->state.places[m].live)
+			continue;
+		life_done(l, m);
+		if (world_chance(20))
+			life_pass(l, world_below(20) * MS);
+	}
+	world_trace("what is left has room");
+	l->is_over = false;
 	return life_goes_on(l);
 }
 

@@ -6,6 +6,7 @@
 
 #define LIFE_READS 8
 #define LIFE_BODIES 2
+#define INLINE 8           /* larger than so much of a segment: in pieces */
 #define DRAINED_SEGMENTS 6 /* that may be in use when no message is left */
 
 struct life_read {
@@ -36,8 +37,10 @@ struct life {
 	struct model_found found;
 	store_ref *refs; /* by message */
 	size_t n_refs;
-	bool is_fenced, is_full, wants_room, may_be_damaged, is_filling;
-	uint64_t failed_before, any_failed_before, failed_ticket, n_read_faults;
+	bool is_fenced, is_full, wants_room, is_filling;
+	bool is_greedy; /* puts what there is no room for */
+	bool is_over;   /* has done so: what was put may wait until others are done */
+	uint64_t failed_before, any_failed_before, failed_ticket;
 	struct life_read reads[LIFE_READS];
 	unsigned n_reads;
 	struct life_body bodies[LIFE_BODIES];
@@ -55,5 +58,18 @@ store_ref *life_ref(struct life *l, uint32_t message);
 bool life_pass(struct life *l, uint64_t ns);
 void life_read(struct life *l, uint32_t message);
 void life_done(struct life *l, uint32_t message);
+
+/* ------------------------------------------------------- torture_draw.c -- */
+
+/* The k-th queue or flow that exists; 0: none. */
+uint32_t draw_queue(const struct life *l);
+uint32_t draw_flow(const struct life *l);
+/* The lowest queue is the one that nobody reads. */
+bool draw_is_read(const struct life *l, uint32_t queue);
+/* A live message; of a queue that is read, if so wanted. 0: none. */
+uint32_t draw_message(const struct life *l, bool of_read);
+uint64_t draw_seq(const struct life *l, uint32_t queue);
+uint32_t draw_new_message(struct life *l, bool small);
+uint64_t draw_size(uint32_t message);
 
 #endif

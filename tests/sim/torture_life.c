@@ -113,6 +113,9 @@ on_damaged(void *arg, const char *what)
 
 	world_trace("damaged: %s", what);
 	l->found.is_damaged = true;
+	/* Calls fail once. */
+	if (l->s && life_goes_on(l))
+		world_violation("told of damage, and there is none: %s", what);
 }
 
 /* -------------------------------------------------------- what it has found -- */
@@ -211,15 +214,13 @@ life_open(const struct life_settings *set, uint32_t least, uint32_t most, int *r
 	l->set = *set;
 	l->machine = sim_disk_machine(LIFE_MACHINE);
 	l->s = NULL;
-	l->is_fenced = l->is_full = l->wants_room = false;
+	l->is_fenced = l->is_full = l->wants_room = l->is_over = false;
 	l->synced = l->failed_ticket = 0;
 	l->group = 0;
 	l->n_bodies = 0;
 	l->n_reads = 0;
 	l->body_bytes = 0;
-	l->n_read_faults = sim_disk_failed(l->machine, SIM_DISK_READ);
 	l->any_failed_before = n_failed(l->machine);
-	l->may_be_damaged = false;
 	l->failed_before = sim_disk_failed(l->machine, SIM_DISK_SYNC);
 	model_found_reset(&l->found);
 	tips = (struct life_tips){ least, most };
@@ -249,11 +250,9 @@ life_open(const struct life_settings *set, uint32_t least, uint32_t most, int *r
 		life_free(l);
 		return NULL;
 	}
-	if (l->found.is_damaged && n_failed(l->machine) == l->any_failed_before)
-		world_violation("recovery tells of damage, and there was none");
-	/* What cannot be read is set aside, and said so. */
+	/* A call that fails once must not cost anything: then it does not start. */
 	if (l->found.is_damaged) {
-		*ret_error = LIFE_DAMAGED;
+		world_violation("recovery tells of damage, and there was none");
 		life_free(l);
 		return NULL;
 	}
@@ -344,7 +343,7 @@ life_settle(struct life *l)
 	while (life_goes_on(l) && !l->is_fenced && store_synced(l->s) < store_ticket(l->s)) {
 		life_pass(l, MS);
 		/* Nobody can wait for that. */
-		if (l->is_full && vdisk_limit(sim_disk_vdisk(l->machine)) != 0)
+		if (l->is_over || (l->is_full && vdisk_limit(sim_disk_vdisk(l->machine)) != 0))
 			return life_goes_on(l);
 		if (world_ms() > until) {
 			struct store_stats st;
@@ -384,7 +383,7 @@ read_done(struct store_read *r, int error)
 	}
 	if (error < 0) {
 		world_trace("reading message %u fails: %s", message, strerror(-error));
-		if (!l->may_be_damaged && n_failed(l->machine) == l->any_failed_before)
+		if (error != -ESHUTDOWN || !life_fences(l))
 			world_violation("message %u cannot be read: %s", message, strerror(-error));
 		return;
 	}
@@ -423,6 +422,8 @@ life_read(struct life *l, uint32_t message)
 		return;
 	lr->message = 0;
 	l->n_reads--;
+	if (r == -ESHUTDOWN && life_fences(l))
+		return;
 	if (r != -EAGAIN)
 		world_violation("store_read of message %u gives %d", message, r);
 	else if (l->n_reads == 0)
@@ -430,11 +431,22 @@ life_read(struct life *l, uint32_t message)
 }
 
 bool
-life_read_all(struct life *l, bool may_be_damaged)
+life_end_reads(struct life *l)
 {
 	uint64_t until = world_ms() + PATIENCE_MS;
 
-	l->may_be_damaged |= may_be_damaged;
+	while (life_goes_on(l) && l->n_reads > 0 && world_ms() < until)
+		life_pass(l, MS);
+	if (life_goes_on(l) && l->n_reads > 0)
+		world_violation("%u reads do not end", l->n_reads);
+	return life_goes_on(l);
+}
+
+bool
+life_read_all(struct life *l)
+{
+	uint64_t until = world_ms() + PATIENCE_MS;
+
 	for (uint32_t m = 1; m < l->state.n_places && life_goes_on(l); m++) {
 		if (!l->state.places[m].live)
 			continue;
@@ -442,11 +454,7 @@ life_read_all(struct life *l, bool may_be_damaged)
 			life_pass(l, MS);
 		life_read(l, m);
 	}
-	while (life_goes_on(l) && l->n_reads > 0 && world_ms() < until)
-		life_pass(l, MS);
-	if (life_goes_on(l) && l->n_reads > 0)
-		world_violation("%u reads do not end", l->n_reads);
-	return life_goes_on(l);
+	return life_end_reads(l);
 }
 
 bool
@@ -464,6 +472,7 @@ life_drain(struct life *l)
 		if (m % 16 == 0)
 			life_pass(l, 5 * MS);
 	}
+	l->is_over = false;
 	if (!life_settle(l) || l->is_fenced)
 		return false;
 	/* What is over is cleaned up without anybody asking. */

@@ -24,13 +24,9 @@ struct life_settings {
 
 #define LIFE_MACHINE "/machine"
 
-#define LIFE_DAMAGED 1
-
 /*
  * Open what is on the disk. What may be found lies between two tips. NULL: the
- * store refused (*ret_error), the machine died, a violation was told, or a call
- * that was made to fail cost it messages (LIFE_DAMAGED): nothing can be said
- * of that disk any more.
+ * store refused (*ret_error), the machine died, or a violation was told.
  */
 struct life *life_open(const struct life_settings *set, uint32_t least, uint32_t most, int *ret_error);
 /* The next start is the one after so many. */
@@ -48,12 +44,18 @@ struct life_tips life_tips(void);
 bool life_work(struct life *l, unsigned steps);
 /* Put messages, and larger ones than usual, until there is no room for another or that takes too long. */
 bool life_fill(struct life *l);
-/* The same, but never a new message. */
+/* The same, and then some that there is no room for: they must not take what is held back. */
+bool life_overfill(struct life *l);
+/* Messages are done, the oldest first, until there would have been room for all. */
+bool life_relieve(struct life *l);
+/* As life_work, but never a new message. */
 bool life_work_off(struct life *l, unsigned steps);
 /* Wait until everything is synced; a violation if that takes too long. Not for one that is fenced or has no space. */
 bool life_settle(struct life *l);
 /* Read every message, and compare. */
-bool life_read_all(struct life *l, bool may_be_damaged);
+bool life_read_all(struct life *l);
+/* Reads under way come to an end, whatever the store's state. */
+bool life_end_reads(struct life *l);
 /* No message is left, and hardly a byte. */
 bool life_drain(struct life *l);
 bool life_is_fenced(const struct life *l);

@@ -32,7 +32,6 @@ static struct {
 	struct moment *moments;
 	size_t n, cap;
 	uint64_t stamp; /* of the last moment's disk */
-	bool is_spoiled; /* LIFE_DAMAGED */
 	struct seed_results *r;
 } run;
 
@@ -108,7 +107,6 @@ start(struct life_tips tips, int *ret_error)
 
 	run.r->starts++;
 	run.r->refused += !l && *ret_error < 0;
-	run.is_spoiled |= !l && *ret_error == LIFE_DAMAGED;
 	return l;
 }
 
@@ -168,17 +166,19 @@ hard_start(struct life_tips tips)
 	else if (dice < 76)
 		f->fail[SIM_DISK_WRITE] = 1 + world_below(6);
 	else if (dice < 82)
-		f->fail[SIM_DISK_READ] = 1 + world_below(30);
+		f->fail[SIM_DISK_READ] = 1 + world_below(world_chance(50) ? 60 : 20);
 	else if (dice < 86)
 		f->fail[SIM_DISK_ALLOCATE] = 1 + world_below(4);
 	else if (dice < 90)
-		f->fail[SIM_DISK_NAME] = 1 + world_below(20);
+		f->fail[SIM_DISK_NAME] = 1 + world_below(world_chance(50) ? 60 : 20);
 	else
 		vdisk_set_limit(v, vdisk_used(v, NULL) + world_below(3 * run.set.segment));
 	l = start(tips, &error);
 	if (l) {
 		if (world_chance(70))
 			life_work(l, 1 + (unsigned)world_below(20));
+		if (life_is_fenced(l))
+			life_end_reads(l);
 		tips = life_tips();
 		life_free(l);
 	}
@@ -198,22 +198,21 @@ after(const struct moment *m, unsigned variant)
 	sim_disk_set_vdisk(run.machine, vdisk_clone(m->disk));
 	vdisk_set_limit(sim_disk_vdisk(run.machine), 0);
 	crash(variant > 0);
-	run.is_spoiled = false;
 	run.r->states++;
 	run.r->unsynced += tips.least != tips.most;
 	if (world_chance(5))
 		tips = crash_loop(tips);
-	for (; hard > 0 && !world_violated() && !run.is_spoiled; hard--) {
+	for (; hard > 0 && !world_violated(); hard--) {
 		tips = hard_start(tips);
 		run.r->states++;
 		run.r->unsynced += tips.least != tips.most;
 	}
-	if (world_violated() || run.is_spoiled)
+	if (world_violated())
 		return;
 	l = start_well(tips);
 	if (!l)
 		return;
-	life_read_all(l, false);
+	life_read_all(l);
 	if (world_chance(30))
 		life_work(l, (unsigned)world_below(30));
 	if (world_chance(5))
@@ -229,7 +228,9 @@ restart(struct life *l)
 	struct life_tips tips;
 
 	/* At times in good order: everything is synced first. */
-	if (!life_is_fenced(l) && world_chance(30))
+	if (life_is_fenced(l))
+		life_end_reads(l);
+	else if (world_chance(30))
 		life_settle(l);
 	tips = life_tips();
 	life_free(l);
@@ -271,7 +272,12 @@ the_run(void)
 			life_work(l, steps);
 		} else if (dice < 72) {
 			/* The journal is full, which is not the disk's business: what is done must get through. */
-			life_fill(l);
+			if (world_chance(40)) {
+				life_overfill(l);
+				life_relieve(l);
+			} else {
+				life_fill(l);
+			}
 			life_work_off(l, steps);
 			life_settle(l);
 		} else if (dice < 80) {
@@ -290,7 +296,7 @@ the_run(void)
 			l = restart(l);
 	}
 	if (l && !world_violated())
-		life_read_all(l, false);
+		life_read_all(l);
 	if (l && !world_violated())
 		life_drain(l);
 	if (l)

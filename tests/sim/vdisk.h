@@ -4,8 +4,9 @@
  * on the medium, and every version of a block that was written since that
  * file's last successful sync. Folder operations wait in one ordered list. A
  * crash of a process loses nothing; a power cut keeps, of each block, any
- * version since the last sync, torn at sectors if so drawn, independently of
- * any other block, and of the folder operations a prefix.
+ * version since the last sync, torn at sectors if so drawn, or nothing that
+ * makes sense, independently of any other block, and of the folder operations
+ * a prefix.
  *
  * Knows no door and no world: tests/sim/sim_disk.c is the door on it. Names
  * are whole paths below the machine's folder. Everything that is drawn comes
@@ -85,7 +86,7 @@ bool vdisk_damage(struct vdisk *v, int file, uint64_t seed);
 
 /* Counts since vdisk_new, of this disk and those it was cloned from. */
 struct vdisk_stats {
-	uint64_t blocks_lost, blocks_torn, blocks_kept; /* by power cuts, of what was not synced */
+	uint64_t blocks_lost, blocks_torn, blocks_spoilt, blocks_kept; /* by power cuts, of what was not synced */
 	uint64_t changes_lost;                          /* folder operations */
 };
 struct vdisk_stats vdisk_stats(const struct vdisk *v);

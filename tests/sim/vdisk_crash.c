@@ -12,6 +12,7 @@ struct fate {
 	unsigned keep;   /* percent of the blocks that are written at all */
 	unsigned newest; /* percent of those that have the newest version, not just any */
 	unsigned torn;   /* percent that are cut at sectors */
+	unsigned spoilt; /* percent that were being written, and hold anything now: drives with sectors of 4096 bytes */
 	bool in_order;   /* instead: everything before this order, nothing behind it */
 	uint64_t order;
 };
@@ -45,6 +46,7 @@ draw_fate(struct vdisk *v)
 	struct fate f = { .keep = keeps[vdisk_below(v, 6)], .torn = torns[vdisk_below(v, 4)] };
 
 	f.newest = chance(v, 70) ? 100 : 50;
+	f.spoilt = chance(v, 25) ? 20 : 0;
 	f.in_order = chance(v, 15);
 	if (f.in_order) {
 		uint64_t oldest = oldest_order(v);
@@ -74,6 +76,12 @@ survivor(struct vdisk *v, const struct slot *s, const struct fate *f)
 		pick = chance(v, f->newest) ? 0 : (size_t)vdisk_below(v, n);
 	v->stats.blocks_kept += pick < n - 1;
 	v->stats.blocks_lost += pick == n - 1;
+	if (n > 1 && chance(v, f->spoilt)) {
+		v->stats.blocks_spoilt++;
+		b = vdisk_block_new();
+		memset(b->data, (int)vdisk_below(v, 256), VDISK_BLOCK);
+		return b;
+	}
 	if (n == 1 || !chance(v, f->torn))
 		return vdisk_block_ref(all[pick]);
 	v->stats.blocks_torn++;

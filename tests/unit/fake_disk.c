@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "list.h"
-#include "loop.h"
 
 #define SECTOR 512
 #define BLOCK 4096
@@ -270,6 +268,8 @@ disk_file_open(struct disk *d, const char *name, bool create, struct disk_file *
 	struct disk_file *f;
 	struct inode *i;
 
+	if (fake_disk.fail_open > 0 && --fake_disk.fail_open == 0)
+		return -EIO;
 	if (!e && !create)
 		return -ENOENT;
 	if (!e) {
@@ -307,6 +307,8 @@ disk_pread(struct disk_file *f, void *buf, size_t len, uint64_t offset)
 {
 	size_t n = offset < f->inode->len ? f->inode->len - (size_t)offset : 0;
 
+	if (fake_disk.fail_read > 0 && --fake_disk.fail_read == 0)
+		return -EIO;
 	if (n > len)
 		n = len;
 	if (n > 0)
@@ -320,12 +322,25 @@ has_space(const struct inode *i, uint64_t len)
 	return len <= i->len || fake_disk_used() + (len - i->len) <= fake_disk.capacity;
 }
 
+static const char *
+name_of(const struct entry *entries, size_t n, const struct inode *i)
+{
+	for (size_t k = 0; k < n; k++)
+		if (entries[k].inode == i)
+			return entries[k].name;
+	return "";
+}
+
 ssize_t
 disk_pwrite(struct disk_file *f, const void *buf, size_t len, uint64_t offset)
 {
 	struct inode *i = f->inode;
 
+	struct disk *d = fake_disk.disk;
+
 	fake_disk.writes++;
+	if (strcmp(name_of(d->now, d->n_now, i), name_of(d->lasting, d->n_lasting, i)) != 0)
+		fake_disk.early_writes++;
 	if (fake_disk.fail_write > 0 && --fake_disk.fail_write == 0)
 		return -EIO;
 	if (!has_space(i, offset + len))
@@ -347,6 +362,10 @@ disk_truncate(struct disk_file *f, uint64_t len)
 int
 disk_allocate(struct disk_file *f, uint64_t len)
 {
+	if (fake_disk.no_blocks > 0) {
+		fake_disk.no_blocks--;
+		return -ENOSPC;
+	}
 	if (!has_space(f->inode, len))
 		return -ENOSPC;
 	grow(f->inode, (size_t)len);
@@ -417,94 +436,4 @@ disk_list(struct disk *d, const char *name, int (*fn)(void *arg, const char *fil
 		if (strncmp(d->now[i].name, name, n) == 0 && d->now[i].name[n] == '/')
 			r = fn(arg, d->now[i].name + n + 1);
 	return r;
-}
-
-/* -------------------------------------------------------------------- task -- */
-
-struct task {
-	struct list node;
-	struct loop_call call;
-	void (*fn)(void *arg);
-	void (*done)(void *arg);
-	void *arg;
-};
-
-struct task_runner {
-	struct loop *loop;
-	struct list waiting, finished;
-};
-
-struct task_runner *
-task_runner_new(struct loop *l)
-{
-	struct task_runner *r = calloc(1, sizeof(*r));
-
-	if (!r)
-		abort();
-	r->loop = l;
-	list_init(&r->waiting);
-	list_init(&r->finished);
-	return r;
-}
-
-static void
-free_tasks(struct list *tasks)
-{
-	LIST_FOREACH_SAFE (n, tasks) {
-		struct task *t = list_entry(n, struct task, node);
-
-		loop_call_cancel(&t->call);
-		free(t);
-	}
-}
-
-void
-task_runner_free(struct task_runner *r)
-{
-	if (!r)
-		return;
-	free_tasks(&r->waiting);
-	free_tasks(&r->finished);
-	free(r);
-}
-
-static void
-tell(void *arg)
-{
-	struct task t = *(struct task *)arg;
-
-	list_remove(&((struct task *)arg)->node);
-	free(arg);
-	t.done(t.arg);
-}
-
-int
-task_run(struct task_runner *r, void (*fn)(void *arg), void (*done)(void *arg), void *arg)
-{
-	struct task *t = calloc(1, sizeof(*t));
-
-	if (!t)
-		abort();
-	t->fn = fn;
-	t->done = done;
-	t->arg = arg;
-	loop_call_init(&t->call, tell, t);
-	list_append(&r->waiting, &t->node);
-	return 0;
-}
-
-bool
-fake_task_run(struct task_runner *r)
-{
-	struct list *n = list_first(&r->waiting);
-	struct task *t;
-
-	if (!n)
-		return false;
-	t = list_entry(n, struct task, node);
-	t->fn(t->arg);
-	list_remove(n);
-	list_append(&r->finished, n);
-	loop_defer(r->loop, &t->call);
-	return true;
 }

@@ -15,9 +15,12 @@ struct fake_disk {
 	uint64_t random;
 	uint64_t capacity;      /* bytes that files may take in all */
 	unsigned fail_sync;     /* that many syncs from now one fails; 0: none */
-	unsigned fail_write;    /* the same of writes */
+	unsigned fail_write;    /* the same of writes, reads, openings */
+	unsigned fail_read, fail_open;
+	unsigned no_blocks;     /* so many allocations from now on find no space, whatever there is */
 	bool is_remote;
 	uint64_t writes, syncs; /* so far */
+	uint64_t early_writes;  /* into files whose present name no sync of the folder has made last */
 };
 
 extern struct fake_disk fake_disk;

@@ -7,7 +7,7 @@
 void
 fake_store_init(struct store *s)
 {
-	*s = (struct store){ .room = UINT64_C(1) << 40 };
+	*s = (struct store){ .room = UINT64_C(1) << 40, .capacity = UINT64_C(1) << 40 };
 }
 
 void
@@ -147,6 +147,8 @@ store_body_drop(struct store_body *b)
 int
 store_read(struct store *s, store_ref ref, struct store_read *r)
 {
+	if (s->refuse_reads)
+		return -EAGAIN;
 	s->reads[s->n_reads] = r;
 	s->read_refs[s->n_reads++] = ref;
 	return 0;
@@ -192,8 +194,28 @@ store_room(const struct store *s)
 	return s->room;
 }
 
+uint64_t
+store_capacity(const struct store *s)
+{
+	return s->capacity;
+}
+
+uint64_t
+store_group_max(const struct store *s)
+{
+	(void)s;
+	return STORE_GROUP_MAX;
+}
+
 void
 store_want_room(struct store *s, uint64_t bytes)
 {
 	s->wanted_room = bytes;
+}
+
+uint64_t
+store_piece_max(const struct store *s)
+{
+	(void)s;
+	return STORE_PIECE_MAX;
 }

@@ -9,9 +9,11 @@
 struct store {
 	uint64_t ticket, hurried;
 	uint64_t room;        /* what store_room says */
+	uint64_t capacity;    /* what store_capacity says */
 	uint64_t wanted_room; /* by store_want_room */
 	int error;            /* store_put fails with it */
 	int read_error;       /* reads end with it */
+	bool refuse_reads;    /* store_read says -EAGAIN */
 	struct fake_kept {
 		bool kept;
 		struct store_message m;

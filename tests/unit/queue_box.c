@@ -165,7 +165,7 @@ flow_start(struct flow *f, uint64_t bytes)
 	}
 	if (!queue_reserve_partial(qs, NULL, bytes + QUEUE_OVERHEAD))
 		return false;
-	queue_release_partial(qs, bytes + QUEUE_OVERHEAD);
+	queue_release_partial(qs, NULL, bytes + QUEUE_OVERHEAD);
 	queue_started_reserved(&f->inlet, bytes);
 	f->own_room = true;
 	return true;

@@ -48,7 +48,7 @@ START_TEST(defaults)
 	ck_assert_uint_eq(p->backoff_max, 30000);
 	ck_assert_uint_eq(p->from_text.n, 0);
 	conf_queue(c, NULL, "q", &q);
-	ck_assert(!q.durable);
+	ck_assert(q.durable);
 	ck_assert_uint_eq(q.min_bytes, 1 << 20);
 	ck_assert_uint_eq(q.max_messages, 1000000);
 	ck_assert_uint_eq(q.max_bytes, 1 << 30);
@@ -213,6 +213,11 @@ START_TEST(cross_checks)
 	conf_free(conf_told_ok(NODE "[queue \"*\"]\ndurable = no\n[queue \"q\"]\noverflow = drop-oldest\n"));
 	conf_told_refused(NODE "segment = 1G\nmax_disk = 7G\n", "f:4: max_disk must be at least 8 times segment\n");
 	conf_free(conf_told_ok(NODE "[queue \"q\"]\ndurable = no\noverflow = drop-oldest\n"));
+	conf_told_refused(NODE "segment = 1M\nmax_disk = 10M\n[queue \"p\"]\n[queue \"m\"]\ndurable = no\nmin_bytes = 1G\n"
+	                       "[queue \"q\"]\nmin_bytes = 3M\n",
+	    "f:10: the min_bytes of all queues named here are 4194304 bytes, and max_disk has room for 3145728: "
+	    "lower them, raise max_disk, or take smaller segments\n");
+	conf_free(conf_told_ok(NODE "segment = 1M\nmax_disk = 10M\n[queue \"p*\"]\nmin_bytes = 1G\n[queue \"q\"]\nmin_bytes = 3M\n"));
 }
 END_TEST
 

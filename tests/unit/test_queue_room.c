@@ -291,7 +291,7 @@ START_TEST(memory_is_kept)
 	b.cfg.max_partial = 8 << 20;
 	b.conf.max_bytes = UINT64_C(1) << 40;
 	box_make(&b, NULL, "orders");
-	while (n < 4000 && queue_inlet_fits(b.qs))
+	while (n < 4000 && queue_inlet_fits(b.q))
 		flow_open(&f[n++], b.q, true);
 	ck_assert_uint_gt(n, 900);
 	ck_assert_uint_lt(n, 1000);
@@ -431,14 +431,14 @@ START_TEST(partial_bodies_are_bounded)
 	ck_assert(queue_reserve_partial(b.qs, NULL, 3 << 20));
 	queues_memory(b.qs, &bytes, &messages, &partial);
 	ck_assert(partial == 8 << 20 && bytes == 8 << 20);
-	queue_release_partial(b.qs, 3 << 20);
+	queue_release_partial(b.qs, NULL, 3 << 20);
 	fake_loop_run(b.loop);
 	ck_assert_uint_eq(g.rooms, 0); /* not enough yet */
-	queue_release_partial(b.qs, 5 << 20);
+	queue_release_partial(b.qs, NULL, 5 << 20);
 	fake_loop_run(b.loop);
 	ck_assert_uint_eq(g.rooms, 1);
 	ck_assert(queue_reserve_partial(b.qs, &g.inlet, 4 << 20));
-	queue_release_partial(b.qs, 4 << 20);
+	queue_release_partial(b.qs, NULL, 4 << 20);
 	queue_inlet_close(&f.inlet);
 	queue_inlet_close(&g.inlet);
 }
@@ -468,7 +468,7 @@ START_TEST(partial_bodies_wait_for_memory)
 	ck_assert(f.inlet.reserved_bytes > 0);
 	ck_assert(queue_reserve_partial(b.qs, &g.inlet, 1 << 20));
 	ck_assert(!queue_partial_starved(b.qs));
-	queue_release_partial(b.qs, 1 << 20);
+	queue_release_partial(b.qs, NULL, 1 << 20);
 	queue_inlet_close(&f.inlet);
 	queue_inlet_close(&g.inlet);
 }
@@ -564,7 +564,7 @@ START_TEST(room_is_kept_for_peers)
 	ck_assert(peer.messages > 0 && peer.bytes >= QUEUE_GRANT_MIN);
 	ck_assert(queue_reserve_partial(b.qs, &peer.inlet, 900000));
 	ck_assert_uint_le(used(), b.cfg.max_memory);
-	queue_release_partial(b.qs, 900000);
+	queue_release_partial(b.qs, NULL, 900000);
 	queue_inlet_close(&program.inlet);
 	queue_inlet_close(&peer.inlet);
 }

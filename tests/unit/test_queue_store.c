@@ -144,6 +144,74 @@ START_TEST(memory_messages_are_not_stored)
 }
 END_TEST
 
+static void
+put_memory(struct flow *to, uint64_t number)
+{
+	struct message *m = body(10);
+
+	m->durability = MESSAGE_MEMORY;
+	ck_assert_int_eq(flow_put(to, m, NULL, number), 0);
+}
+
+START_TEST(memory_messages_do_not_overtake_in_their_flow)
+{
+	struct flow other;
+
+	begin(NULL, false);
+	taker_attach(&t, b.q);
+	flow_open(&other, b.q, false);
+	ck_assert_int_eq(flow_put(&f, body(10), NULL, 1), 0);
+	put_memory(&f, 2);
+	put_memory(&other, 1);
+	/* That of another producer need not wait, nor be confirmed in that order. */
+	ck_assert_uint_eq(queue_waiting(b.q, -1), 1);
+	ck_assert_uint_eq(queue_take(&t.consumer, -1)->seq, queue_last_seq(b.q));
+	ck_assert(stored.n == 0 && h.sender.unsynced == 2);
+	sync_all();
+	ck_assert(stored.n == 2 && stored.number == 2 && h.sender.unsynced == 0);
+	ck_assert_uint_eq(queue_take(&t.consumer, -1)->number, 1);
+	ck_assert_uint_eq(queue_take(&t.consumer, -1)->number, 2);
+	queue_inlet_close(&other.inlet);
+}
+END_TEST
+
+/* Its numbers are one order on the link, whoever sent the messages: the peer takes what comes late for a duplicate. */
+START_TEST(nothing_overtakes_on_a_link)
+{
+	struct flow other;
+
+	begin("berlin", false);
+	flow_open(&other, b.q, false);
+	ck_assert_int_eq(flow_put(&f, body(10), NULL, 1), 0);
+	put_memory(&other, 1);
+	ck_assert_uint_eq(queue_waiting(b.q, -1), 0);
+	sync_all();
+	ck_assert_uint_eq(queue_waiting(b.q, -1), 2);
+	put_memory(&other, 2);
+	ck_assert_uint_eq(queue_waiting(b.q, -1), 3);
+	queue_inlet_close(&other.inlet);
+}
+END_TEST
+
+START_TEST(credit_and_messages_outlive_the_store)
+{
+	b.conf.ttl = 1000;
+	begin(NULL, false);
+	taker_attach(&t, b.q);
+	ck_assert_int_eq(flow_put(&f, body(10), NULL, 1), 0);
+	ck_assert_uint_gt(f.inlet.reserved_messages, 0);
+	sync_all();
+	ck_assert_ptr_nonnull(queue_take(&t.consumer, -1));
+	fake_loop_jump(b.loop, 2000);
+	ck_assert_int_eq(queues_set_store(b.qs, NULL), 0);
+	/* It expires, and nobody writes that down. */
+	queue_detach(&t.consumer);
+	ck_assert_uint_eq(box_stats(b.q).messages, 0);
+	ck_assert_uint_eq(store.n_done, 0);
+	queue_inlet_close(&f.inlet);
+}
+END_TEST
+
 /* A long backlog leaves memory, and comes back in order, a few ahead of who takes it. */
 START_TEST(backlog_cools_and_comes_back)
 {
@@ -212,10 +280,12 @@ START_TEST(cold_ones_are_read_whatever_comes_behind)
 }
 END_TEST
 
-START_TEST(damaged_ones_leave_counted)
+START_TEST(damaged_ones_are_dead_letters)
 {
 	b.cfg.max_memory = 16u << 20;
 	begin("berlin", false);
+	box_make_dead(&b, 1000);
+	ck_assert_int_eq(queues_define(b.qs, b.dead), 0);
 	for (uint64_t i = 1; i <= 300; i++) {
 		ck_assert_int_eq(flow_put(&f, body(10000), &h.sender, i), 0);
 		sync_all();
@@ -232,7 +302,45 @@ START_TEST(damaged_ones_leave_counted)
 	}
 	ck_assert_uint_gt(h.by_level[WIRE_LEVEL_DEAD], 150);
 	ck_assert_uint_eq(box_stats(b.q).counters.damaged, h.by_level[WIRE_LEVEL_DEAD]);
-	ck_assert(h.sender.open == 0 && fake_store_kept(&store) == 0);
+	/* What is left of them is kept: where they came from, and why they are dead. */
+	ck_assert(h.sender.open == 0 && fake_store_kept(&store) == h.by_level[WIRE_LEVEL_DEAD]);
+	ck_assert_uint_eq(box_stats(b.dead).messages, h.by_level[WIRE_LEVEL_DEAD]);
+	ck_assert_uint_eq(box_stats(b.dead).bytes, 0);
+	box_balance(b.q);
+}
+END_TEST
+
+/* One that cannot be asked for keeps its place and is asked for again. */
+START_TEST(reads_that_are_refused_are_tried_again)
+{
+	uint64_t last = 0;
+
+	b.cfg.max_memory = 16u << 20;
+	begin(NULL, false);
+	for (uint64_t i = 1; i <= 300; i++) {
+		ck_assert_int_eq(flow_put(&f, body(10000), &h.sender, i), 0);
+		sync_all();
+	}
+	ck_assert_uint_gt(box_stats(b.q).on_disk, 100);
+	taker_attach(&t, b.q);
+	sync_all();
+	for (int round = 0; queue_waiting(b.q, -1) > 0; round++) {
+		struct entry *e = queue_take(&t.consumer, -1);
+
+		ck_assert_int_lt(round, 10000);
+		if (e) {
+			ck_assert_uint_eq(e->number, ++last);
+			queue_done(e, WIRE_LEVEL_CONSUMED);
+		}
+		store.read_error = round % 3 == 0 ? -ENOMEM : 0;
+		store.refuse_reads = round % 4 < 2;
+		fake_store_serve(&store);
+		if (!e)
+			fake_loop_advance(b.loop, 1000);
+		sync_all();
+	}
+	ck_assert_uint_eq(last, 300);
+	ck_assert_uint_eq(box_stats(b.q).counters.damaged, 0);
 }
 END_TEST
 
@@ -272,38 +380,42 @@ START_TEST(no_room_on_disk_is_no_credit)
 }
 END_TEST
 
-/* A body that the flow's credit does not cover has room of its own, also on disk; a smaller wish is not forgotten for it. */
-START_TEST(own_room_is_room_on_disk_too)
+/* However many flows are idle, whoever is busy finds room; and peers do when programs have filled what they may. */
+START_TEST(idle_credit_leaves_room_on_disk)
 {
-	struct flow g;
-	uint64_t small;
+	struct flow idle[20], peer;
+	uint64_t reserved = 0;
 
-	begin(NULL, true);
-	flow_open(&g, b.q, true);
+	b.cfg.peer_room = 1 << 20;
+	store.room = store.capacity = 1 << 20;
+	begin(NULL, false);
+	for (unsigned i = 0; i < 20; i++) {
+		flow_open(&idle[i], b.q, false);
+		for (unsigned k = 0; k < 20; k++) {
+			flow_grant(&idle[i]);
+			fake_loop_jump(b.loop, 100);
+		}
+		reserved += idle[i].inlet.reserved_bytes + idle[i].inlet.reserved_messages * store_cost(&store, 0);
+		ck_assert_uint_gt(idle[i].inlet.reserved_messages, 0);
+	}
+	ck_assert_uint_lt(reserved, store.capacity / 2);
+	/* As many as have room for what each must have. */
+	ck_assert(queue_inlet_fits(b.q));
+	store.capacity /= 4;
+	ck_assert(!queue_inlet_fits(b.q));
+	store.capacity = 1 << 20;
+	/* The journal fills. */
+	store.room = reserved + store.capacity / 4;
 	flow_grant(&f);
-	store.room = 100000;
-	ck_assert(!queue_reserve_disk(&f.inlet, 5 << 20));
-	ck_assert_uint_ge(store.wanted_room, 5 << 20);
-	store.room = 0;
-	flow_grant(&g);
-	small = store.wanted_room;
-	ck_assert(g.messages == 0 && small < 1 << 20);
-	ck_assert(!queue_reserve_disk(&f.inlet, 5 << 20));
-	ck_assert_uint_eq(store.wanted_room, small);
-	store.room = 1 << 20;
-	queues_disk_back(b.qs);
-	fake_loop_run(b.loop);
-	ck_assert(f.rooms > 0 && g.rooms > 0 && g.messages > 0);
-	ck_assert(!queue_reserve_disk(&f.inlet, 5 << 20));
-	store.room = 8 << 20;
-	queues_disk_back(b.qs);
-	ck_assert(queue_reserve_disk(&f.inlet, 5 << 20));
-	/* Nobody else gets it, and it is given back. */
-	ck_assert(!queue_reserve_disk(&g.inlet, 5 << 20));
-	queue_release_disk(&f.inlet);
-	ck_assert(queue_reserve_disk(&g.inlet, 5 << 20));
-	queue_inlet_close(&g.inlet);
-	ck_assert(queue_reserve_disk(&f.inlet, 5 << 20));
+	ck_assert_uint_eq(f.messages, 0);
+	flow_open(&peer, b.q, true);
+	flow_grant(&peer);
+	ck_assert_uint_gt(peer.messages, 0);
+	/* A message that would be most of it is never taken. */
+	ck_assert(!queue_disk_never_fits(b.q, 100000) && queue_disk_never_fits(b.q, 300000));
+	for (unsigned i = 0; i < 20; i++)
+		queue_inlet_close(&idle[i].inlet);
+	queue_inlet_close(&peer.inlet);
 }
 END_TEST
 
@@ -338,12 +450,16 @@ main(void)
 	tcase_add_test(tc, what_came_over_a_link_is_offered_at_once);
 	tcase_add_test(tc, what_was_there_is_written_down_before_it_is_offered);
 	tcase_add_test(tc, memory_messages_are_not_stored);
+	tcase_add_test(tc, memory_messages_do_not_overtake_in_their_flow);
+	tcase_add_test(tc, nothing_overtakes_on_a_link);
+	tcase_add_test(tc, credit_and_messages_outlive_the_store);
 	tcase_add_test(tc, backlog_cools_and_comes_back);
 	tcase_add_test(tc, cold_ones_are_read_whatever_comes_behind);
-	tcase_add_test(tc, damaged_ones_leave_counted);
+	tcase_add_test(tc, damaged_ones_are_dead_letters);
+	tcase_add_test(tc, reads_that_are_refused_are_tried_again);
 	tcase_add_test(tc, restored_ones_are_in_doubt_until_the_peer_tells);
 	tcase_add_test(tc, no_room_on_disk_is_no_credit);
-	tcase_add_test(tc, own_room_is_room_on_disk_too);
+	tcase_add_test(tc, idle_credit_leaves_room_on_disk);
 	tcase_add_test(tc, dead_letters_move);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);

@@ -43,7 +43,8 @@ start(const char *text)
 	char whole[2000];
 
 	snprintf(whole, sizeof(whole), "[node]\nname = paris\nqueue_linger = 10s\n"
-	    "%s\n[peer \"berlin\"]\naddress = tcp://b:1\nplaintext = yes\n", text);
+	    "%s\n[peer \"berlin\"]\naddress = tcp://b:1\nplaintext = yes\n"
+	    "[queue \"*\"]\ndurable = no\n", text);
 	ck_assert_int_eq(conf_read_text("test.conf", whole, strlen(whole), fault, NULL, &conf), 0);
 	r = router_new(loop, conf, &store, 3, &ev);
 	ck_assert_ptr_nonnull(r);

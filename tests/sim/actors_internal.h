@@ -1,0 +1,75 @@
+/* actors_internal: what actors.c, programs.c and accounts.c share. */
+#ifndef ACTORS_INTERNAL_H
+#define ACTORS_INTERNAL_H
+
+#include "actors.h"
+#include "connectd.h"
+#include "daemon.h"
+#include "settings.h"
+#include "world.h"
+
+#define MS 1000000u
+#define HELD_MAX 64
+#define BODY_MAX 400000 /* with chunks, and a reservation */
+
+struct sim_disk_machine;
+
+struct node {
+	struct settings set;
+	struct loop *loop; /* NULL: down */
+	struct daemon *daemon;
+	struct log log;
+	struct world_event restart;
+	bool stopping;
+	struct sim_disk_machine *machine;
+};
+
+enum role { PRODUCER, CONSUMER };
+
+struct program {
+	int index;
+	enum role role;
+	int at;        /* daemon it is connected to */
+	int to;        /* producer: destination node */
+	int queue;
+	bool single;   /* consumer: exclusive */
+	bool pulls;    /* consumer: connectd_recv instead of a call-back */
+	unsigned demands, waives; /* producer: percent of its messages that are durable, or memory, whatever the queue says */
+	struct connectd *c; /* NULL: not running */
+	struct io *io;
+	struct connectd_consumer *k;
+	uint32_t generation; /* of its handle: rises with each start */
+	struct world_event tick;
+	bool busy;     /* inside the library, perhaps waiting */
+	bool killed;
+	unsigned left; /* messages to send */
+	bool quick;    /* consumer: acks everything at once from here on */
+	struct connectd_msg *held[HELD_MAX];
+	size_t n_held;
+};
+
+struct cluster {
+	struct node nodes[ACTORS_DAEMONS];
+	int n_nodes;
+	struct program programs[ACTORS_CLIENTS];
+	int n_programs;
+	bool large;   /* many large bodies */
+	bool mortal;  /* some messages have a time to live */
+	bool hostile; /* somebody local speaks the protocol badly */
+	bool healed;
+};
+extern struct cluster sim;
+
+/* ---- programs.c */
+void program_tick(void *arg);
+/* As kill -9: the socket ends, nothing is said. */
+void program_kill(struct program *p);
+
+/* ---- accounts.c: what holds at any time of a daemon that runs */
+void accounts_check(const struct node *n);
+/* Trace what it holds. */
+void accounts_trace(const struct node *n);
+/* Of which no other program than a hostile one knows. */
+bool accounts_is_hostile(const struct queue *q);
+
+#endif

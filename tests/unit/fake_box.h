@@ -1,0 +1,39 @@
+/* fake_box: a store on a disk in memory (fake_disk), driven by hand, and what it told. */
+#ifndef FAKE_BOX_H
+#define FAKE_BOX_H
+
+#include "store.h"
+
+#define FAKE_BOX_SEGMENT (64u << 10)
+#define FAKE_BOX_MAX 2000
+
+extern struct fake_box {
+	struct loop *loop;
+	struct task_runner *writer, *reader;
+	struct store *store;
+	uint64_t segment;
+	struct store_found found[FAKE_BOX_MAX];
+	size_t n;
+	unsigned n_damaged;
+	char damage[200], why[200];
+	enum store_state state;
+	uint64_t synced;
+} fake_box;
+
+int fake_box_try_open(void);
+void fake_box_open(void);
+/* As after the end of the process. */
+void fake_box_close(void);
+/* Tasks and time go on for a while. */
+void fake_box_work(void);
+store_ref fake_box_put(uint64_t seq, size_t len);
+/* A fresh disk with queue 1 and flow 1. */
+void fake_box_setup(void);
+void fake_box_teardown(void);
+/* n messages, one batch each. */
+void fake_box_put_batches(uint64_t first, unsigned n, size_t len);
+uint64_t fake_box_count_files(void);
+/* Where the batch with that number is: its file's bytes, or NULL. */
+uint8_t *fake_box_find_batch(uint64_t number, const char **ret_name);
+
+#endif
