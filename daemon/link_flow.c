@@ -470,8 +470,23 @@ settle(struct outflow *of, uint64_t number)
 	while ((n = list_first(held(of))) != NULL && entry_of(n)->seq <= number) {
 		if (of->cursor == entry_of(n))
 			of->cursor = next_held(of, of->cursor);
+		if (of->durable && entry_of(n)->ref != 0)
+			of->kept_there = entry_of(n)->seq;
 		queue_done(entry_of(n), WIRE_LEVEL_ARRIVED);
 	}
+}
+
+/* Its mark went to disk with each message: if it is below what was confirmed, messages are gone with it. */
+static void
+check_mark(struct outflow *of, const struct wire_flow_state *st)
+{
+	of->durable = st->durable;
+	if (!st->durable || st->accepted >= of->kept_there)
+		return;
+	log_error(of->from->link->core->log, of->from->link->context,
+	    "%s: it has lost messages that it had confirmed, those behind number %llu up to %llu: its journal is older than that",
+	    queue_name(of->from->queue), (unsigned long long)st->accepted, (unsigned long long)of->kept_there);
+	of->kept_there = st->accepted; /* said once */
 }
 
 static enum wire_close_code
@@ -510,6 +525,7 @@ flow_state(struct outflow *of, const struct wire_flow_state *st, const char **re
 	}
 	of->verdict = WIRE_VERDICT_OK;
 	of->accepted = st->accepted;
+	check_mark(of, st);
 	settle(of, st->confirmed);
 	queue_doubt_over(of->from->queue, of->priority, st->accepted);
 	of->cursor = NULL;

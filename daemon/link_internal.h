@@ -57,6 +57,8 @@ struct outflow {
 	struct entry *cursor;  /* next held entry to send; NULL: take a new one */
 	struct entry *current; /* body under way */
 	uint64_t accepted;     /* by the FlowState of this session: need not be sent again */
+	uint64_t kept_there;   /* the last durable message that a durable queue there has confirmed */
+	bool durable;          /* the queue there, by the same FlowState */
 	uint64_t promised;     /* bytes of it that the session's window still holds for it */
 	struct list ready;     /* in link.ready, link.no_window or link.parked */
 	enum wire_verdict verdict;

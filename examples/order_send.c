@@ -2,9 +2,9 @@
  * order_send: send orders of three types, in turn, and wait until all of them
  * arrived at the destination's daemon.
  *
- *	order_send [-s SOCKET] [-m] [-t SECONDS] DESTINATION COUNT
+ *	order_send [-s SOCKET] [-m] [-t SECONDS] [-f FIRST] DESTINATION COUNT
  *
- * -m sends memory messages. Exits 0 when every message arrived.
+ * -m sends memory messages, -f gives the number of the first. Exits 0 when every message arrived.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -95,22 +95,24 @@ main(int argc, char **argv)
 {
 	struct connectd_options o = { .size = sizeof(o), .application = "order_send" };
 	struct tally t = { 0 };
-	unsigned long count;
+	unsigned long count, first = 1;
 	int opt, r, memory = 0, timeout_ms = 60000;
 	struct connectd *c;
 
-	while ((opt = getopt(argc, argv, "s:t:m")) != -1) {
+	while ((opt = getopt(argc, argv, "s:t:f:m")) != -1) {
 		if (opt == 's')
 			o.socket = optarg;
 		else if (opt == 't')
 			timeout_ms = atoi(optarg) * 1000;
+		else if (opt == 'f')
+			first = strtoul(optarg, NULL, 10);
 		else if (opt == 'm')
 			memory = 1;
 		else
 			optind = argc; /* usage */
 	}
 	if (argc - optind != 2) {
-		fprintf(stderr, "usage: order_send [-s SOCKET] [-m] [-t SECONDS] DESTINATION COUNT\n");
+		fprintf(stderr, "usage: order_send [-s SOCKET] [-m] [-t SECONDS] [-f FIRST] DESTINATION COUNT\n");
 		return 2;
 	}
 	count = strtoul(argv[optind + 1], NULL, 10);
@@ -118,7 +120,7 @@ main(int argc, char **argv)
 	r = connectd_open(&o, &c);
 	if (r == 0)
 		connectd_cork(c);
-	for (unsigned long n = 1; r >= 0 && n <= count; n++)
+	for (unsigned long n = first; r >= 0 && n < first + count; n++)
 		r = send_one(c, argv[optind], n, memory, &t);
 	if (r >= 0) {
 		connectd_uncork(c);
