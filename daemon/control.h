@@ -1,7 +1,8 @@
 /*
- * control: answers the administration requests of clients: status, peers,
- * queues, clients, events, peek, purge. Answers are records of admin.proto in
- * pages; the next page follows when the last one has left.
+ * control: answers the administration requests of clients: what there is
+ * (status, peers, queues, ...), and what operators have done (purge, move,
+ * forget, ...). Answers are records of admin.proto in pages; the next page
+ * follows when the last one has left.
  */
 #ifndef CONTROL_H
 #define CONTROL_H
@@ -31,6 +32,7 @@ struct control_sources {
 #define CONTROL_REQUESTS_MAX 16 /* open requests a client */
 #define CONTROL_EVENTS_MAX 1024 /* events kept for subscribers that are slow */
 #define CONTROL_PEEK_MAX 1000   /* messages one peek shows */
+#define CONTROL_ARGUMENT_MAX 3500 /* bytes of a request's argument */
 
 /* NULL: out of memory. */
 struct control *control_new(const struct control_sources *src);
@@ -40,6 +42,9 @@ void control_free(struct control *c);
 /* For clients_new. */
 void control_request(void *arg, struct client *c, const struct wire_admin_request *req);
 void control_client_ended(void *arg, struct client *c);
+
+/* Something is synced that an answer may wait for. */
+void control_synced(struct control *c);
 
 /* For core.event. */
 void control_event(void *arg, const char *kind, const char *name, const char *change, const char *text);

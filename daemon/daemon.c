@@ -134,6 +134,7 @@ on_synced(void *arg, uint64_t ticket)
 
 	queues_synced(router_queues(d->core.router), ticket);
 	intake_synced(&d->core.intake, ticket);
+	control_synced(d->control);
 }
 
 static void
@@ -149,6 +150,7 @@ on_store_state(void *arg, enum store_state st, const char *why)
 		                                              : "the journal has failed: %s; nothing durable is confirmed until "
 		                                                "the cause is mended and connectd is restarted", why);
 	on_event(d, "store", d->core.node->name, names[st], why);
+	control_synced(d->control);
 }
 
 static void

@@ -54,6 +54,11 @@ static const struct verb verbs[] = {
 	    "Delete what waits in a queue. Asks first on a terminal.\n"
 	    "  --yes            do not ask\n",
 	    verb_purge },
+	{ "producers", "[forget NAME QUEUE [--uid UID]]",
+	    "Show the named producers: whose they are, and the last number the daemon has of each.\n"
+	    "  forget NAME QUEUE   forget one that is not open: opened again, it begins at 0\n"
+	    "  --uid UID           whose, if several users have one of that name\n",
+	    verb_producers },
 	{ "bench", "--from SOCKET --to SOCKET --dest NODE/QUEUE [--size N] [--seconds S] [--memory] [--latency]",
 	    "Measure: a producer at one daemon, a consumer at another, every message counted.\n"
 	    "Use a queue that nothing else uses.\n"
@@ -88,7 +93,7 @@ help(FILE *f)
 {
 	fputs("usage: connectctl [-s SOCKET] [--json] VERB ...\n\n", f);
 	for (size_t i = 0; i < N_VERBS; i++)
-		fprintf(f, "  %-8s %.*s\n", verbs[i].name, (int)strcspn(verbs[i].help, "\n"), verbs[i].help);
+		fprintf(f, "  %-9s %.*s\n", verbs[i].name, (int)strcspn(verbs[i].help, "\n"), verbs[i].help);
 	fprintf(f, "\n%s\nconnectctl VERB -h tells a verb's options. Durations: 250ms, 10s, 5m, 1h, 7d.\n"
 	    "Exit: 0 done, 1 failed, 2 usage, 3 timed out.\n", common_help);
 }

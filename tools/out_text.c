@@ -48,6 +48,10 @@ static const struct {
 	    { "SIZE", "size", 0, NULL }, { "PRIORITY", "priority", 0, NULL }, { "ATTEMPT", "attempt", 0, NULL },
 	    { "ORIGIN", "origin_node", 0, NULL }, { "UID", "origin_uid", 0, NULL }, { "TYPE", "type", 0, NULL },
 	    { "REASON", "reason", 0, NULL }, { "BODY", "body", 0, "text" } } },
+	{ "Producer", { { "PRODUCER", "name", 0, NULL }, { "QUEUE", "queue", 0, NULL }, { "UID", "uid", 0, NULL },
+	    { "USER", "user", 0, NULL }, { "OPEN", "open", 0, NULL }, { "SINCE", "since", 0, NULL }, { "LAST", "mark", 0, NULL },
+	    { "EPOCH", "epoch", 0, NULL }, { "PRIORITY", "priority", 0, NULL }, { "WAITING", "waiting", 0, NULL },
+	    { "KEPT", "kept", 0, NULL } } },
 	{ "Limit", { { "LIMIT", "name", 0, NULL }, { "USED", "used", 0, NULL }, { "MAX", "max", 0, NULL } } },
 	{ "Closed", { { "SESSION", "kind", 0, NULL }, { "CLOSED FOR", "reason", 0, NULL }, { "COUNT", "count", 0, NULL } } },
 	{ "", { { NULL, NULL, 0, NULL } } }, /* plain values: one column without a head */

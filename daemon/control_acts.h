@@ -1,0 +1,30 @@
+/* control_acts: what the verbs that change something share; for control_acts*.c only. */
+#ifndef CONTROL_ACTS_H
+#define CONTROL_ACTS_H
+
+#include "control_internal.h"
+
+/* A verb under way. */
+struct act {
+	struct control *control; /* NULL: the asker has gone */
+	uint64_t ticket;         /* it counts when that is synced */
+	char text[300];          /* what will be said */
+	/* The request goes: free what is here, or have it freed later. NULL: free is enough. */
+	void (*end)(struct act *act);
+};
+
+/* rq->act; NULL: out of memory, and the asker was told. */
+struct act *act_new(struct control *c, struct asker *a, struct request *rq);
+/* Say why not: OVER. */
+enum progress act_refuse(const struct asker *a, const struct request *rq, int error, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+/* What act_finish will say. */
+void act_say(struct act *act, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Say it: OVER. */
+enum progress act_finish(struct control *c, const struct asker *a, const struct request *rq);
+/* The store writes what was appended; act->ticket is set. */
+void act_hurry(struct control *c, struct act *act);
+/* The store confirms nothing any more. */
+bool act_has_failed(const struct control *c);
+
+#endif
