@@ -75,9 +75,8 @@ act_has_failed(const struct control *c)
 	return st.state == STORE_FENCED;
 }
 
-/* Done is said when it cannot be undone by a crash. */
-static enum progress
-finish_synced(struct control *c, const struct asker *a, const struct request *rq)
+enum progress
+act_finish_synced(struct control *c, const struct asker *a, const struct request *rq)
 {
 	if (act_has_failed(c))
 		return act_refuse(a, rq, EIO, "the journal has failed: this counts until the next start only; mend the disk, restart connectd");
@@ -128,7 +127,7 @@ forget_producer(struct control *c, struct asker *a, struct request *rq)
 	struct queue *q;
 
 	if (rq->act)
-		return finish_synced(c, a, rq);
+		return act_finish_synced(c, a, rq);
 	/* Marks outlive queues. */
 	if (router_find(core->router, client_subject(a->client), wire_string(queue), &q, &reason) == WIRE_VERDICT_OK)
 		o.queue = queue_name(q);
@@ -150,13 +149,16 @@ forget_producer(struct control *c, struct asker *a, struct request *rq)
 	act_say(rq->act, "the producer %s at %s is forgotten: opened again it begins at 0", name, o.queue);
 	log_warning(core->log, NULL, "an operator has the producer %s at %s forgotten", name, o.queue);
 	act_hurry(c, rq->act);
-	return finish_synced(c, a, rq);
+	return act_finish_synced(c, a, rq);
 }
 
 /* ------------------------------------------------------------------- verbs -- */
 
 static enum progress (*const verbs[])(struct control *c, struct asker *a, struct request *rq) = {
 	[WIRE_ADMIN_PRODUCER_FORGET] = forget_producer,
+	[WIRE_ADMIN_MOVE] = control_act_move,
+	[WIRE_ADMIN_HOLD] = control_act_hold,
+	[WIRE_ADMIN_RELEASE] = control_act_hold,
 };
 
 #define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))

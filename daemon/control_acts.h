@@ -9,6 +9,9 @@ struct act {
 	struct control *control; /* NULL: the asker has gone */
 	uint64_t ticket;         /* it counts when that is synced */
 	char text[300];          /* what will be said */
+	/* Of a move. */
+	uint64_t up_to, messages, bytes, told_ms;
+	bool is_over;
 	/* The request goes: free what is here, or have it freed later. NULL: free is enough. */
 	void (*end)(struct act *act);
 };
@@ -26,5 +29,11 @@ enum progress act_finish(struct control *c, const struct asker *a, const struct 
 void act_hurry(struct control *c, struct act *act);
 /* The store confirms nothing any more. */
 bool act_has_failed(const struct control *c);
+/* act_finish when the ticket is synced: what was said cannot be undone by a crash. */
+enum progress act_finish_synced(struct control *c, const struct asker *a, const struct request *rq);
+
+/* ---- control_acts_queue.c */
+enum progress control_act_hold(struct control *c, struct asker *a, struct request *rq); /* release, too */
+enum progress control_act_move(struct control *c, struct asker *a, struct request *rq);
 
 #endif

@@ -321,6 +321,7 @@ add_queue(void *arg, struct queue *q)
 	r.oldest_ms = st.oldest_ms;
 	r.outbound = queue_node(q) != NULL;
 	r.dead_letter = queue_is_dead_letter(q);
+	r.held = queue_is_held(q);
 	counters.accepted = st.counters.accepted;
 	counters.moved_in = st.counters.moved_in;
 	counters.consumed = st.counters.consumed;

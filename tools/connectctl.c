@@ -54,6 +54,16 @@ static const struct verb verbs[] = {
 	    "Delete what waits in a queue. Asks first on a terminal.\n"
 	    "  --yes            do not ask\n",
 	    verb_purge },
+	{ "move", "FROM TO [--count N]",
+	    "Move what waits in one queue of this node to the end of another, in order.\n"
+	    "What consumers hold stays. Every message is in one of the two at any time.\n"
+	    "  --count N        the first N messages only\n",
+	    verb_move },
+	{ "hold", "QUEUE",
+	    "Give nothing of a queue to consumers, or to the other node, until it is released.\n"
+	    "Sending to it goes on. A durable queue stays held over a restart.\n",
+	    verb_hold },
+	{ "release", "QUEUE", "Let consumers, or the link, have what waits in a held queue.\n", verb_release },
 	{ "producers", "[forget NAME QUEUE [--uid UID]]",
 	    "Show the named producers: whose they are, and the last number the daemon has of each.\n"
 	    "  forget NAME QUEUE   forget one that is not open: opened again, it begins at 0\n"
