@@ -26,6 +26,8 @@ struct control_sources {
 	void (*listeners)(void *arg, void (*fn)(void *arg, const char *name, const char *url), void *fn_arg);
 	/* Connections with other nodes; of them those of nobody known yet; the most of one address of these. */
 	void (*connections)(void *arg, uint64_t *ret_all, uint64_t *ret_pending, uint64_t *ret_per_address);
+	/* What the store has of a peer that is not configured, or of other state folders of it, is removed; returns how many flows. */
+	size_t (*forget_strays)(void *arg, const char *peer);
 	void *arg;
 };
 

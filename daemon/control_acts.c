@@ -156,6 +156,9 @@ forget_producer(struct control *c, struct asker *a, struct request *rq)
 
 static enum progress (*const verbs[])(struct control *c, struct asker *a, struct request *rq) = {
 	[WIRE_ADMIN_PRODUCER_FORGET] = forget_producer,
+	[WIRE_ADMIN_PEER_FORGET] = control_act_forget_peer,
+	[WIRE_ADMIN_PEER_ADOPT] = control_act_adopt_peer,
+	[WIRE_ADMIN_RENEW] = control_act_renew,
 	[WIRE_ADMIN_MOVE] = control_act_move,
 	[WIRE_ADMIN_HOLD] = control_act_hold,
 	[WIRE_ADMIN_RELEASE] = control_act_hold,

@@ -12,6 +12,9 @@ struct act {
 	/* Of a move. */
 	uint64_t up_to, messages, bytes, told_ms;
 	bool is_over;
+	/* Of what the state folder keeps. */
+	bool is_written;
+	int error;
 	/* The request goes: free what is here, or have it freed later. NULL: free is enough. */
 	void (*end)(struct act *act);
 };
@@ -35,5 +38,10 @@ enum progress act_finish_synced(struct control *c, const struct asker *a, const 
 /* ---- control_acts_queue.c */
 enum progress control_act_hold(struct control *c, struct asker *a, struct request *rq); /* release, too */
 enum progress control_act_move(struct control *c, struct asker *a, struct request *rq);
+
+/* ---- control_acts_peer.c */
+enum progress control_act_forget_peer(struct control *c, struct asker *a, struct request *rq);
+enum progress control_act_adopt_peer(struct control *c, struct asker *a, struct request *rq);
+enum progress control_act_renew(struct control *c, struct asker *a, struct request *rq);
 
 #endif

@@ -31,6 +31,8 @@ struct daemon {
 	struct clients *clients;
 	struct link **links;
 	size_t n_links;
+	struct recover_stray *strays; /* flow 0: removed */
+	size_t n_strays;
 	struct listen *listen;
 	struct loop_call status, bury;
 
@@ -169,6 +171,22 @@ on_damaged(void *arg, const char *what)
 	log_error(d->core.log, NULL, "journal: %s", what);
 }
 
+static size_t
+forget_strays(void *arg, const char *peer)
+{
+	struct daemon *d = arg;
+	size_t n = 0;
+
+	for (size_t i = 0; i < d->n_strays; i++) {
+		if (d->strays[i].flow == 0 || strcmp(d->strays[i].peer, peer) != 0)
+			continue;
+		store_remove_flow(d->store, d->strays[i].flow);
+		d->strays[i].flow = 0;
+		n++;
+	}
+	return n;
+}
+
 /* What waited when this node ended is there again. */
 static int
 open_store(struct daemon *d, char why[static 200])
@@ -185,6 +203,8 @@ open_store(struct daemon *d, char why[static 200])
 
 	if (r < 0)
 		return r;
+	d->strays = report.strays;
+	d->n_strays = report.n_strays;
 	core->intake.store = core->store = d->store;
 	r = queues_set_store(router_queues(core->router), d->store);
 	if (r < 0) {
@@ -232,7 +252,8 @@ make_parts(struct daemon *d)
 	core->sessions.read_buffer = malloc(SESSION_READ_BUFFER);
 	core->session_window = window < WINDOW_MIN ? WINDOW_MIN : window > WINDOW_MAX ? WINDOW_MAX : window;
 	d->sources = (struct control_sources){ .core = core, .started_ms = loop_now_ms(core->loop),
-		.started_unix_ms = loop_wall_ms(core->loop), .listeners = each_listener, .connections = count_connections, .arg = d };
+		.started_unix_ms = loop_wall_ms(core->loop), .listeners = each_listener, .connections = count_connections,
+		.forget_strays = forget_strays, .arg = d };
 	d->control = control_new(&d->sources);
 	if (!core->sessions.read_buffer || !d->control)
 		return -ENOMEM;
@@ -479,6 +500,7 @@ daemon_free(struct daemon *d)
 	for (size_t i = 0; i < d->n_links; i++)
 		link_free(d->links[i]);
 	free(d->links);
+	free(d->strays);
 	router_free(d->core.router);
 	session_env_end(&d->core.sessions);
 	task_runner_free(d->runner);

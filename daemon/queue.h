@@ -403,6 +403,9 @@ uint32_t queue_number(const struct queue *q);
 void queue_restore(struct queue *q, uint32_t number, uint64_t offered);
 /* Of an outbound queue: the boot id of the peer that may have what is found at start. */
 void queue_set_peer_boot(struct queue *q, uint64_t boot_id);
+/* The same for what the peer may have by another number: what was here when one of the two got another identity. */
+void queue_set_may_be_known(struct queue *q, uint64_t up_to);
+uint64_t queue_may_be_known(const struct queue *q);
 /* A message found in the store, by rising seq; sender NULL: nobody wants its outcome. 0 or -ENOMEM. */
 int queue_restore_message(struct queue *q, const struct store_found *found, struct sender *sender);
 /* The entries of the sender that are not synced forget it. O(unsynced); for the end of a daemon. */

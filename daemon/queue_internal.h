@@ -149,6 +149,7 @@ struct queue {
 	uint64_t offer_up_to;        /* what was there when the first consumer came; what comes since says it itself */
 	uint64_t offer_ticket;       /* consumers wait until that is synced; 0: no need */
 	uint64_t in_doubt[WIRE_PRIORITIES]; /* up to here the peer may have them */
+	uint64_t may_be_known;       /* up to here the peer may have them by another number */
 	uint64_t peer_boot;          /* the peer's, when this daemon started; 0: unknown */
 	struct list all_node, offering_node, hungry_node;
 

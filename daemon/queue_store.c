@@ -438,3 +438,15 @@ queue_set_peer_boot(struct queue *q, uint64_t boot_id)
 {
 	q->peer_boot = boot_id;
 }
+
+void
+queue_set_may_be_known(struct queue *q, uint64_t up_to)
+{
+	q->may_be_known = up_to;
+}
+
+uint64_t
+queue_may_be_known(const struct queue *q)
+{
+	return q->may_be_known;
+}

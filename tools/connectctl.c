@@ -64,6 +64,15 @@ static const struct verb verbs[] = {
 	    "Sending to it goes on. A durable queue stays held over a restart.\n",
 	    verb_hold },
 	{ "release", "QUEUE", "Let consumers, or the link, have what waits in a held queue.\n", verb_release },
+	{ "peer", "adopt|forget NAME",
+	    "Say what is to become of a peer whose state folder is not what it was.\n"
+	    "  adopt NAME       what was refused last under that name (state-conflict, name-in-use) is the peer from now on\n"
+	    "  forget NAME      forget all of it: whom was met, what came from it; it must not be connected\n",
+	    verb_peer },
+	{ "renew", "",
+	    "Give this node another identity, after its state folder was restored or copied.\n"
+	    "Other nodes then ask for `connectctl peer adopt' of it; what waits here is sent again, flagged.\n",
+	    verb_renew },
 	{ "producers", "[forget NAME QUEUE [--uid UID]]",
 	    "Show the named producers: whose they are, and the last number the daemon has of each.\n"
 	    "  forget NAME QUEUE   forget one that is not open: opened again, it begins at 0\n"

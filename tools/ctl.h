@@ -38,6 +38,8 @@ int verb_queues(struct ctl *ctl, int argc, char **argv);
 int verb_clients(struct ctl *ctl, int argc, char **argv);
 int verb_events(struct ctl *ctl, int argc, char **argv);
 int verb_purge(struct ctl *ctl, int argc, char **argv);
+int verb_peer(struct ctl *ctl, int argc, char **argv);
+int verb_renew(struct ctl *ctl, int argc, char **argv);
 int verb_move(struct ctl *ctl, int argc, char **argv);
 int verb_hold(struct ctl *ctl, int argc, char **argv);
 int verb_release(struct ctl *ctl, int argc, char **argv);
