@@ -78,6 +78,10 @@ static const struct verb verbs[] = {
 	    "  forget NAME QUEUE   forget one that is not open: opened again, it begins at 0\n"
 	    "  --uid UID           whose, if several users have one of that name\n",
 	    verb_producers },
+	{ "disktest", "DIR [--seconds S]",
+	    "Measure what it costs to write and sync in a folder, as the journal does. Needs no daemon, leaves nothing behind.\n"
+	    "  --seconds S      how long in all (default 4)\n",
+	    verb_disktest },
 	{ "bench", "--from SOCKET --to SOCKET --dest NODE/QUEUE [--size N] [--seconds S] [--memory] [--latency]",
 	    "Measure: a producer at one daemon, a consumer at another, every message counted.\n"
 	    "Use a queue that nothing else uses.\n"

@@ -53,6 +53,8 @@ static const struct {
 	    { "USER", "user", 0, NULL }, { "OPEN", "open", 0, NULL }, { "SINCE", "since", 0, NULL }, { "LAST", "mark", 0, NULL },
 	    { "EPOCH", "epoch", 0, NULL }, { "PRIORITY", "priority", 0, NULL }, { "WAITING", "waiting", 0, NULL },
 	    { "KEPT", "kept", 0, NULL } } },
+	{ "Synced", { { "WRITE", "size", 0, NULL }, { "SYNCS A SECOND", "syncs_per_second", 0, NULL }, { "MEDIAN", "median", 0, NULL },
+	    { "99 %", "p99", 0, NULL }, { "WORST", "max", 0, NULL }, { "BYTES A SECOND", "bytes_per_second", 0, NULL } } },
 	{ "Limit", { { "LIMIT", "name", 0, NULL }, { "USED", "used", 0, NULL }, { "MAX", "max", 0, NULL } } },
 	{ "Closed", { { "SESSION", "kind", 0, NULL }, { "CLOSED FOR", "reason", 0, NULL }, { "COUNT", "count", 0, NULL } } },
 	{ "", { { NULL, NULL, 0, NULL } } }, /* plain values: one column without a head */
