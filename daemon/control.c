@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backup.h"
 #include "control_internal.h"
 
 #define BLOCKED_MS 20 /* until a client that does not read is looked at again */
@@ -209,6 +210,8 @@ control_wake(struct control *c)
 void
 control_synced(struct control *c)
 {
+	if (c->backup)
+		backup_try(c->backup);
 	if (c->askers.n > 0)
 		control_wake(c);
 }
@@ -423,6 +426,16 @@ control_new(const struct control_sources *src)
 	hmap_init(&c->askers);
 	loop_timer_init(&c->pump, src->core->loop, pump, c);
 	return c;
+}
+
+void
+control_stop(struct control *c)
+{
+	if (!c)
+		return;
+	c->backup_act = NULL;
+	backup_free(c->backup);
+	c->backup = NULL;
 }
 
 void

@@ -38,6 +38,8 @@ struct control_sources {
 
 /* NULL: out of memory. */
 struct control *control_new(const struct control_sources *src);
+/* What runs beside the loop ends; before the store is closed. NULL is fine. */
+void control_stop(struct control *c);
 /* After the clients. NULL is fine. */
 void control_free(struct control *c);
 
@@ -45,7 +47,7 @@ void control_free(struct control *c);
 void control_request(void *arg, struct client *c, const struct wire_admin_request *req);
 void control_client_ended(void *arg, struct client *c);
 
-/* Something is synced that an answer may wait for. */
+/* Something is synced that an answer may wait for; from inside the store's `synced`. */
 void control_synced(struct control *c);
 
 /* For core.event. */

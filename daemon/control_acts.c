@@ -162,6 +162,7 @@ static enum progress (*const verbs[])(struct control *c, struct asker *a, struct
 	[WIRE_ADMIN_MOVE] = control_act_move,
 	[WIRE_ADMIN_HOLD] = control_act_hold,
 	[WIRE_ADMIN_RELEASE] = control_act_hold,
+	[WIRE_ADMIN_BACKUP] = control_act_backup,
 };
 
 #define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))

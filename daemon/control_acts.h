@@ -39,6 +39,9 @@ enum progress act_finish_synced(struct control *c, const struct asker *a, const 
 enum progress control_act_hold(struct control *c, struct asker *a, struct request *rq); /* release, too */
 enum progress control_act_move(struct control *c, struct asker *a, struct request *rq);
 
+/* ---- control_acts_backup.c */
+enum progress control_act_backup(struct control *c, struct asker *a, struct request *rq);
+
 /* ---- control_acts_peer.c */
 enum progress control_act_forget_peer(struct control *c, struct asker *a, struct request *rq);
 enum progress control_act_adopt_peer(struct control *c, struct asker *a, struct request *rq);

@@ -68,6 +68,7 @@ struct asker {
 };
 
 struct act;
+struct backup;
 
 struct request {
 	struct list node;
@@ -94,6 +95,9 @@ struct control {
 	struct event events[CONTROL_EVENTS_MAX]; /* the last ones, by number */
 	uint64_t n_events;                       /* ever told */
 	struct page page;
+	struct backup *backup;  /* under way, or over and not told; NULL: none */
+	struct act *backup_act; /* whose it is; NULL: nobody's any more */
+	bool backup_is_over;
 };
 
 /* BLOCKED: looked at again in a while; WAITS: when something happens; GOES_ON: when others had their turn. */

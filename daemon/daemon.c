@@ -486,6 +486,7 @@ daemon_free(struct daemon *d)
 	loop_timer_stop(&d->stop_timer);
 	loop_call_cancel(&d->status);
 	d->core.event = NULL;
+	control_stop(d->control);
 	/* First of all: nothing that goes from memory now has left its queue. */
 	task_runner_free(d->writer);
 	task_runner_free(d->reader);

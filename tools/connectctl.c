@@ -78,6 +78,10 @@ static const struct verb verbs[] = {
 	    "  forget NAME QUEUE   forget one that is not open: opened again, it begins at 0\n"
 	    "  --uid UID           whose, if several users have one of that name\n",
 	    verb_producers },
+	{ "backup", "DIR",
+	    "Have the daemon copy its state folder into a new folder, as of now, while it goes on.\n"
+	    "To start a node on such a copy is to restore it: see `State folders' in the manual page.\n",
+	    verb_backup },
 	{ "disktest", "DIR [--seconds S]",
 	    "Measure what it costs to write and sync in a folder, as the journal does. Needs no daemon, leaves nothing behind.\n"
 	    "  --seconds S      how long in all (default 4)\n",

@@ -44,6 +44,7 @@ int verb_move(struct ctl *ctl, int argc, char **argv);
 int verb_hold(struct ctl *ctl, int argc, char **argv);
 int verb_release(struct ctl *ctl, int argc, char **argv);
 int verb_producers(struct ctl *ctl, int argc, char **argv);
+int verb_backup(struct ctl *ctl, int argc, char **argv);
 int verb_disktest(struct ctl *ctl, int argc, char **argv);
 int verb_bench(struct ctl *ctl, int argc, char **argv);
 

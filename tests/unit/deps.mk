@@ -76,7 +76,7 @@ ROUTER = daemon/router daemon/router_access daemon/router_request daemon/router_
 DEPS_test_router = $(ROUTER) $(CONF) tests/unit/fake_loop
 LIBS_test_router = -linih
 STORE_FORMAT = daemon/store_format daemon/store_format_index daemon/store_format_small
-STORE = daemon/store $(addprefix daemon/store_,ahead batch body clean items open plan reader recover recover_apply recover_moves recover_rewrite \
+STORE = daemon/store $(addprefix daemon/store_,ahead backup batch body clean items open plan reader recover recover_apply recover_moves recover_rewrite \
 	recover_scan recover_take segment snapshot space writer) \
 	$(STORE_FORMAT) common/hmap
 STORE_BOX = tests/unit/store_box $(STORE) daemon/disk daemon/task daemon/loop
@@ -85,6 +85,8 @@ DEPS_test_store = $(STORE_BOX)
 LIBS_test_store = $(STORE_LIBS)
 DEPS_test_store_space = $(STORE_BOX)
 LIBS_test_store_space = $(STORE_LIBS)
+DEPS_test_store_backup = $(STORE_BOX)
+LIBS_test_store_backup = $(STORE_LIBS)
 DEPS_test_store_torture = $(STORE) tests/unit/fake_disk tests/unit/fake_task tests/unit/fake_loop
 LIBS_test_store_torture = -lxxhash
 DEPS_test_store_format = $(STORE_FORMAT)
