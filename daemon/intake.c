@@ -177,7 +177,8 @@ named_may_open(const struct intake *in, const struct intake_flow *fl, const stru
 		*ret_reason = "max_producers is reached";
 		return WIRE_VERDICT_LIMIT;
 	}
-	*ret_reason = "the producer has an epoch that this daemon never gave: its state folder was restored";
+	*ret_reason = "the producer has an epoch that this daemon never gave: an operator made it forget the producer, or its "
+	              "state folder was restored; open the producer anew";
 	if (o->epoch > epoch)
 		return WIRE_VERDICT_STATE_CONFLICT;
 	return WIRE_VERDICT_OK;

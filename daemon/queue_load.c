@@ -54,8 +54,8 @@ entry_maybe_cool(struct entry *e)
 		.redelivered = e->redelivered };
 	if (!cold_push(l, &c))
 		return;
-	if (c.expires_ms != 0 && !qs->sweep.armed)
-		loop_timer_start(&qs->sweep, SWEEP_MS);
+	if (c.expires_ms != 0)
+		queue_sweep_soon(qs);
 	/* It waits on, as it was; only the entry goes. */
 	entry_unlink(e);
 	q->n_waiting[e->priority]++;
@@ -141,8 +141,8 @@ damaged(struct entry *e)
 
 static void loaded(struct store_read *r, int error);
 
-static void
-look_again(struct queues *qs)
+void
+queue_sweep_soon(struct queues *qs)
 {
 	if (!qs->sweep.armed)
 		loop_timer_start(&qs->sweep, SWEEP_MS);
@@ -158,7 +158,7 @@ retry_stalled(struct queues *qs)
 		struct load *ld = list_entry(node, struct load, node);
 
 		if (store_read(qs->store, ld->e->ref, &ld->read) != 0) {
-			look_again(qs);
+			queue_sweep_soon(qs);
 			return;
 		}
 		list_remove(node);
@@ -295,7 +295,7 @@ queue_load_ahead(struct queue *q, unsigned prio)
 				list_append(&q->qs->hungry, &q->hungry_node);
 			/* Else whoever is being read looks again when it is here. */
 			if (q->qs->loading == 0)
-				look_again(q->qs);
+				queue_sweep_soon(q->qs);
 			return;
 		}
 	}

@@ -344,6 +344,23 @@ START_TEST(reads_that_are_refused_are_tried_again)
 }
 END_TEST
 
+/* Its message had a time to live once: a dead letter has none, after a restart either. */
+START_TEST(restored_dead_letters_stay)
+{
+	struct store_message m = { .queue = 2, .seq = 1 };
+	struct store_found found = { .queue = 2, .seq = 1, .bytes = 10, .expires_ms = 1 };
+
+	begin(NULL, false);
+	box_make_dead(&b, 10);
+	ck_assert_int_eq(queues_define(b.qs, b.dead), 0);
+	ck_assert_int_eq(store_put(&store, &m, &found.ref), 0);
+	ck_assert_int_eq(queue_restore_message(b.dead, &found, NULL), 0);
+	fake_loop_advance(b.loop, 10000);
+	ck_assert_uint_eq(box_stats(b.dead).messages, 1);
+	ck_assert_uint_eq(box_stats(b.dead).counters.expired, 0);
+}
+END_TEST
+
 START_TEST(restored_ones_are_in_doubt_until_the_peer_tells)
 {
 	uint64_t messages, bytes;
@@ -461,6 +478,7 @@ main(void)
 	tcase_add_test(tc, no_room_on_disk_is_no_credit);
 	tcase_add_test(tc, idle_credit_leaves_room_on_disk);
 	tcase_add_test(tc, dead_letters_move);
+	tcase_add_test(tc, restored_dead_letters_stay);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
 	srunner_run_all(sr, CK_ENV);
