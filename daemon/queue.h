@@ -360,8 +360,6 @@ void queues_synced(struct queues *qs, uint64_t ticket);
  */
 uint32_t queue_number(const struct queue *q);
 void queue_restore(struct queue *q, uint32_t number, uint64_t offered);
-/* Of an outbound queue: the boot id of the peer that may have what is found at start. */
-void queue_set_peer_boot(struct queue *q, uint64_t boot_id);
 /* A message found in the store, by rising seq; sender NULL: nobody wants its outcome. 0 or -ENOMEM. */
 int queue_restore_message(struct queue *q, const struct store_found *found, struct sender *sender);
 /* The entries of the sender that are not synced forget it. O(unsynced); for the end of a daemon. */
@@ -378,6 +376,11 @@ struct queue *queue_new(struct queues *qs, const char *node, const char *name, c
 void queue_free(struct queue *q);
 /* Empty, and has neither consumers (but links) nor inlets, now. */
 bool queue_is_unused(const struct queue *q);
+/*
+ * What has left it would not be found again after a crash. Only then may an
+ * outbound queue go, as the peer forgets with it what it has accepted.
+ */
+bool queue_is_settled(const struct queue *q);
 /* From now on a dead-letter queue: nothing that enters expires, is delayed, or dies again. */
 void queue_make_dead_letter(struct queue *q);
 /* The owner's node in its table, keyed by queue_name. */

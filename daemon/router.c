@@ -1,9 +1,12 @@
 #include "router_internal.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define UNSETTLED_MS 10 /* what has left a queue is written by then, or looked at again */
 
 #define PEER_FLOWS 32 /* of peers, for which there is room whatever programs send */
 
@@ -88,7 +91,10 @@ drop(struct router *r, struct queue *q)
 struct queue *
 router_keep(struct router *r, struct queue *q)
 {
-	if (q && queues_define(r->queues, q) < 0) {
+	int err = q ? queues_define(r->queues, q) : 0;
+
+	/* If the store has failed it takes nothing before the next start, like all others. */
+	if (err < 0 && err != -EIO) {
 		drop(r, q);
 		return NULL;
 	}
@@ -96,7 +102,7 @@ router_keep(struct router *r, struct queue *q)
 }
 
 static void
-arm_linger(struct router *r)
+arm_linger(struct router *r, uint64_t at_least_ms)
 {
 	struct list *first = list_first(&r->unused);
 	uint64_t now = loop_now_ms(r->loop), until;
@@ -106,7 +112,8 @@ arm_linger(struct router *r)
 		return;
 	}
 	until = list_entry(first, struct owned, unused)->unused_since_ms + r->node->queue_linger;
-	loop_timer_start(&r->linger, until > now ? until - now : 0);
+	until = until > now ? until - now : 0;
+	loop_timer_start(&r->linger, until > at_least_ms ? until : at_least_ms);
 }
 
 static void
@@ -123,20 +130,24 @@ static void
 linger_over(void *arg)
 {
 	struct router *r = arg;
-	uint64_t now = loop_now_ms(r->loop);
+	uint64_t now = loop_now_ms(r->loop), again = 0;
 
 	LIST_FOREACH_SAFE (node, &r->unused) {
 		struct owned *o = list_entry(node, struct owned, unused);
 
 		if (now - o->unused_since_ms < r->node->queue_linger)
 			break;
+		if (!queue_is_settled(queue_of_owner_data(o))) {
+			again = UNSETTLED_MS;
+			continue;
+		}
 		/* Taken into use in this very pass: asked again later. */
 		if (queue_is_unused(queue_of_owner_data(o)))
 			drop(r, queue_of_owner_data(o));
 		else
 			wait_unused(r, queue_of_owner_data(o));
 	}
-	arm_linger(r);
+	arm_linger(r, again);
 }
 
 static void
@@ -150,7 +161,7 @@ unused(void *arg, struct queue *q, bool is_unused)
 		wait_unused(r, q);
 	else
 		list_remove(&owned_of(q)->unused);
-	arm_linger(r);
+	arm_linger(r, 0);
 }
 
 struct queue *
