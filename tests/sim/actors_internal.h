@@ -22,6 +22,8 @@ struct node {
 	struct world_event restart;
 	bool stopping;
 	struct sim_disk_machine *machine;
+	struct world_event space;     /* its disk is full until then */
+	struct world_event attention; /* an operator sees to it that its journal has failed */
 };
 
 enum role { PRODUCER, CONSUMER };
@@ -56,9 +58,27 @@ struct cluster {
 	bool large;   /* many large bodies */
 	bool mortal;  /* some messages have a time to live */
 	bool hostile; /* somebody local speaks the protocol badly */
+	bool away;    /* consumers come late */
+	bool hurt;    /* a disk was not as it should be */
 	bool healed;
+	struct actors_counts counts;
 };
 extern struct cluster sim;
+
+/* ---- actors.c */
+void node_kill(struct node *n);
+/* In order, as by SIGTERM. */
+void node_stop(struct node *n);
+
+/* ---- faults.c */
+void fault_power(struct node *n);
+void fault_kill(struct node *n);
+void fault_died(struct node *n);
+/* What may go wrong when a daemon starts next. */
+void fault_start(struct node *n);
+/* A disk that was full is full no more: an event of the node. */
+void fault_space(void *arg);
+void faults_end(struct node *n);
 
 /* ---- programs.c */
 void program_tick(void *arg);
@@ -67,6 +87,8 @@ void program_kill(struct program *p);
 
 /* ---- accounts.c: what holds at any time of a daemon that runs */
 void accounts_check(const struct node *n);
+/* When all is at rest and drained: no room has leaked. */
+void accounts_check_drained(const struct node *n);
 /* Trace what it holds. */
 void accounts_trace(const struct node *n);
 /* Of which no other program than a hostile one knows. */
