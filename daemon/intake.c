@@ -188,14 +188,16 @@ static bool
 open_in_store(struct intake_flow *fl, const struct wire_open_flow *o, const struct queue *q)
 {
 	bool new_epoch = o->named && o->epoch == 0;
-	int err;
+	int err = -EIO;
 
 	intake_flow_name(fl, o->named);
 	fl->instance = o->instance;
 	fl->epoch += new_epoch;
-	if (queue_number(q) == 0 || !fl->env->store || (fl->number != 0 && !new_epoch))
+	if (!queue_conf(q)->durable || !fl->env->store || (fl->number != 0 && !new_epoch))
 		return true;
-	err = intake_flow_define(fl);
+	/* A durable queue without a number was made when the store had failed. */
+	if (queue_number(q) != 0)
+		err = intake_flow_define(fl);
 	/* A store that has failed takes nothing before the next start: that of a name is told then, no other gets far. */
 	if (err < 0 && err != -EIO)
 		return false;
