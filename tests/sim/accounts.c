@@ -34,6 +34,13 @@ trace_queue(void *arg, struct queue *q)
 	world_trace("%s: %s: %llu messages, %llu in flight, %llu consumers, %llu reserved", n->set.name, queue_name(q),
 	    (unsigned long long)st.messages, (unsigned long long)st.in_flight, (unsigned long long)st.consumers,
 	    (unsigned long long)st.reserved_messages);
+	LIST_FOREACH (i, &q->inlets) {
+		const struct inlet *in = list_entry(i, struct inlet, all);
+
+		world_trace("%s: %s: a flow of a %s, %llu messages and %llu bytes reserved, %llu started, %s", n->set.name, queue_name(q),
+		    in->peer ? "peer" : "program", (unsigned long long)in->reserved_messages, (unsigned long long)in->reserved_bytes,
+		    (unsigned long long)in->started_messages, list_empty(&in->starved) ? "content" : "starved");
+	}
 	return true;
 }
 

@@ -7,6 +7,7 @@
 #include "actors_internal.h"
 #include "hostile.h"
 #include "ledger.h"
+#include "named.h"
 #include "sim_disk.h"
 #include "sim_doors.h"
 #include "vdisk.h"
@@ -69,6 +70,7 @@ node_start(struct node *n)
 	if (n->loop)
 		return;
 	world_trace("%s starts", n->set.name);
+	ledger_daemon_started((int)(n - sim.nodes));
 	if (conf_read_text(n->set.name, n->set.conf, strlen(n->set.conf), fault_line, NULL, &conf) != 0)
 		abort();
 	n->log = (struct log){ .level = world_tracing() ? LOG_DEBUG : LOG_ERROR, .node = n->set.name, .sink = log_line };
@@ -129,7 +131,7 @@ restart(void *arg)
 		world_trace("%s has stopped", n->set.name);
 		node_kill(n);
 		n->stopping = false;
-		world_schedule(&n->restart, world_below(2000) * MS);
+		world_schedule(&n->restart, (5 + world_below(2000)) * MS);
 		return;
 	}
 	node_start(n);
@@ -185,11 +187,30 @@ settings_draw_all(void)
 	}
 }
 
+/* Some producers have a name; at times two have the same. */
+static void
+draw_named(struct program *p)
+{
+	const struct node *at = &sim.nodes[p->at], *to = &sim.nodes[p->to];
+	struct program *twin;
+
+	if (!(p->to == p->at ? at->set.here[p->queue].durable : at->set.outbound.durable) || !to->set.here[p->queue].durable ||
+	    !world_chance(40) || (p->named = named_new(p)) == NULL)
+		return;
+	p->left = 0;
+	if (sim.n_programs == ACTORS_CLIENTS || !world_chance(50))
+		return;
+	twin = &sim.programs[sim.n_programs];
+	*twin = *p;
+	twin->index = sim.n_programs++;
+}
+
 void
 actors_start(void)
 {
 	memset(&sim, 0, sizeof(sim));
 	world_behind(bury_dead);
+	named_start();
 	sim.n_nodes = world_chance(75) ? 2 : 3;
 	sim.large = world_chance(15);
 	sim.mortal = world_chance(30);
@@ -217,6 +238,8 @@ actors_start(void)
 		p->to = world_chance(85) ? (p->at + 1) % sim.n_nodes : p->at;
 		p->queue = p->to == 0 ? (int)world_below(SETTINGS_QUEUES) : 0;
 		p->left = 30 + (unsigned)world_below(50);
+		p->index = (int)(p - sim.programs);
+		draw_named(p);
 		if (world_chance(35)) {
 			p->demands = (unsigned)world_below(40);
 			p->waives = (unsigned)world_below(40);
@@ -307,7 +330,7 @@ empty_dead_letters(void *arg, struct queue *q)
 bool
 actors_at_rest(void)
 {
-	bool rest = ledger_open() == 0;
+	bool rest = ledger_open() == 0 && named_at_rest();
 
 	for (int i = 0; i < sim.n_nodes; i++)
 		if (sim.nodes[i].loop)
@@ -332,6 +355,7 @@ actors_trace(void)
 		if (n->loop)
 			accounts_trace(n);
 	}
+	named_trace();
 	for (int i = 0; i < sim.n_programs; i++) {
 		const struct program *p = &sim.programs[i];
 

@@ -12,6 +12,8 @@
 #define HELD_MAX 64
 #define BODY_MAX 400000 /* with chunks, and a reservation */
 
+struct ledger_send;
+struct named;
 struct sim_disk_machine;
 
 struct node {
@@ -45,6 +47,11 @@ struct program {
 	bool busy;     /* inside the library, perhaps waiting */
 	bool killed;
 	unsigned left; /* messages to send */
+	struct named *named; /* producer: under this name; NULL: none */
+	bool opened;         /* it has the name, as far as it knows */
+	bool asks;           /* for the name, and waits */
+	uint64_t next;       /* number under the name */
+	uint64_t opens_seen; /* by others, when it had got the name */
 	bool quick;    /* consumer: acks everything at once from here on */
 	struct connectd_msg *held[HELD_MAX];
 	size_t n_held;
@@ -84,6 +91,13 @@ void faults_end(struct node *n);
 void program_tick(void *arg);
 /* As kill -9: the socket ends, nothing is said. */
 void program_kill(struct program *p);
+/* Of messages, also those of named producers. */
+size_t program_body_size(const struct program *p);
+unsigned program_levels(enum connectd_durability durability);
+void program_destination(const struct program *p, char dest[static 40]);
+struct connectd_msg *program_message(const char *dest, uint64_t number, size_t len);
+/* What the rules of both ends make of a message. */
+void program_foresee(const struct program *p, size_t len, enum connectd_durability durability, struct ledger_send *ret);
 
 /* ---- accounts.c: what holds at any time of a daemon that runs */
 void accounts_check(const struct node *n);

@@ -39,7 +39,7 @@ fault_power(struct node *n)
 		sim_net_vanish(n->loop);
 	sim_disk_power_cut(n->machine, world_random());
 	node_kill(n);
-	world_schedule(&n->restart, world_below(3000) * MS);
+	world_schedule(&n->restart, (5 + world_below(3000)) * MS);
 }
 
 void
@@ -48,7 +48,7 @@ fault_kill(struct node *n)
 	world_trace("%s is killed", n->set.name);
 	sim_disk_kill(n->machine);
 	node_kill(n);
-	world_schedule(&n->restart, world_below(1500) * MS);
+	world_schedule(&n->restart, (5 + world_below(1500)) * MS);
 }
 
 /* The process ended in the midst of a call of its disk. */
