@@ -278,7 +278,7 @@ intake_flow_attach(struct intake_flow *fl, struct intake *in, uint32_t id, struc
 	fl->away_since_ms = loop_now_ms(fl->env->loop);
 	fl->closed = false;
 	fl->is_outbound = queue_node(q) != NULL;
-	fl->confirm_due = false;
+	fl->confirm_due = fl->store_failed = false;
 	fl->n_told = 0;
 	in->flows[id] = (struct intake_slot){ .flow = fl };
 	in->n_flows++;
@@ -426,7 +426,7 @@ intake_flow_grant(struct intake_flow *fl)
 	struct credit *c = &fl->in.credit;
 	uint64_t messages, bytes;
 
-	if (!fl->inlet.queue)
+	if (!fl->inlet.queue || fl->store_failed)
 		return false;
 	if (!fl->env->stopping)
 		queue_grant(&fl->inlet, &messages, &bytes);

@@ -42,6 +42,7 @@ struct intake_flow {
 	bool is_outbound;      /* outcomes are told */
 	struct list dirty;
 	bool confirm_due;
+	bool store_failed;     /* in this session: what is to be stored is swallowed, and nothing granted */
 
 	/* Outcomes not told yet: of one level, code and reason. */
 	enum wire_level told_level;

@@ -401,9 +401,7 @@ void queues_synced(struct queues *qs, uint64_t ticket);
  */
 uint32_t queue_number(const struct queue *q);
 void queue_restore(struct queue *q, uint32_t number, uint64_t offered);
-/* Of an outbound queue: the boot id of the peer that may have what is found at start. */
-void queue_set_peer_boot(struct queue *q, uint64_t boot_id);
-/* The same for what the peer may have by another number: what was here when one of the two got another identity. */
+/* Of an outbound queue: up to here the peer may have messages by another number, as one of the two got another identity. */
 void queue_set_may_be_known(struct queue *q, uint64_t up_to);
 uint64_t queue_may_be_known(const struct queue *q);
 /* A message found in the store, by rising seq; sender NULL: nobody wants its outcome. 0 or -ENOMEM. */
@@ -422,6 +420,11 @@ struct queue *queue_new(struct queues *qs, const char *node, const char *name, c
 void queue_free(struct queue *q);
 /* Empty, and has neither consumers (but links) nor inlets, now. */
 bool queue_is_unused(const struct queue *q);
+/*
+ * What has left it would not be found again after a crash. Only then may an
+ * outbound queue go, as the peer forgets with it what it has accepted.
+ */
+bool queue_is_settled(const struct queue *q);
 /* From now on a dead-letter queue: nothing that enters expires, is delayed, or dies again. */
 void queue_make_dead_letter(struct queue *q);
 /* The owner's node in its table, keyed by queue_name. */

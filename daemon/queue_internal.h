@@ -145,12 +145,12 @@ struct queue {
 		struct list node;        /* in disk_waiting */
 	} disk;
 	uint32_t number;             /* 0: not kept there */
+	uint64_t done_ticket;        /* of the last message that has left it */
 	uint64_t offered;            /* the store knows that messages up to here may have been seen */
 	uint64_t offer_up_to;        /* what was there when the first consumer came; what comes since says it itself */
 	uint64_t offer_ticket;       /* consumers wait until that is synced; 0: no need */
 	uint64_t in_doubt[WIRE_PRIORITIES]; /* up to here the peer may have them */
 	uint64_t may_be_known;       /* up to here the peer may have them by another number */
-	uint64_t peer_boot;          /* the peer's, when this daemon started; 0: unknown */
 	struct list all_node, offering_node, hungry_node;
 
 	struct list roomy_node, parked_node;
@@ -222,6 +222,8 @@ void entry_store_anew(struct entry *e, struct queue *q);
 int entry_wait_turn(struct entry *e, struct queue *q, const struct inlet *in, uint64_t number);
 /* It leaves its queue for good. */
 void entry_unstore(struct entry *e);
+/* The same of one that is no entry. */
+void queue_unstore(struct queue *q, store_ref ref, uint64_t seq);
 /* It moves, with a new seq, to `to`: there from now on, or a memory message. */
 void entry_store_move(struct entry *e, struct queue *to, uint64_t to_seq);
 /* By an operator: from now on in `to`. 0, or a negative errno and nothing has happened. */

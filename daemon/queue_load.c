@@ -268,7 +268,6 @@ warm_first(struct queue *q, unsigned prio)
 		.redelivered = c.redelivered };
 	/* What an earlier start had may have been sent by it. */
 	e->sent = q->node_name[0] != '\0' && c.seq >> QUEUE_COUNTER_BITS != q->qs->cfg.start_count;
-	e->sent_boot = e->sent ? q->peer_boot : 0;
 	list_init(&e->node);
 	wheel_node_init(&e->timer);
 	if (!load(e)) {
@@ -348,15 +347,13 @@ cold_finish(struct queue *q, struct cold *c, enum wire_level level, enum wire_re
 	struct cold gone = *c;
 
 	queue_count_left(q, level);
-	q->n_stored--;
 	cold_remove(&q->cold[gone.priority], c);
 	q->n_waiting[gone.priority]--;
 	q->n--;
 	q->bytes -= gone.bytes;
 	q->qs->n--;
 	queue_disk_left(q, gone.bytes);
-	if (q->qs->store)
-		store_done(q->qs->store, gone.ref, q->number, gone.seq);
+	queue_unstore(q, gone.ref, gone.seq);
 	if (gone.sender) {
 		gone.sender->open--;
 		gone.sender->told(gone.sender, gone.number, level, code, reason);

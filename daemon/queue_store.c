@@ -215,16 +215,32 @@ entry_forget_sync(struct entry *e)
 }
 
 void
+queue_unstore(struct queue *q, store_ref ref, uint64_t seq)
+{
+	struct store *s = q->qs->store;
+
+	q->n_stored--;
+	/* At the end of a daemon the store goes first: what is there is found again. */
+	if (!s)
+		return;
+	store_done(s, ref, q->number, seq);
+	q->done_ticket = store_ticket(s);
+}
+
+bool
+queue_is_settled(const struct queue *q)
+{
+	return !q->qs->store || q->done_ticket <= store_synced(q->qs->store);
+}
+
+void
 entry_unstore(struct entry *e)
 {
 	if (e->ref == 0)
 		return;
-	/* At the end of a daemon the store goes first: what is there is found again. */
-	if (e->queue->qs->store)
-		store_done(e->queue->qs->store, e->ref, e->queue->number, e->seq);
+	queue_unstore(e->queue, e->ref, e->seq);
 	e->ref = 0;
 	queue_disk_left(e->queue, e->bytes);
-	e->queue->n_stored--;
 	entry_forget_sync(e);
 }
 
@@ -245,6 +261,7 @@ entry_store_move(struct entry *e, struct queue *to, uint64_t to_seq)
 	}
 	queue_disk_left(q, e->bytes);
 	queue_disk_stored(to, e->bytes);
+	q->done_ticket = store_ticket(q->qs->store);
 	q->n_stored--;
 	to->n_stored++;
 }
@@ -400,7 +417,11 @@ queue_restore_message(struct queue *q, const struct store_found *f, struct sende
 	/* A dead letter is one for good. */
 	if (q->dead_letter)
 		c.expires_ms = 0;
-	c.redelivered = (f->flags & FLAG_MAYBE_DUPLICATE) || (here && ((f->flags & FLAG_OFFERED) || f->seq <= q->offered));
+	/*
+	 * Of an outbound queue nobody wrote down what was sent, and to which boots of
+	 * the peer: one that is gone may have offered it, and lost it with its mark.
+	 */
+	c.redelivered = !here || (f->flags & (FLAG_MAYBE_DUPLICATE | FLAG_OFFERED)) || f->seq <= q->offered;
 	if (here && !q->dead_letter && f->not_before_ms > now) {
 		int r = restore_delayed(q, f, &c);
 
@@ -431,12 +452,6 @@ void
 queue_doubt_over(struct queue *q, enum wire_priority prio, uint64_t accepted)
 {
 	q->in_doubt[prio] = accepted;
-}
-
-void
-queue_set_peer_boot(struct queue *q, uint64_t boot_id)
-{
-	q->peer_boot = boot_id;
 }
 
 void

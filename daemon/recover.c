@@ -66,14 +66,6 @@ on_queue(void *arg, uint32_t number, uint64_t last_seq, uint64_t offered, struct
 		return;
 	}
 	queue_restore(q, number, offered);
-	if (queue_node(q)) {
-		const struct state_peer *met = state_met(core->state, queue_node(q));
-
-		queue_set_peer_boot(q, met ? met->boot_id : 0);
-		/* All that was here when this node got another identity, and what came in that start. */
-		if (state_renewed(core->state) != 0)
-			queue_set_may_be_known(q, ((uint64_t)state_renewed(core->state) + 1) << 40);
-	}
 	failed(rec, put(&rec->queues, number, q));
 	rec->report.queues++;
 }

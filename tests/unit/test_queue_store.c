@@ -383,6 +383,22 @@ START_TEST(restored_ones_are_in_doubt_until_the_peer_tells)
 }
 END_TEST
 
+/* A peer forgets its mark with the queue: not before nothing of it can come back. */
+START_TEST(a_queue_is_settled_when_its_end_is_synced)
+{
+	begin("berlin", false);
+	ck_assert(queue_is_settled(b.q));
+	ck_assert_int_eq(flow_put(&f, body(10), NULL, 1), 0);
+	sync_all();
+	taker_attach(&t, b.q);
+	fake_loop_run(b.loop);
+	queue_done(queue_take(&t.consumer, -1), WIRE_LEVEL_ARRIVED);
+	ck_assert(!queue_is_settled(b.q));
+	store.synced = store.ticket;
+	ck_assert(queue_is_settled(b.q));
+}
+END_TEST
+
 START_TEST(no_room_on_disk_is_no_credit)
 {
 	begin(NULL, true);
@@ -475,6 +491,7 @@ main(void)
 	tcase_add_test(tc, damaged_ones_are_dead_letters);
 	tcase_add_test(tc, reads_that_are_refused_are_tried_again);
 	tcase_add_test(tc, restored_ones_are_in_doubt_until_the_peer_tells);
+	tcase_add_test(tc, a_queue_is_settled_when_its_end_is_synced);
 	tcase_add_test(tc, no_room_on_disk_is_no_credit);
 	tcase_add_test(tc, idle_credit_leaves_room_on_disk);
 	tcase_add_test(tc, dead_letters_move);
