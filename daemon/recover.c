@@ -166,13 +166,12 @@ recover(const struct recover_env *env, const struct store_config *cfg, const str
 	}
 	free(rec.queues.at);
 	free(rec.flows.at);
+	*ret = s;
 	if (r < 0) {
 		free(rec.report.strays);
-		store_free(s);
 		return r;
 	}
 	router_restored(env->core->router);
-	*ret = s;
 	*ret_report = rec.report;
 	return 0;
 }

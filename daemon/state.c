@@ -3,12 +3,11 @@
  *
  *   lock             held (flock) as long as the daemon runs
  *   node             whose folder this is, and its store id; another one after `connectctl renew`
- *   starts           16 bytes a start: boot id, check
+ *   starts, starts.2 the boot id of every start, twice (state_starts.c)
  *   peers/NAME.peer  whom I last met under that name
  */
 #include "state.h"
 
-#include <endian.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -16,8 +15,6 @@
 #include <string.h>
 
 #include "state_internal.h"
-
-#define READ_RECORDS 1024
 
 /* -------------------------------------------------------------------- text -- */
 
@@ -67,124 +64,6 @@ take_line(const char **text, const char *key, const char **ret, size_t *ret_len)
 	return true;
 }
 
-/* ------------------------------------------------------------------ starts -- */
-
-static uint64_t
-fnv1a(uint64_t h, const void *data, size_t len)
-{
-	const uint8_t *p = data;
-
-	for (size_t i = 0; i < len; i++)
-		h = (h ^ p[i]) * 0x100000001b3u;
-	return h;
-}
-
-/* Ties a record to its place and its folder, so that no stale or foreign bytes pass for one. */
-static uint64_t
-start_check(const struct state *s, uint32_t index, uint64_t boot)
-{
-	uint64_t le[2] = { htole64(index), htole64(boot) };
-
-	return fnv1a(fnv1a(0xcbf29ce484222325u, le, sizeof(le)), s->first_id, STATE_ID);
-}
-
-static bool
-start_valid(const struct state *s, uint32_t index, const uint8_t rec[static STATE_RECORD], uint64_t *ret_boot)
-{
-	uint64_t le[2];
-
-	memcpy(le, rec, sizeof(le));
-	*ret_boot = le64toh(le[0]);
-	return le64toh(le[1]) == start_check(s, index, *ret_boot);
-}
-
-/* Read every record. A bad last one was being written when the power went: that start never sent anything. */
-static int
-starts_read(struct state *s, struct disk_file *f, uint64_t size, char why[static 200])
-{
-	uint64_t n = size / STATE_RECORD;
-	uint8_t buf[READ_RECORDS * STATE_RECORD];
-
-	if (n > STATE_START_MAX) {
-		snprintf(why, 200, "the file starts is damaged: %" PRIu64 " bytes", size);
-		return -EINVAL;
-	}
-	s->boots = malloc((size_t)(n + 1) * sizeof(*s->boots)); /* and the one that begins */
-	if (!s->boots)
-		return -ENOMEM;
-	for (uint64_t at = 0; at < n; at += READ_RECORDS) {
-		size_t want = n - at < READ_RECORDS ? (size_t)(n - at) : READ_RECORDS;
-		ssize_t got = disk_pread(f, buf, want * STATE_RECORD, at * STATE_RECORD);
-
-		if (got < 0)
-			return (int)got;
-		if ((size_t)got != want * STATE_RECORD)
-			return -EIO;
-		for (size_t i = 0; i < want; i++) {
-			if (start_valid(s, s->n_boots, buf + i * STATE_RECORD, &s->boots[s->n_boots])) {
-				s->n_boots++;
-			} else if (at + i + 1 < n || size % STATE_RECORD != 0) {
-				snprintf(why, 200, "the file starts is damaged at record %" PRIu64, at + i + 1);
-				return -EINVAL;
-			}
-		}
-	}
-	return 0;
-}
-
-/*
- * Written whole under another name and put in the old one's place: a block that
- * holds synced records is never written again, as a power cut may spoil it.
- */
-static int
-starts_write(const struct state *s)
-{
-	uint8_t *all = malloc((size_t)s->n_boots * STATE_RECORD);
-	int r;
-
-	if (!all)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < s->n_boots; i++) {
-		uint64_t le[2] = { htole64(s->boots[i]), htole64(start_check(s, i, s->boots[i])) };
-
-		memcpy(all + (size_t)i * STATE_RECORD, le, sizeof(le));
-	}
-	r = disk_replace(s->disk, "starts", all, (size_t)s->n_boots * STATE_RECORD);
-	free(all);
-	return r;
-}
-
-/* Begin a new start: nothing may be sent before its record is synced. */
-static int
-starts_begin(struct state *s, char why[static 200])
-{
-	struct disk_file *f = NULL;
-	uint64_t boot;
-	ssize_t size;
-	int r;
-
-	r = disk_file_open(s->disk, "starts", true, &f);
-	if (r < 0)
-		return r;
-	size = disk_file_size(f);
-	r = size < 0 ? (int)size : starts_read(s, f, (uint64_t)size, why);
-	disk_file_close(f);
-	if (r < 0)
-		return r;
-	if (s->n_boots == STATE_START_MAX) {
-		snprintf(why, 200, "the folder has been started %u times, which is the most a store id can be", s->n_boots);
-		return -EINVAL;
-	}
-	do
-		loop_random(s->loop, &boot, sizeof(boot));
-	while (boot == 0); /* 0 means "never met" */
-	s->boots[s->n_boots++] = boot;
-	r = starts_write(s);
-	if (r < 0)
-		s->n_boots--;
-	return r;
-}
-
 /* -------------------------------------------------------------------- node -- */
 
 size_t
@@ -222,7 +101,7 @@ static int
 has_starts(void *arg, const char *file)
 {
 	(void)arg;
-	return strcmp(file, "starts") == 0;
+	return strcmp(file, STATE_STARTS) == 0;
 }
 
 static int
@@ -415,7 +294,7 @@ state_open(struct loop *l, struct task_runner *runner, const char *path, const c
 	if (r == 0)
 		r = disk_list(s->disk, "peers", peer_load, &(struct loading){ s, detail });
 	if (r == 0)
-		r = starts_begin(s, detail);
+		r = state_starts_begin(s, detail);
 	if (r == 0) {
 		*ret = s;
 		return 0;

@@ -1,4 +1,4 @@
-/* state_internal: what state.c and state_change.c share. */
+/* state_internal: what state*.c share. */
 #ifndef STATE_INTERNAL_H
 #define STATE_INTERNAL_H
 
@@ -13,7 +13,7 @@
 #include "task.h"
 
 #define STATE_TEXT_MAX 256     /* bytes of a text file */
-#define STATE_RECORD 16        /* bytes of a start */
+#define STATE_STARTS "starts"
 #define STATE_PEER_SUFFIX ".peer" /* no node's name together with it is the temporary file of another's */
 #define STATE_PATH_MAX (sizeof("peers/") + NAMES_NODE_MAX + sizeof(STATE_PEER_SUFFIX))
 
@@ -65,6 +65,10 @@ size_t state_peer_print(const struct state_peer *met, char text[static STATE_TEX
 /* The file node. first_id and renewed only where it was renewed. */
 size_t state_node_print(const char *node, const uint8_t store_id[static STATE_ID], const uint8_t first_id[static STATE_ID], uint32_t renewed,
     char text[static STATE_TEXT_MAX]);
+
+/* ---- state_starts.c */
+/* Read the starts there were, and begin another one: nothing may be sent before that is on disk. 0 or a negative errno. */
+int state_starts_begin(struct state *s, char why[static 200]);
 
 /* ---- state_change.c */
 /* Is another record of this peer on its way, which would take the place of the present one? */

@@ -17,7 +17,7 @@ DEPS_test_text = tools/text tools/input tools/histogram
 DEPS_test_admin = tools/admin common/frame $(WIRE) common/names gen/admin.pb-c
 LIBS_test_admin = -lprotobuf-c
 DEPS_test_disktest = tools/disktest tools/histogram
-DEPS_test_state = daemon/state daemon/state_change daemon/disk daemon/task daemon/loop common/hmap common/names
+DEPS_test_state = daemon/state daemon/state_change daemon/state_starts daemon/disk daemon/task daemon/loop common/hmap common/names
 LIBS_test_state = -levent_core -lpthread
 LIBCONNECTD = $(addprefix client-lib/,connection connection_handle consumer dict io msg msg_packed out outcome producer producer_named producer_wait pump sendq) $(WIRE) \
 	$(addprefix common/,flow frame hmap names)
