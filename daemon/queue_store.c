@@ -271,9 +271,12 @@ queue_store_move(struct queue *from, struct queue *to, store_ref ref, uint64_t f
 {
 	/* Why it was a dead letter is no news any more. */
 	struct store_bytes note = { from->dead_letter ? "" : NULL, 0 };
-
-	return store_move(from->qs->store, ref, from->number, from_seq, to->number, to_seq,
+	int r = store_move(from->qs->store, ref, from->number, from_seq, to->number, to_seq,
 	    (redelivered ? FLAG_MAYBE_DUPLICATE : 0) | (to->n_consumers > 0 ? FLAG_OFFERED : 0), note);
+
+	if (r == 0)
+		from->done_ticket = store_ticket(from->qs->store);
+	return r;
 }
 
 /* ------------------------------------------------------------------ what is synced -- */

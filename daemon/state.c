@@ -67,7 +67,7 @@ take_line(const char **text, const char *key, const char **ret, size_t *ret_len)
 /* -------------------------------------------------------------------- node -- */
 
 size_t
-state_node_print(const char *node, const uint8_t store_id[static STATE_ID], const uint8_t first_id[static STATE_ID], uint32_t renewed,
+state_node_print(const char *node, const uint8_t store_id[static STATE_ID], const uint8_t first_id[static STATE_ID],
     char text[static STATE_TEXT_MAX])
 {
 	char hex[2 * STATE_ID + 1];
@@ -76,25 +76,20 @@ state_node_print(const char *node, const uint8_t store_id[static STATE_ID], cons
 	hex_print(store_id, hex);
 	n = snprintf(text, STATE_TEXT_MAX, "format 1\nnode %s\nstore %s\n", node, hex);
 	hex_print(first_id, hex);
-	if (renewed != 0)
-		n += snprintf(text + n, STATE_TEXT_MAX - (size_t)n, "first %s\nrenewed %" PRIu32 "\n", hex, renewed);
+	if (memcmp(first_id, store_id, STATE_ID) != 0)
+		n += snprintf(text + n, STATE_TEXT_MAX - (size_t)n, "first %s\n", hex);
 	return (size_t)n;
 }
 
-/* The lines of a folder whose identity was renewed, if they are there. */
+/* The last line, of a folder whose identity was renewed. */
 static bool
-read_renewed(struct state *s, const char *p)
+read_first(struct state *s, const char *p)
 {
 	const char *value;
 	size_t len;
 
 	memcpy(s->first_id, s->store_id, STATE_ID);
-	if (*p == '\0')
-		return true;
-	if (!take_line(&p, "first", &value, &len) || !hex_parse(value, len, s->first_id) || !take_line(&p, "renewed", &value, &len))
-		return false;
-	s->renewed = (uint32_t)strtoul(value, NULL, 10);
-	return s->renewed > 0 && s->renewed <= STATE_START_MAX;
+	return *p == '\0' || (take_line(&p, "first", &value, &len) && hex_parse(value, len, s->first_id) && *p == '\0');
 }
 
 static int
@@ -119,7 +114,7 @@ node_make(struct state *s, const char *node, char why[static 200])
 		return r;
 	loop_random(s->loop, s->store_id, STATE_ID);
 	memcpy(s->first_id, s->store_id, STATE_ID);
-	return disk_replace(s->disk, "node", text, state_node_print(node, s->store_id, s->first_id, 0, text));
+	return disk_replace(s->disk, "node", text, state_node_print(node, s->store_id, s->first_id, text));
 }
 
 static int
@@ -144,7 +139,7 @@ node_read(struct state *s, const char *node, char why[static 200])
 		snprintf(why, 200, "the file node is damaged");
 	} else if (len != strlen(node) || memcmp(value, node, len) != 0) {
 		snprintf(why, 200, "the folder belongs to the node %.*s, not to %s", (int)len, value, node);
-	} else if (!take_line(&p, "store", &value, &len) || !hex_parse(value, len, s->store_id) || !read_renewed(s, p)) {
+	} else if (!take_line(&p, "store", &value, &len) || !hex_parse(value, len, s->store_id) || !read_first(s, p)) {
 		snprintf(why, 200, "the file node is damaged");
 	} else {
 		r = 0;
@@ -344,12 +339,6 @@ uint64_t
 state_boot_id(const struct state *s)
 {
 	return s->boots[s->n_boots - 1];
-}
-
-uint32_t
-state_renewed(const struct state *s)
-{
-	return s->renewed;
 }
 
 bool

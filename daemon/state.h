@@ -44,9 +44,6 @@ const uint8_t *state_store_id(const struct state *s);
 uint32_t state_start_count(const struct state *s);
 uint64_t state_boot_id(const struct state *s);
 
-/* The start in which state_renew came last; 0: never. What is of it or before others may have by an earlier store id. */
-uint32_t state_renewed(const struct state *s);
-
 /* Did this folder have that start? (0, 0) means "never met" and is always known. */
 bool state_had_start(const struct state *s, uint32_t start_count, uint64_t boot_id);
 

@@ -34,7 +34,6 @@ take_effect(const struct write *w)
 		break;
 	case STATE_RENEW:
 		memcpy(s->store_id, w->met.store_id, STATE_ID);
-		s->renewed = s->n_boots;
 		break;
 	}
 }
@@ -158,6 +157,6 @@ state_renew(struct state *s, void (*done)(void *arg, int error), void *arg)
 	loop_random(s->loop, w->met.store_id, STATE_ID);
 	snprintf(w->path, sizeof(w->path), "node");
 	/* Starts go on being counted: the folder's history is its own. */
-	w->len = state_node_print(s->node, w->met.store_id, s->first_id, s->n_boots, w->text);
+	w->len = state_node_print(s->node, w->met.store_id, s->first_id, w->text);
 	return submit(s, w);
 }

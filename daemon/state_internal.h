@@ -24,7 +24,6 @@ struct state {
 	char node[NAMES_NODE_MAX + 1];
 	uint8_t store_id[STATE_ID];
 	uint8_t first_id[STATE_ID]; /* before it was renewed: what the records of starts are checked with */
-	uint32_t renewed;           /* in which start it was renewed last; 0: never */
 	uint64_t *boots; /* of every start: boots[start count - 1] */
 	uint32_t n_boots;
 	struct hmap peers; /* struct met */
@@ -62,8 +61,8 @@ struct met *state_peer_find(const struct state *s, const char *name);
 struct met *state_peer_add(struct state *s, const char *name);
 void state_peer_path(const char *name, char path[static STATE_PATH_MAX]);
 size_t state_peer_print(const struct state_peer *met, char text[static STATE_TEXT_MAX]);
-/* The file node. first_id and renewed only where it was renewed. */
-size_t state_node_print(const char *node, const uint8_t store_id[static STATE_ID], const uint8_t first_id[static STATE_ID], uint32_t renewed,
+/* The file node. first_id only where it was renewed. */
+size_t state_node_print(const char *node, const uint8_t store_id[static STATE_ID], const uint8_t first_id[static STATE_ID],
     char text[static STATE_TEXT_MAX]);
 
 /* ---- state_starts.c */

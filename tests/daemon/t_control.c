@@ -355,8 +355,8 @@ START_TEST(too_many_requests)
 }
 END_TEST
 
-/* Only root, the daemon's user and admin_group may purge. */
-START_TEST(purge_is_for_administrators)
+/* Only root, the daemon's user and admin_group may change anything. */
+START_TEST(changes_are_for_administrators)
 {
 	struct connectd *c;
 	pid_t pid;
@@ -377,8 +377,17 @@ START_TEST(purge_is_for_administrators)
 		if (setresgid(65534, 65534, 65534) < 0 || setresuid(65534, 65534, 65534) < 0)
 			_exit(3);
 		paris.asking = NULL;
-		ask(WIRE_ADMIN_PURGE, "orders", 0, &connectd__v1__purged__descriptor, &a);
-		_exit(a.error == EACCES ? 0 : 1);
+		ask(WIRE_ADMIN_PRODUCERS, "", 0, &connectd__v1__producer__descriptor, &a);
+		if (a.error != 0)
+			_exit(2);
+		for (int verb = WIRE_ADMIN_PURGE; verb <= WIRE_ADMIN_BACKUP; verb++) {
+			if (verb == WIRE_ADMIN_PRODUCERS)
+				continue;
+			ask(verb, "orders", 0, &connectd__v1__done__descriptor, &a);
+			if (a.error != EACCES)
+				_exit(1);
+		}
+		_exit(0);
 	}
 	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
 	ck_assert_int_eq(status, 0);
@@ -480,7 +489,7 @@ main(void)
 	tcase_add_test(tc, slow_subscriber);
 	tcase_add_test(tc, too_many_requests);
 	if (geteuid() == 0)
-		tcase_add_test(tc, purge_is_for_administrators);
+		tcase_add_test(tc, changes_are_for_administrators);
 	tcase_add_test(tc, socket_activation);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);

@@ -7,10 +7,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "operator.h"
 #include "program.h"
+#include "wire.h"
 
 #define QUEUES                                                                                                 \
 	"[queue \"*\"]\ndurable = yes\n"                                                                          \
@@ -292,6 +294,57 @@ START_TEST(move_into_a_small_queue)
 }
 END_TEST
 
+static bool
+holds_some(const Connectd__V1__Queue *q, uint64_t messages)
+{
+	return q != NULL && q->waiting >= messages;
+}
+
+static uint64_t
+waiting_in(const char *queue)
+{
+	struct answer a;
+	uint64_t n;
+
+	node_ask(&paris, WIRE_ADMIN_QUEUES, queue, 0, &connectd__v1__queue__descriptor, &a);
+	ck_assert_uint_eq(a.n, 1);
+	n = ((const Connectd__V1__Queue *)a.items[0])->waiting;
+	answer_free(&a);
+	return n;
+}
+
+/* A daemon that is killed meanwhile: each message is in one of the two, and in order. */
+START_TEST(move_and_kill)
+{
+	enum { N = 30000 };
+	uint64_t moved;
+	pid_t pid;
+	int status;
+
+	begin("");
+	fill("orders", N);
+	pid = fork();
+	ck_assert_int_ge(pid, 0);
+	if (pid == 0) {
+		struct operated r;
+
+		operator_runs(&paris, &r, "move orders other");
+		_exit(0);
+	}
+	node_await_queue(&paris, "other", holds_some, 1);
+	node_kill(&paris);
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	node_start(&paris);
+	moved = waiting_in("other");
+	ck_assert_uint_lt(moved, N); /* else it was killed too late to prove anything */
+	ck_assert_uint_eq(waiting_in("orders"), N - moved);
+	if (moved > 0)
+		take_all("other", 1, moved);
+	take_all("orders", moved + 1, N);
+	ck_assert_int_eq(node_stop(&paris), 0);
+}
+END_TEST
+
 /* Dead letters are tried again by moving them back. */
 START_TEST(move_dead_letters)
 {
@@ -332,6 +385,7 @@ main(void)
 	tcase_add_test(tc, hold_of_a_link);
 	tcase_add_test(tc, move);
 	tcase_add_test(tc, move_into_a_small_queue);
+	tcase_add_test(tc, move_and_kill);
 	tcase_add_test(tc, move_dead_letters);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);

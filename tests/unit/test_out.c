@@ -60,8 +60,8 @@ START_TEST(json_shows_unset_parts)
 	end(o, "{\"name\":\"orders\",\"waiting\":0,\"in_flight\":0,\"bytes\":18446744073709551615,\"max_messages\":0,"
 	       "\"max_bytes\":0,\"consumers\":0,\"durable\":true,\"reserved_messages\":0,\"counters\":{\"accepted\":0,"
 	       "\"moved_in\":0,\"consumed\":0,\"forwarded\":0,\"expired\":0,\"dead\":0,\"dropped\":0,\"purged\":0,"
-	       "\"moved_out\":0,\"rejected\":0,\"duplicates\":0,\"redelivered\":0},\"oldest\":1.5,\"outbound\":false,"
-	       "\"dead_letter\":false,\"held\":false}\n");
+	       "\"moved_out\":0,\"rejected\":0,\"duplicates\":0,\"redelivered\":0,\"present\":0,\"damaged\":0},\"oldest\":1.5,\"outbound\":false,"
+	       "\"dead_letter\":false,\"held\":false,\"stored\":0,\"syncing\":0,\"on_disk\":0,\"min_bytes\":0}\n");
 }
 END_TEST
 
@@ -83,7 +83,7 @@ START_TEST(json_lists)
 	out_free(o);
 	fclose(file);
 	ck_assert_ptr_nonnull(strstr(shown, "\"limits\":[],\"listeners\":[\"peers tcp://127.0.0.1:4\",\"peers tcp://127.0.0.1:4\"],"
-	    "\"closed\":[{\"kind\":\"\",\"reason\":\"\",\"count\":7},{\"kind\":\"\",\"reason\":\"\",\"count\":7}],\"state\":\"\"}\n"));
+	    "\"closed\":[{\"kind\":\"\",\"reason\":\"\",\"count\":7},{\"kind\":\"\",\"reason\":\"\",\"count\":7}],\"state\":\"\",\"journal\":{"));
 	ck_assert_ptr_nonnull(strstr(shown, "\"started\":null,\"uptime\":0,"));
 	free(shown);
 }
