@@ -151,12 +151,10 @@ recover(const struct recover_env *env, const struct store_config *cfg, const str
 	}
 	free(rec.queues.at);
 	free(rec.flows.at);
-	if (r < 0) {
-		store_free(s);
-		return r;
-	}
-	router_restored(env->core->router);
 	*ret = s;
+	if (r < 0)
+		return r;
+	router_restored(env->core->router);
 	*ret_report = rec.report;
 	return 0;
 }
