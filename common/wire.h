@@ -139,7 +139,16 @@ enum wire_admin_verb {
 	WIRE_ADMIN_CLIENTS,
 	WIRE_ADMIN_EVENTS,
 	WIRE_ADMIN_PEEK,
-	WIRE_ADMIN_PURGE
+	WIRE_ADMIN_PURGE,
+	WIRE_ADMIN_PRODUCERS,
+	WIRE_ADMIN_PRODUCER_FORGET,
+	WIRE_ADMIN_PEER_FORGET,
+	WIRE_ADMIN_PEER_ADOPT,
+	WIRE_ADMIN_RENEW,
+	WIRE_ADMIN_MOVE,
+	WIRE_ADMIN_HOLD,
+	WIRE_ADMIN_RELEASE,
+	WIRE_ADMIN_BACKUP
 };
 
 /* Bytes inside somebody else's buffer; not terminated. */
@@ -300,6 +309,9 @@ struct wire_admin_request {
 	struct wire_bytes name;
 	uint64_t limit;
 	bool cancel;
+	struct wire_bytes argument;
+	uint32_t uid;
+	bool by_uid;
 };
 
 struct wire_admin_response {

@@ -179,6 +179,9 @@ static const struct wire_field admin_request[] = {
 	FIELD(3, BYTES, admin_request, name),
 	FIELD(4, UINT64, admin_request, limit),
 	FIELD(5, BOOL, admin_request, cancel),
+	FIELD(6, BYTES, admin_request, argument),
+	FIELD(7, UINT32, admin_request, uid),
+	FIELD(8, BOOL, admin_request, by_uid),
 };
 
 static const struct wire_field admin_response[] = {

@@ -348,6 +348,14 @@ clients_book(struct clients *cs, uint32_t uid)
 	return u ? &u->book : NULL;
 }
 
+void
+clients_each_book(struct clients *cs, bool (*fn)(void *arg, struct intake_book *b), void *arg)
+{
+	for (struct hmap_node *n = hmap_walk(&cs->users, NULL); n; n = hmap_walk(&cs->users, n))
+		if (!fn(arg, &hmap_entry(n, struct user, node)->book))
+			return;
+}
+
 struct session *
 client_session(struct client *c)
 {

@@ -37,9 +37,11 @@ void clients_close(struct clients *cs, enum wire_close_code code, const char *re
 /* Sessions that are not gone yet. */
 size_t clients_count(const struct clients *cs);
 /* The most that one user has. */
+uint64_t clients_of_busiest_user(const struct clients *cs);
 /* The flows of a local user; NULL: out of memory. */
 struct intake_book *clients_book(struct clients *cs, uint32_t uid);
-uint64_t clients_of_busiest_user(const struct clients *cs);
+/* Of every user who was here since the start or has flows in the store, until fn returns false; in no order. */
+void clients_each_book(struct clients *cs, bool (*fn)(void *arg, struct intake_book *b), void *arg);
 
 struct session *client_session(struct client *c);
 /* uid 0, the daemon's uid, or in admin_group. */

@@ -3,43 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backup.h"
 #include "control_internal.h"
-#include "hmap.h"
-#include "list.h"
 
 #define BLOCKED_MS 20 /* until a client that does not read is looked at again */
 #define TEXT_MAX 300  /* bytes of an event's text */
-
-/* A client with open requests. */
-struct asker {
-	struct hmap_node node; /* by the client's address */
-	struct client *client;
-	struct list requests;
-	size_t n;
-};
-
-struct request {
-	struct list node;
-	uint32_t id;
-	enum wire_admin_verb verb;
-	struct cursor at;
-	uint64_t next_event;
-};
-
-struct event {
-	uint8_t *data; /* a delimited record */
-	size_t len;
-};
-
-struct control {
-	const struct control_sources *src;
-	struct hmap askers;
-	struct loop_timer pump;
-	uint64_t subscribers;
-	struct event events[CONTROL_EVENTS_MAX]; /* the last ones, by number */
-	uint64_t n_events;                       /* ever told */
-	struct page page;
-};
 
 static struct asker *
 asker_find(const struct control *c, const struct client *client)
@@ -73,20 +41,22 @@ request_free(struct control *c, struct asker *a, struct request *rq)
 {
 	if (rq->verb == WIRE_ADMIN_EVENTS)
 		c->subscribers--;
+	control_act_end(rq);
 	list_remove(&rq->node);
 	a->n--;
+	free(rq->argument);
 	free(rq);
 }
 
-static void
-respond(struct client *client, uint32_t id, bool last, struct wire_bytes records)
+void
+control_respond(struct client *client, uint32_t id, bool last, struct wire_bytes records)
 {
 	session_send(client_session(client), &(struct wire_frame){
 	    .kind = WIRE_ADMIN_RESPONSE, .u.admin_response = { .id = id, .last = last, .records = records } });
 }
 
-static void
-respond_error(struct client *client, uint32_t id, int error, const char *reason)
+void
+control_respond_error(struct client *client, uint32_t id, int error, const char *reason)
 {
 	session_send(client_session(client), &(struct wire_frame){ .kind = WIRE_ADMIN_RESPONSE,
 	    .u.admin_response = { .id = id, .last = true, .error = error, .reason = wire_string(reason) } });
@@ -156,31 +126,28 @@ fill_events(struct control *c, struct request *rq)
 
 /* ----------------------------------------------------------------- answers -- */
 
-/* The queue a request is about; or NULL, and the error has been sent. */
-static struct queue *
-find_queue(struct control *c, struct asker *a, const struct request *rq)
+struct queue *
+control_find_queue(struct control *c, const struct asker *a, const struct request *rq, const char *name)
 {
 	struct queue *q = NULL;
 	const char *reason = "";
-	enum wire_verdict v = router_find(c->src->core->router, client_subject(a->client), wire_string(rq->at.name), &q, &reason);
+	enum wire_verdict v = router_find(c->src->core->router, client_subject(a->client), wire_string(name), &q, &reason);
 
 	switch (v) {
 	case WIRE_VERDICT_OK:
 		return q;
 	case WIRE_VERDICT_DENIED:
-		respond_error(a->client, rq->id, EACCES, reason);
+		control_respond_error(a->client, rq->id, EACCES, reason);
 		break;
 	case WIRE_VERDICT_NO_QUEUE:
-		respond_error(a->client, rq->id, ENOENT, reason);
+		control_respond_error(a->client, rq->id, ENOENT, reason);
 		break;
 	default:
-		respond_error(a->client, rq->id, EINVAL, reason);
+		control_respond_error(a->client, rq->id, EINVAL, reason);
 		break;
 	}
 	return NULL;
 }
-
-enum progress { BLOCKED, WAITS, GOES_ON, OVER };
 
 /* One page of one answer. */
 static enum progress
@@ -195,6 +162,8 @@ answer(struct control *c, struct asker *a, struct request *rq)
 	if (session_room(client_session(a->client)) == 0)
 		return BLOCKED;
 	c->page.len = 0;
+	if (control_is_act(rq->verb))
+		return control_act(c, a, rq);
 	switch (rq->verb) {
 	case WIRE_ADMIN_STATUS:
 		last = records_status(src, &rq->at, &c->page);
@@ -208,9 +177,12 @@ answer(struct control *c, struct asker *a, struct request *rq)
 	case WIRE_ADMIN_CLIENTS:
 		last = records_clients(src, &rq->at, &c->page);
 		break;
+	case WIRE_ADMIN_PRODUCERS:
+		last = records_producers(src, &rq->at, &c->page);
+		break;
 	case WIRE_ADMIN_PEEK:
 	case WIRE_ADMIN_PURGE:
-		q = find_queue(c, a, rq);
+		q = control_find_queue(c, a, rq, rq->at.name);
 		if (!q)
 			return OVER;
 		if (rq->verb == WIRE_ADMIN_PEEK)
@@ -220,13 +192,28 @@ answer(struct control *c, struct asker *a, struct request *rq)
 		break;
 	case WIRE_ADMIN_EVENTS:
 		last = fill_events(c, rq);
-		respond(a->client, rq->id, false, wire_bytes(c->page.data, c->page.len));
+		control_respond(a->client, rq->id, false, wire_bytes(c->page.data, c->page.len));
 		return last ? WAITS : GOES_ON;
 	default: /* refused when it came */
 		return OVER;
 	}
-	respond(a->client, rq->id, last, wire_bytes(c->page.data, c->page.len));
+	control_respond(a->client, rq->id, last, wire_bytes(c->page.data, c->page.len));
 	return last ? OVER : GOES_ON;
+}
+
+void
+control_wake(struct control *c)
+{
+	loop_timer_start(&c->pump, 0);
+}
+
+void
+control_synced(struct control *c)
+{
+	if (c->backup)
+		backup_try(c->backup);
+	if (c->askers.n > 0)
+		control_wake(c);
 }
 
 /* A page of every answer that can go on; then others get their turn. */
@@ -278,14 +265,14 @@ cancel(struct control *c, struct client *client, uint32_t id)
 	if (!rq)
 		return; /* it was over before this came */
 	request_free(c, a, rq);
-	respond(client, id, true, wire_bytes(NULL, 0));
+	control_respond(client, id, true, wire_bytes(NULL, 0));
 }
 
 /* May this be asked? 0, or an errno and the reason. */
 static int
 judge(const struct asker *a, const struct wire_admin_request *req, const char **ret_reason)
 {
-	if (req->verb < WIRE_ADMIN_STATUS || req->verb > WIRE_ADMIN_PURGE) {
+	if (req->verb < WIRE_ADMIN_STATUS || req->verb > WIRE_ADMIN_BACKUP) {
 		*ret_reason = "this version does not know that request";
 		return ENOSYS;
 	}
@@ -293,8 +280,12 @@ judge(const struct asker *a, const struct wire_admin_request *req, const char **
 		*ret_reason = "that is no name";
 		return EINVAL;
 	}
-	if (req->verb == WIRE_ADMIN_PURGE && !client_is_admin(a->client)) {
-		*ret_reason = "only an administrator may purge";
+	if (req->argument.len > CONTROL_ARGUMENT_MAX || (req->argument.len > 0 && memchr(req->argument.data, 0, req->argument.len))) {
+		*ret_reason = "an argument that is too long, or has a NUL in it";
+		return EINVAL;
+	}
+	if ((req->verb == WIRE_ADMIN_PURGE || control_is_act((enum wire_admin_verb)req->verb)) && !client_is_admin(a->client)) {
+		*ret_reason = "only administrators may do that: root, the daemon's user, and members of its admin_group";
 		return EACCES;
 	}
 	if (request_find(a, req->id)) {
@@ -306,6 +297,32 @@ judge(const struct asker *a, const struct wire_admin_request *req, const char **
 		return EBUSY;
 	}
 	return 0;
+}
+
+/* NULL: out of memory. */
+static struct request *
+request_new(const struct wire_admin_request *req)
+{
+	struct request *rq = calloc(1, sizeof(*rq));
+
+	if (!rq)
+		return NULL;
+	rq->id = req->id;
+	rq->verb = (enum wire_admin_verb)req->verb;
+	rq->uid = req->uid;
+	rq->by_uid = req->by_uid;
+	if (req->name.len > 0)
+		memcpy(rq->at.name, req->name.data, req->name.len);
+	rq->at.left = req->limit ? req->limit : UINT64_MAX;
+	if (rq->verb == WIRE_ADMIN_PEEK && rq->at.left > CONTROL_PEEK_MAX)
+		rq->at.left = CONTROL_PEEK_MAX;
+	if (req->argument.len == 0)
+		return rq;
+	rq->argument = strndup((const char *)req->argument.data, req->argument.len);
+	if (rq->argument)
+		return rq;
+	free(rq);
+	return NULL;
 }
 
 void
@@ -323,25 +340,18 @@ control_request(void *arg, struct client *client, const struct wire_admin_reques
 	}
 	a = asker_get(c, client);
 	error = a ? judge(a, req, &reason) : ENOMEM;
-	rq = error == 0 ? calloc(1, sizeof(*rq)) : NULL;
+	rq = error == 0 ? request_new(req) : NULL;
 	if (!rq) {
-		respond_error(client, req->id, error ? error : ENOMEM, error && a ? reason : "out of memory");
+		control_respond_error(client, req->id, error ? error : ENOMEM, error && a ? reason : "out of memory");
 		return;
 	}
-	rq->id = req->id;
-	rq->verb = (enum wire_admin_verb)req->verb;
-	if (req->name.len > 0)
-		memcpy(rq->at.name, req->name.data, req->name.len);
-	rq->at.left = req->limit ? req->limit : UINT64_MAX;
-	if (rq->verb == WIRE_ADMIN_PEEK && rq->at.left > CONTROL_PEEK_MAX)
-		rq->at.left = CONTROL_PEEK_MAX;
 	list_append(&a->requests, &rq->node);
 	a->n++;
 	if (rq->verb == WIRE_ADMIN_EVENTS) {
 		c->subscribers++;
 		rq->next_event = c->n_events;
 		/* An empty page says that from now on nothing is missed. */
-		respond(client, rq->id, false, wire_bytes(NULL, 0));
+		control_respond(client, rq->id, false, wire_bytes(NULL, 0));
 		return;
 	}
 	loop_timer_start(&c->pump, 0);
@@ -416,6 +426,16 @@ control_new(const struct control_sources *src)
 	hmap_init(&c->askers);
 	loop_timer_init(&c->pump, src->core->loop, pump, c);
 	return c;
+}
+
+void
+control_stop(struct control *c)
+{
+	if (!c)
+		return;
+	c->backup_act = NULL;
+	backup_free(c->backup);
+	c->backup = NULL;
 }
 
 void

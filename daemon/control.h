@@ -1,7 +1,8 @@
 /*
- * control: answers the administration requests of clients: status, peers,
- * queues, clients, events, peek, purge. Answers are records of admin.proto in
- * pages; the next page follows when the last one has left.
+ * control: answers the administration requests of clients: what there is
+ * (status, peers, queues, ...), and what operators have done (purge, move,
+ * forget, ...). Answers are records of admin.proto in pages; the next page
+ * follows when the last one has left.
  */
 #ifndef CONTROL_H
 #define CONTROL_H
@@ -25,21 +26,29 @@ struct control_sources {
 	void (*listeners)(void *arg, void (*fn)(void *arg, const char *name, const char *url), void *fn_arg);
 	/* Connections with other nodes; of them those of nobody known yet; the most of one address of these. */
 	void (*connections)(void *arg, uint64_t *ret_all, uint64_t *ret_pending, uint64_t *ret_per_address);
+	/* What the store has of a peer that is not configured, or of other state folders of it, is removed; returns how many flows. */
+	size_t (*forget_strays)(void *arg, const char *peer);
 	void *arg;
 };
 
 #define CONTROL_REQUESTS_MAX 16 /* open requests a client */
 #define CONTROL_EVENTS_MAX 1024 /* events kept for subscribers that are slow */
 #define CONTROL_PEEK_MAX 1000   /* messages one peek shows */
+#define CONTROL_ARGUMENT_MAX 3500 /* bytes of a request's argument */
 
 /* NULL: out of memory. */
 struct control *control_new(const struct control_sources *src);
+/* What runs beside the loop ends; before the store is closed. NULL is fine. */
+void control_stop(struct control *c);
 /* After the clients. NULL is fine. */
 void control_free(struct control *c);
 
 /* For clients_new. */
 void control_request(void *arg, struct client *c, const struct wire_admin_request *req);
 void control_client_ended(void *arg, struct client *c);
+
+/* Something is synced that an answer may wait for; from inside the store's `synced`. */
+void control_synced(struct control *c);
 
 /* For core.event. */
 void control_event(void *arg, const char *kind, const char *name, const char *change, const char *text);

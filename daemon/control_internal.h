@@ -1,10 +1,12 @@
-/* control_internal: the records of admin.proto, shared by control.c and control_records.c only. */
+/* control_internal: requests and the records of admin.proto, shared by control*.c only. */
 #ifndef CONTROL_INTERNAL_H
 #define CONTROL_INTERNAL_H
 
 #include <protobuf-c/protobuf-c.h>
 
 #include "control.h"
+#include "hmap.h"
+#include "list.h"
 #include "names.h"
 
 #define PAGE_TARGET (32 * 1024) /* no record is begun above */
@@ -19,13 +21,28 @@ struct page {
 /* Append a record. False: it belongs onto the next page. */
 bool page_add(struct page *pg, const ProtobufCMessage *m);
 
+/* A named producer's flow. */
+struct producer_key {
+	uint32_t uid;
+	uint8_t name[INTAKE_PRODUCER_MAX];
+	size_t name_len;
+	char queue[NAMES_DEST_MAX + 1];
+	uint8_t priority;
+};
+
 /* What an answer is about and how far it has come. */
 struct cursor {
 	char name[NAMES_DEST_MAX + 1]; /* asked for; "": all */
 	uint64_t left;                 /* records that may still be sent */
 	uint64_t done;                 /* records sent, of peers, clients and messages */
 	char after[NAMES_DEST_MAX + 1]; /* the last queue sent */
+	struct producer_key producer;   /* the last one sent, if done > 0 */
 };
+
+/* Generated structs hold char *, and nobody writes through it here. */
+char *records_string(const char *s);
+/* A moment of the loop's clock, for people. */
+uint64_t records_unix_ms(const struct core *core, uint64_t at_ms);
 
 /* Fill the page from where the cursor is. True: that was all. */
 bool records_status(const struct control_sources *src, struct cursor *at, struct page *pg);
@@ -33,9 +50,72 @@ bool records_peers(const struct control_sources *src, struct cursor *at, struct 
 bool records_queues(const struct control_sources *src, struct cursor *at, struct page *pg);
 bool records_clients(const struct control_sources *src, struct cursor *at, struct page *pg);
 bool records_messages(const struct control_sources *src, struct queue *q, struct cursor *at, struct page *pg);
+bool records_producers(const struct control_sources *src, struct cursor *at, struct page *pg);
 void records_purged(struct queue *q, struct page *pg);
+void records_done(const char *text, struct page *pg);
 
 /* An event as a delimited record, malloc'ed; NULL: out of memory. */
 uint8_t *records_event(uint64_t unix_ms, const char *kind, const char *name, const char *change, const char *text, size_t *ret_len);
+
+/* ---------------------------------------------------------------- requests -- */
+
+/* A client with open requests. */
+struct asker {
+	struct hmap_node node; /* by the client's address */
+	struct client *client;
+	struct list requests;
+	size_t n;
+};
+
+struct act;
+struct backup;
+
+struct request {
+	struct list node;
+	uint32_t id;
+	enum wire_admin_verb verb;
+	struct cursor at;
+	char *argument; /* NULL: none */
+	uint32_t uid;
+	bool by_uid;
+	uint64_t next_event;
+	struct act *act; /* of a verb that changes something, once it has begun */
+};
+
+struct event {
+	uint8_t *data; /* a delimited record */
+	size_t len;
+};
+
+struct control {
+	const struct control_sources *src;
+	struct hmap askers;
+	struct loop_timer pump;
+	uint64_t subscribers;
+	struct event events[CONTROL_EVENTS_MAX]; /* the last ones, by number */
+	uint64_t n_events;                       /* ever told */
+	struct page page;
+	struct backup *backup;  /* under way, or over and not told; NULL: none */
+	struct act *backup_act; /* whose it is; NULL: nobody's any more */
+	bool backup_is_over;
+};
+
+/* BLOCKED: looked at again in a while; WAITS: when something happens; GOES_ON: when others had their turn. */
+enum progress { BLOCKED, WAITS, GOES_ON, OVER };
+
+/* ---- control.c */
+void control_respond(struct client *client, uint32_t id, bool last, struct wire_bytes records);
+void control_respond_error(struct client *client, uint32_t id, int error, const char *reason);
+/* The queue of that name; or NULL, and the error has been sent. */
+struct queue *control_find_queue(struct control *c, const struct asker *a, const struct request *rq, const char *name);
+/* Look at all requests again, soon. */
+void control_wake(struct control *c);
+
+/* ---- control_acts.c: verbs that change something */
+bool control_is_act(enum wire_admin_verb verb);
+/* A step of it. */
+enum progress control_act(struct control *c, struct asker *a, struct request *rq);
+/* The request goes, whatever has become of it. */
+void control_act_end(struct request *rq);
 
 #endif

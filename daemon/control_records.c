@@ -6,14 +6,14 @@
 
 #include "admin.pb-c.h"
 #include "control_internal.h"
+#include "control_journal.h"
 #include "frame.h"
 
 #define LISTENERS_MAX 128 /* named in a status */
 #define BODY_MAX 1024     /* bytes of a body that a peek shows */
 
-/* Generated structs hold char *, and nobody writes through it here. */
-static char *
-string(const char *s)
+char *
+records_string(const char *s)
 {
 	return (char *)(uintptr_t)s;
 }
@@ -69,7 +69,7 @@ add_limit_of_each(struct limits *l, const char *name, uint64_t max)
 	Connectd__V1__Limit *r = &l->records[l->n];
 
 	connectd__v1__limit__init(r);
-	r->name = string(name);
+	r->name = records_string(name);
 	r->max = max;
 	l->items[l->n++] = r;
 	return r;
@@ -89,12 +89,15 @@ fill_limits(const struct control_sources *src, struct limits *l)
 {
 	const struct conf_node *node = src->core->node;
 	uint64_t memory, messages, partial, connections, pending, per_address;
+	struct store_stats journal;
 
 	queues_memory(router_queues(src->core->router), &memory, &messages, &partial);
 	src->connections(src->arg, &connections, &pending, &per_address);
 	add_limit(l, "max_memory", memory, node->max_memory);
 	add_limit(l, "max_messages", messages, node->max_messages);
 	add_limit(l, "max_partial", partial, node->max_partial);
+	store_stats(src->core->store, &journal);
+	add_limit(l, "max_disk", journal.disk_bytes, node->max_disk);
 	add_limit(l, "max_queues", router_n_queues(src->core->router), node->max_queues);
 	add_limit(l, "max_queues_per_user", router_most_made(src->core->router, false), node->max_queues_per_user);
 	add_limit(l, "max_queues_per_peer", router_most_made(src->core->router, true), node->max_queues_per_peer);
@@ -127,8 +130,8 @@ fill_closed(const struct core *core, struct closed *c)
 			if (core->closed[kind][code] == 0)
 				continue;
 			connectd__v1__closed__init(r);
-			r->kind = string(kinds[kind]);
-			r->reason = string(wire_close_name(code));
+			r->kind = records_string(kinds[kind]);
+			r->reason = records_string(wire_close_name(code));
 			r->count = core->closed[kind][code];
 			c->items[c->n++] = r;
 		}
@@ -159,6 +162,7 @@ records_status(const struct control_sources *src, struct cursor *at, struct page
 	struct closed closed = { .n = 0 };
 	char store[2 * STATE_ID + 1], boot[17];
 	uint64_t partial;
+	struct journal_record journal;
 
 	connectd__v1__status__init(&s);
 	(void)at;
@@ -169,7 +173,7 @@ records_status(const struct control_sources *src, struct cursor *at, struct page
 	fill_limits(src, &limits);
 	fill_closed(core, &closed);
 	s.node = core->node->name;
-	s.version = string(CONNECTD_VERSION);
+	s.version = records_string(CONNECTD_VERSION);
 	s.store_id = store;
 	s.start_count = state_start_count(core->state);
 	s.boot_id = boot;
@@ -188,15 +192,16 @@ records_status(const struct control_sources *src, struct cursor *at, struct page
 	s.listeners = listeners.items;
 	s.n_closed = closed.n;
 	s.closed = closed.items;
-	s.state = string(core->stopping ? "stopping" : "running");
+	s.state = records_string(core->stopping ? "stopping" : "running");
+	records_journal(core->store, &journal);
+	s.journal = &journal.record;
 	return page_add(pg, &s.base);
 }
 
 /* ------------------------------------------------------- peers and clients -- */
 
-/* A moment of the loop's clock, for people. */
-static uint64_t
-unix_ms(const struct core *core, uint64_t at_ms)
+uint64_t
+records_unix_ms(const struct core *core, uint64_t at_ms)
 {
 	return loop_wall_ms(core->loop) - (loop_now_ms(core->loop) - at_ms);
 }
@@ -209,13 +214,13 @@ add_peer(const struct control_sources *src, const struct link *l, struct page *p
 
 	connectd__v1__peer__init(&r);
 	link_stats(l, &st);
-	r.name = string(link_name(l));
-	r.state = string(link_state_name(st.state));
+	r.name = records_string(link_name(l));
+	r.state = records_string(link_state_name(st.state));
 	r.address = st.address;
 	r.dialled_by_me = st.dialled_by_me;
-	r.transport = string(st.transport ? st.transport : "");
-	r.proof = string(st.proof ? st.proof : "");
-	r.since_unix_ms = unix_ms(src->core, st.since_ms);
+	r.transport = records_string(st.transport ? st.transport : "");
+	r.proof = records_string(st.proof ? st.proof : "");
+	r.since_unix_ms = records_unix_ms(src->core, st.since_ms);
 	r.last_error = st.last_error;
 	r.retry_in_ms = st.retry_in_ms;
 	r.waiting = st.waiting;
@@ -269,9 +274,9 @@ add_client(void *arg, struct client *c)
 	r.uid = st.uid;
 	r.gid = st.gid;
 	r.pid = st.pid;
-	r.unit = string(st.unit);
-	r.application = string(st.application);
-	r.since_unix_ms = unix_ms(w->src->core, st.since_ms);
+	r.unit = records_string(st.unit);
+	r.application = records_string(st.application);
+	r.since_unix_ms = records_unix_ms(w->src->core, st.since_ms);
 	r.flows = st.flows;
 	r.subscriptions = st.subscriptions;
 	r.unacked = st.unacked;
@@ -311,7 +316,7 @@ add_queue(void *arg, struct queue *q)
 	if (w->at->left == 0)
 		return false;
 	queue_stats(q, loop_now_ms(w->src->core->loop), &st);
-	r.name = string(queue_name(q));
+	r.name = records_string(queue_name(q));
 	r.waiting = st.messages;
 	r.in_flight = st.in_flight;
 	r.bytes = st.bytes;
@@ -323,6 +328,11 @@ add_queue(void *arg, struct queue *q)
 	r.oldest_ms = st.oldest_ms;
 	r.outbound = queue_node(q) != NULL;
 	r.dead_letter = queue_is_dead_letter(q);
+	r.stored = st.stored;
+	r.syncing = st.syncing;
+	r.on_disk = st.on_disk;
+	r.min_bytes = queue_number(q) != 0 ? queue_conf(q)->min_bytes : 0;
+	r.held = queue_is_held(q);
 	counters.accepted = st.counters.accepted;
 	counters.moved_in = st.counters.moved_in;
 	counters.consumed = st.counters.consumed;
@@ -335,6 +345,8 @@ add_queue(void *arg, struct queue *q)
 	counters.rejected = st.counters.rejected;
 	counters.duplicates = st.counters.duplicates;
 	counters.redelivered = st.counters.redelivered;
+	counters.present = st.counters.present;
+	counters.damaged = st.counters.damaged;
 	r.counters = &counters;
 	w->full = !page_add(w->pg, &r.base);
 	if (w->full)
@@ -358,7 +370,8 @@ records_queues(const struct control_sources *src, struct cursor *at, struct page
 static bool
 add_message(void *arg, const struct entry *e)
 {
-	static const char *const states[] = { "waiting", "delayed", "in flight", "parked" };
+	static const char *const states[] = { [ENTRY_WAITING] = "waiting", [ENTRY_DELAYED] = "delayed", [ENTRY_HELD] = "in flight",
+		[ENTRY_SYNCING] = "syncing", [ENTRY_LOADING] = "loading", [ENTRY_PARKED] = "parked" };
 	struct walk *w = arg;
 	Connectd__V1__Peeked r;
 	const struct message *m = e->msg;
@@ -379,20 +392,20 @@ add_message(void *arg, const struct entry *e)
 		memcpy(node, origin.node.data, origin.node.len);
 	snprintf(id, sizeof(id), "%016" PRIx64 "-%" PRIu64, origin.boot_id, m->counter);
 	r.sequence = e->seq;
-	r.type = m->type ? string((const char *)m->type->data) : string("");
+	r.type = m->type ? records_string((const char *)m->type->data) : records_string("");
 	r.size = m->body_len;
 	r.origin_node = node;
 	r.origin_uid = origin.uid;
-	r.origin_proof = string(wire_proof_name(origin.proof));
+	r.origin_proof = records_string(wire_proof_name(origin.proof));
 	r.age_ms = now - e->entered_ms;
 	r.attempt = e->attempt;
-	r.state = string(states[e->state]);
-	r.priority = string(wire_priority_name(m->priority));
+	r.state = records_string(states[e->state]);
+	r.priority = records_string(wire_priority_name(m->priority));
 	r.body.data = m->body;
 	r.body.len = m->body_len < BODY_MAX ? (size_t)m->body_len : BODY_MAX;
 	r.ttl_ms = e->expires_ms > now ? e->expires_ms - now : 0;
 	r.id = id;
-	r.reason = e->reason ? e->reason : string("");
+	r.reason = e->reason ? e->reason : records_string("");
 	w->full = !page_add(w->pg, &r.base);
 	if (w->full)
 		return false;
@@ -420,6 +433,16 @@ records_purged(struct queue *q, struct page *pg)
 	page_add(pg, &r.base);
 }
 
+void
+records_done(const char *text, struct page *pg)
+{
+	Connectd__V1__Done r;
+
+	connectd__v1__done__init(&r);
+	r.text = records_string(text);
+	page_add(pg, &r.base);
+}
+
 /* ----------------------------------------------------------------- events -- */
 
 uint8_t *
@@ -431,10 +454,10 @@ records_event(uint64_t at_unix_ms, const char *kind, const char *name, const cha
 
 	connectd__v1__event__init(&r);
 	r.unix_ms = at_unix_ms;
-	r.kind = string(kind);
-	r.name = string(name);
-	r.change = string(change);
-	r.text = string(text);
+	r.kind = records_string(kind);
+	r.name = records_string(name);
+	r.change = records_string(change);
+	r.text = records_string(text);
 	len = connectd__v1__event__get_packed_size(&r);
 	n = frame_header(head, (uint32_t)len);
 	p = malloc(n + len);

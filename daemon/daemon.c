@@ -31,6 +31,8 @@ struct daemon {
 	struct clients *clients;
 	struct link **links;
 	size_t n_links;
+	struct recover_stray *strays; /* flow 0: removed */
+	size_t n_strays;
 	struct listen *listen;
 	struct loop_call status, bury;
 
@@ -134,6 +136,7 @@ on_synced(void *arg, uint64_t ticket)
 
 	queues_synced(router_queues(d->core.router), ticket);
 	intake_synced(&d->core.intake, ticket);
+	control_synced(d->control);
 }
 
 static void
@@ -149,6 +152,7 @@ on_store_state(void *arg, enum store_state st, const char *why)
 		                                              : "the journal has failed: %s; nothing durable is confirmed until "
 		                                                "the cause is mended and connectd is restarted", why);
 	on_event(d, "store", d->core.node->name, names[st], why);
+	control_synced(d->control);
 }
 
 static void
@@ -167,6 +171,22 @@ on_damaged(void *arg, const char *what)
 	log_error(d->core.log, NULL, "journal: %s", what);
 }
 
+static size_t
+forget_strays(void *arg, const char *peer)
+{
+	struct daemon *d = arg;
+	size_t n = 0;
+
+	for (size_t i = 0; i < d->n_strays; i++) {
+		if (d->strays[i].flow == 0 || strcmp(d->strays[i].peer, peer) != 0)
+			continue;
+		store_remove_flow(d->store, d->strays[i].flow);
+		d->strays[i].flow = 0;
+		n++;
+	}
+	return n;
+}
+
 /* What waited when this node ended is there again. */
 static int
 open_store(struct daemon *d, char why[static 200])
@@ -183,12 +203,15 @@ open_store(struct daemon *d, char why[static 200])
 
 	if (r < 0)
 		return r;
+	d->strays = report.strays;
+	d->n_strays = report.n_strays;
 	core->intake.store = core->store = d->store;
 	r = queues_set_store(router_queues(core->router), d->store);
 	if (r < 0) {
 		snprintf(why, 200, "%s",
 		    r == -ENOSPC ? "the min_bytes of all queues do not fit into max_disk: lower them or raise it" : strerror(-r));
-		return r;
+		/* No space would be tried again. */
+		return r == -ENOSPC ? -EINVAL : r;
 	}
 	log_info(core->log, NULL, "journal: %llu messages in %llu queues", (unsigned long long)report.messages,
 	    (unsigned long long)report.queues);
@@ -230,7 +253,8 @@ make_parts(struct daemon *d)
 	core->sessions.read_buffer = malloc(SESSION_READ_BUFFER);
 	core->session_window = window < WINDOW_MIN ? WINDOW_MIN : window > WINDOW_MAX ? WINDOW_MAX : window;
 	d->sources = (struct control_sources){ .core = core, .started_ms = loop_now_ms(core->loop),
-		.started_unix_ms = loop_wall_ms(core->loop), .listeners = each_listener, .connections = count_connections, .arg = d };
+		.started_unix_ms = loop_wall_ms(core->loop), .listeners = each_listener, .connections = count_connections,
+		.forget_strays = forget_strays, .arg = d };
 	d->control = control_new(&d->sources);
 	if (!core->sessions.read_buffer || !d->control)
 		return -ENOMEM;
@@ -463,6 +487,7 @@ daemon_free(struct daemon *d)
 	loop_timer_stop(&d->stop_timer);
 	loop_call_cancel(&d->status);
 	d->core.event = NULL;
+	control_stop(d->control);
 	/* First of all: nothing that goes from memory now has left its queue. */
 	task_runner_free(d->writer);
 	task_runner_free(d->reader);
@@ -477,6 +502,7 @@ daemon_free(struct daemon *d)
 	for (size_t i = 0; i < d->n_links; i++)
 		link_free(d->links[i]);
 	free(d->links);
+	free(d->strays);
 	router_free(d->core.router);
 	session_env_end(&d->core.sessions);
 	task_runner_free(d->runner);

@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +15,8 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
+
+#include "remotefs.h"
 
 #define SLURP_STEP 4096
 
@@ -436,17 +437,9 @@ disk_rename(struct disk *d, const char *from, const char *to)
 bool
 disk_is_remote(struct disk *d)
 {
-	/* From linux/magic.h and the kernel's sources of these file systems. */
-	static const uint32_t remote[] = { NFS_SUPER_MAGIC, SMB_SUPER_MAGIC, SMB2_SUPER_MAGIC, CIFS_SUPER_MAGIC, AFS_SUPER_MAGIC,
-		CODA_SUPER_MAGIC, V9FS_MAGIC, CEPH_SUPER_MAGIC };
 	struct statfs st;
 
-	if (fstatfs(d->fd, &st) < 0)
-		return false;
-	for (size_t i = 0; i < sizeof(remote) / sizeof(remote[0]); i++)
-		if ((uint32_t)st.f_type == remote[i])
-			return true;
-	return false;
+	return fstatfs(d->fd, &st) == 0 && remotefs_is((uint32_t)st.f_type);
 }
 
 /* Sizes are not believed: files in /proc have none. Closes fd. */

@@ -177,7 +177,8 @@ named_may_open(const struct intake *in, const struct intake_flow *fl, const stru
 		*ret_reason = "max_producers is reached";
 		return WIRE_VERDICT_LIMIT;
 	}
-	*ret_reason = "the producer has an epoch that this daemon never gave: its state folder was restored";
+	*ret_reason = "the producer has an epoch that this daemon never gave: an operator made it forget the producer, or its "
+	              "state folder was restored; open the producer anew";
 	if (o->epoch > epoch)
 		return WIRE_VERDICT_STATE_CONFLICT;
 	return WIRE_VERDICT_OK;
@@ -188,17 +189,22 @@ static bool
 open_in_store(struct intake_flow *fl, const struct wire_open_flow *o, const struct queue *q)
 {
 	bool new_epoch = o->named && o->epoch == 0;
+	int err = -EIO;
 
 	intake_flow_name(fl, o->named);
 	fl->instance = o->instance;
 	fl->epoch += new_epoch;
-	if (queue_number(q) == 0 || !fl->env->store || (fl->number != 0 && !new_epoch))
+	if (!queue_conf(q)->durable || !fl->env->store || (fl->number != 0 && !new_epoch))
 		return true;
-	if (intake_flow_define(fl) < 0)
+	/* A durable queue without a number was made when the store had failed. */
+	if (queue_number(q) != 0)
+		err = intake_flow_define(fl);
+	/* A store that has failed takes nothing before the next start: that of a name is told then, no other gets far. */
+	if (err < 0 && err != -EIO)
 		return false;
 	if (new_epoch) {
 		store_hurry(fl->env->store);
-		fl->answer_at = store_ticket(fl->env->store);
+		fl->answer_at = err == 0 ? store_ticket(fl->env->store) : UINT64_MAX;
 	}
 	return true;
 }
@@ -290,7 +296,7 @@ open_flow(struct intake *in, const struct wire_open_flow *o, const char **ret_re
 		}
 	}
 	if (!open_in_store(fl, o, q)) {
-		refuse(in, o->flow, WIRE_VERDICT_LIMIT, "the store has failed: see the daemon's log");
+		refuse(in, o->flow, WIRE_VERDICT_LIMIT, "out of memory");
 		if (fl->number == 0)
 			intake_flow_free(fl);
 		return WIRE_CLOSE_NORMAL;
@@ -374,6 +380,18 @@ begin(struct intake_flow *fl, struct wire_item *item, uint64_t total, enum wire_
 	return m;
 }
 
+/*
+ * The store has failed. Neither can the message be taken, nor is anything wrong
+ * with it: its sender keeps it, and sends it again after the next start. What
+ * comes behind it in this session is swallowed, too.
+ */
+static void
+swallow(struct intake_flow *fl, uint64_t number)
+{
+	flow_in_reject(&fl->in, number);
+	fl->store_failed = true;
+}
+
 /* A complete message enters the queue. */
 static enum wire_close_code
 put(struct intake_flow *fl, struct message *m, uint64_t number, bool has_own_room)
@@ -403,6 +421,8 @@ put(struct intake_flow *fl, struct message *m, uint64_t number, bool has_own_roo
 		reject(fl, number, WIRE_REJECT_NOT_DURABLE, "it demands a durable queue");
 	else if (err == -EFBIG)
 		reject(fl, number, WIRE_REJECT_TOO_LARGE, "its headers are too large for the journal");
+	else if (err == -EIO)
+		swallow(fl, number);
 	else
 		return WIRE_CLOSE_INTERNAL;
 	return WIRE_CLOSE_NORMAL;

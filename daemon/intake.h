@@ -103,6 +103,30 @@ void intake_flush(struct intake *in);
  */
 enum wire_close_code intake_frame(struct intake *in, const struct wire_frame *f, const char **ret_reason);
 
+/* ------------------------------------------------------ named producers -- */
+
+/* A named producer's flow into one queue at one priority. */
+struct intake_producer {
+	uint32_t uid;
+	struct wire_bytes name;
+	const char *queue;
+	uint8_t priority;
+	uint64_t epoch;    /* counts its instances */
+	uint64_t mark;     /* the last number accepted */
+	uint64_t waiting;  /* messages of it that wait for another node */
+	bool is_open;
+	bool is_kept;      /* its mark survives a restart */
+	uint64_t since_ms; /* open, or closed, since; the start of the daemon at the earliest */
+};
+/* Of one user, in no order, until fn returns false. What is told is good until fn returns. */
+void intake_each_producer(const struct intake_book *b, bool (*fn)(void *arg, const struct intake_producer *p), void *arg);
+/*
+ * Forget the producer's numbers at this queue, of every priority; what it sent
+ * goes its way. 0; -ENOENT; -EBUSY: it is open; -EAGAIN: not all it sent is
+ * synced, try again in a moment. Counts once the store's ticket is synced.
+ */
+int intake_forget_producer(struct intake_env *env, struct intake_book *b, struct wire_bytes name, const char *queue);
+
 /* ----------------------------------------------------------- the store -- */
 
 /* A flow as the store keeps it. */

@@ -48,9 +48,8 @@ intake_book_has_marks(const struct intake_book *b)
 	return false;
 }
 
-/* Nothing points to it. */
-static bool
-is_free(const struct intake_flow *fl)
+bool
+intake_flow_is_free(const struct intake_flow *fl)
 {
 	return fl->sender.open == 0 && fl->sender.unsynced == 0;
 }
@@ -68,7 +67,7 @@ make_room(struct intake_env *env, struct intake_book *b)
 
 		if (b->n_lingering < b->max_lingering && now - fl->away_since_ms < env->linger_ms && !fl->closed)
 			break;
-		if (is_free(fl) && !fl->named)
+		if (intake_flow_is_free(fl) && !fl->named)
 			intake_flow_free(fl);
 	}
 	return b->n_lingering < b->max_lingering;
@@ -211,13 +210,40 @@ intake_flow_free(struct intake_flow *fl)
 		queue_forget(q, &fl->sender);
 	if (fl->sender.unsynced > 0)
 		queues_forget(router_queues(fl->env->router), &fl->sender);
-	assert(is_free(fl));
+	assert(intake_flow_is_free(fl));
 	if (fl->number != 0 && fl->env->store)
 		store_remove_flow(fl->env->store, fl->number);
 	unlinger(fl);
 	intake_flow_name(fl, false);
 	hmap_remove(&fl->book->flows, &fl->node);
 	free(fl);
+}
+
+void
+intake_flow_forget(struct intake_flow *fl)
+{
+	struct hmap *flows = &fl->book->flows;
+	int r;
+
+	assert(!fl->intake);
+	if (intake_flow_is_free(fl)) {
+		intake_flow_free(fl);
+		return;
+	}
+	/* Outcomes of its messages still come here. */
+	hmap_remove(flows, &fl->node);
+	fl->producer_len = sizeof(fl->producer);
+	loop_random(fl->env->loop, fl->producer, fl->producer_len);
+	r = hmap_add(flows, &fl->node, key_hash(fl->env, wire_bytes(fl->producer, fl->producer_len), fl->queue, fl->priority));
+	assert(r == 0); /* it was in the table a moment ago */
+	(void)r;
+	if (fl->number != 0 && fl->env->store)
+		store_remove_flow(fl->env->store, fl->number);
+	fl->number = 0;
+	unlinger(fl);
+	intake_flow_name(fl, false);
+	fl->closed = true;
+	intake_flow_linger(fl);
 }
 
 static void
@@ -249,9 +275,10 @@ intake_flow_attach(struct intake_flow *fl, struct intake *in, uint32_t id, struc
 	list_remove(&fl->orphan);
 	fl->intake = in;
 	fl->id = id;
+	fl->away_since_ms = loop_now_ms(fl->env->loop);
 	fl->closed = false;
 	fl->is_outbound = queue_node(q) != NULL;
-	fl->confirm_due = false;
+	fl->confirm_due = fl->store_failed = false;
 	fl->n_told = 0;
 	in->flows[id] = (struct intake_slot){ .flow = fl };
 	in->n_flows++;
@@ -336,7 +363,7 @@ intake_flow_detach(struct intake_flow *fl)
 		queue_inlet_close(&fl->inlet);
 	/* A name outlives its handles. */
 	fl->closed &= !fl->named;
-	if (fl->closed && is_free(fl))
+	if (fl->closed && intake_flow_is_free(fl))
 		intake_flow_free(fl);
 	else
 		intake_flow_linger(fl);
@@ -399,7 +426,7 @@ intake_flow_grant(struct intake_flow *fl)
 	struct credit *c = &fl->in.credit;
 	uint64_t messages, bytes;
 
-	if (!fl->inlet.queue)
+	if (!fl->inlet.queue || fl->store_failed)
 		return false;
 	if (!fl->env->stopping)
 		queue_grant(&fl->inlet, &messages, &bytes);

@@ -1,4 +1,4 @@
-/* intake_internal: one flow's receiving end, shared by intake.c and intake_flow.c only. */
+/* intake_internal: one flow's receiving end, shared by intake*.c only. */
 #ifndef INTAKE_INTERNAL_H
 #define INTAKE_INTERNAL_H
 
@@ -42,6 +42,7 @@ struct intake_flow {
 	bool is_outbound;      /* outcomes are told */
 	struct list dirty;
 	bool confirm_due;
+	bool store_failed;     /* in this session: what is to be stored is swallowed, and nothing granted */
 
 	/* Outcomes not told yet: of one level, code and reason. */
 	enum wire_level told_level;
@@ -53,7 +54,7 @@ struct intake_flow {
 	/* Without a session. */
 	struct list lingering;
 	struct list orphan;
-	uint64_t away_since_ms;
+	uint64_t away_since_ms; /* with a session: there since */
 	bool closed; /* its opener is done with it: goes once nothing points here */
 };
 
@@ -64,6 +65,13 @@ struct intake_flow *intake_flow_find(const struct intake_env *env, const struct 
 struct intake_flow *intake_flow_new(struct intake_env *env, struct intake_book *b, struct wire_bytes producer,
     const char *queue, uint32_t priority);
 void intake_flow_free(struct intake_flow *fl);
+/* Nothing points to it. */
+bool intake_flow_is_free(const struct intake_flow *fl);
+/*
+ * Nobody will open it again: out of the store, under a key that no opener has;
+ * its memory goes once nothing points there.
+ */
+void intake_flow_forget(struct intake_flow *fl);
 
 /* Tie to a session and a queue; the flow is not tied to any. */
 void intake_flow_attach(struct intake_flow *fl, struct intake *in, uint32_t id, struct queue *q);

@@ -39,7 +39,7 @@ dial(void *arg)
 	const char *address = l->peer->address.items[l->next_address];
 	int r;
 
-	if (l->live || l->dialling || l->core->stopping || l->draining)
+	if (l->live || l->dialling || l->core->stopping || l->draining || l->n_paused > 0)
 		return;
 	l->next_address = (l->next_address + 1) % l->peer->address.n;
 	link_set_state(l, LINK_DIALLING, address);
@@ -59,7 +59,7 @@ link_retry(struct link *l, enum wire_close_code code, bool by_peer, const char *
 
 	told = strncmp(l->last_error, why, sizeof(l->last_error) - 1) == 0 && l->state != LINK_UP;
 	snprintf(l->last_error, sizeof(l->last_error), "%s", why);
-	if (l->live || l->dialling)
+	if (l->live || l->dialling || l->n_paused > 0)
 		return;
 	if (core->stopping || l->draining) {
 		link_set_state(l, LINK_STOPPED, why);
@@ -116,6 +116,7 @@ down(void *arg, enum wire_close_code code, bool by_peer, int error, const char *
 	struct link *l = live->link;
 	struct session *s = live->session;
 	bool was_live = l->live == live;
+	struct state_peer peer = live->peer;
 	char why[200];
 
 	(void)error;
@@ -127,6 +128,8 @@ down(void *arg, enum wire_close_code code, bool by_peer, int error, const char *
 	session_free(s);
 	if (!was_live)
 		return;
+	if (code == WIRE_CLOSE_STATE_CONFLICT)
+		link_refused(l, &peer);
 	backoff_down(&l->backoff, loop_now_ms(l->core->loop));
 	if (l->peer_draining)
 		backoff_reset(&l->backoff);
@@ -194,27 +197,33 @@ check_origin(void *arg, struct wire_bytes value)
 	return core_origin(core, &o);
 }
 
-/* The session before ends; nothing it still says counts. */
-static void
-replace(struct link *l)
+void
+link_cut(struct link *l, enum wire_close_code code, const char *why)
 {
 	struct live *old = l->live;
 	struct session *s = old->session;
 
+	meet_end_probes(l);
+	session_discard_input(s);
+	live_end(old);
+	free(old);
+	meet_dismiss(s, code, why);
+}
+
+/* The session before ends; nothing it still says counts. */
+static void
+replace(struct link *l)
+{
 #ifdef PLANT_TWO_SESSIONS
 	l->live = NULL;
 	outflows_down(l);
 	return;
 #endif
-	session_discard_input(s);
-	live_end(old);
-	free(old);
-	meet_dismiss(s, WIRE_CLOSE_DUPLICATE, "a newer connection takes over");
+	link_cut(l, WIRE_CLOSE_DUPLICATE, "a newer connection takes over");
 }
 
-/* For the flows of the node with this state folder; NULL: none was met. */
-static void
-init_book(struct link *l, struct intake_book *b, const struct state_peer *met)
+void
+link_init_book(struct link *l, struct intake_book *b, const struct state_peer *met)
 {
 	struct intake_owner owner = { .is_peer = true };
 
@@ -252,7 +261,7 @@ link_adopt(struct link *l, struct candidate *c)
 	/* Flows of another state folder have no marks, or it would not be here; what is left of their bodies is not its own. */
 	if (c->other_folder) {
 		intake_book_done(&core->intake, book);
-		init_book(l, book, &c->peer);
+		link_init_book(l, book, &c->peer);
 	}
 	memcpy(book->owner.store_id, c->peer.store_id, sizeof(book->owner.store_id));
 	*live = (struct live){ .link = l, .session = s, .dialled = c->dialled, .nonce = c->nonce, .peer = c->peer,
@@ -267,6 +276,7 @@ link_adopt(struct link *l, struct candidate *c)
 	l->peer_draining = false;
 	l->next_address = 0;
 	l->last_error[0] = '\0';
+	l->is_refused = l->awaits_adopted = false;
 	l->connects++;
 	log_info(core->log, l->context, "up: %s %s, %.*s, start %u", live->dialled ? "dialled" : "accepted",
 	    session_identity(s)->address, (int)h->software.len, (const char *)h->software.data, h->start_count);
@@ -293,9 +303,9 @@ link_new(struct core *core, const struct conf_peer *peer)
 	list_init(&l->candidates);
 	backoff_init(&l->backoff, peer->backoff_min, peer->backoff_max);
 	loop_timer_init(&l->dial_timer, core->loop, dial, l);
-	init_book(l, &l->book, state_met(core->state, peer->name));
+	link_init_book(l, &l->book, state_met(core->state, peer->name));
 #ifdef PLANT_TWO_SESSIONS
-	init_book(l, &l->second_book, NULL);
+	link_init_book(l, &l->second_book, NULL);
 #endif
 	outflows_init(l);
 	return l;
@@ -313,6 +323,7 @@ link_free(struct link *l)
 {
 	if (!l)
 		return;
+	link_change_done(l);
 	meet_end_all(l);
 	if (l->live) {
 		struct live *live = l->live;

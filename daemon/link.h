@@ -45,6 +45,26 @@ void link_drain(struct link *l);
 bool link_is_drained(const struct link *l);
 void link_close(struct link *l, enum wire_close_code code, const char *reason);
 
+/* ------------------------------------------------------ for operators -- */
+
+/*
+ * Forget all that is remembered of the peer: whom was met, and the marks of its
+ * flows. What waits for it stays, and may reach it a second time. 0: done is
+ * told later, from the loop or from inside; or a negative errno and why:
+ * -EISCONN. What of it is in the store counts once its ticket is synced.
+ */
+int link_forget(struct link *l, void (*done)(void *arg, int error), void *arg, char why[static 200]);
+/*
+ * The state folder that was refused last (STATE_CONFLICT, NAME_IN_USE) is the
+ * peer's from now on; a session with another one is cut. As link_forget.
+ */
+int link_adopt_folder(struct link *l, void (*done)(void *arg, int error), void *arg, char why[static 200]);
+/* No session and no dials until link_resume; they nest. */
+void link_pause(struct link *l, const char *why);
+void link_resume(struct link *l);
+/* This node has another identity: the peer may know what waits for it by the one before. */
+void link_renewed(struct link *l);
+
 struct link_stats {
 	enum link_state state;
 	char address[TRANSPORT_TEXT_MAX];

@@ -4,6 +4,7 @@
  * peer confirms it, over any number of sessions; it never goes back.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -222,6 +223,9 @@ send_chunk(struct outflow *of, struct entry *e, uint64_t offset)
 	message_item(e->msg, loop_now_ms(l->core->loop), offset, flow_out_chunk(&of->out, session_chunk(s)), &item);
 	/* Once another boot of the peer may have it, it stays so, on every later session. */
 	if (e->sent_boot != 0 && e->sent_boot != l->live->peer.boot_id)
+		e->redelivered = true;
+	/* So may it be by a number that this node gave under another identity, or another state folder of the peer. */
+	if (e->seq <= queue_may_be_known(of->from->queue))
 		e->redelivered = true;
 	if (e->redelivered)
 		item.flags |= WIRE_ITEM_MAYBE_DUPLICATE;
@@ -480,12 +484,18 @@ settle(struct outflow *of, uint64_t number)
 static void
 check_mark(struct outflow *of, const struct wire_flow_state *st)
 {
+	const struct link *l = of->from->link;
+	char text[200];
+
 	of->durable = st->durable;
 	if (!st->durable || st->accepted >= of->kept_there)
 		return;
-	log_error(of->from->link->core->log, of->from->link->context,
+	snprintf(text, sizeof(text),
 	    "%s: it has lost messages that it had confirmed, those behind number %llu up to %llu: its journal is older than that",
 	    queue_name(of->from->queue), (unsigned long long)st->accepted, (unsigned long long)of->kept_there);
+	log_error(l->core->log, l->context, "%s", text);
+	if (l->core->event)
+		l->core->event(l->core->event_arg, "peer", l->peer->name, "lost", text);
 	of->kept_there = st->accepted; /* said once */
 }
 
@@ -499,7 +509,12 @@ flow_state(struct outflow *of, const struct wire_flow_state *st, const char **re
 		return WIRE_CLOSE_PROTOCOL;
 	}
 	if (st->verdict == WIRE_VERDICT_STATE_CONFLICT || st->accepted > queue_last_seq(of->from->queue)) {
-		*ret_reason = "a message was accepted there that this node never sent: its state folder was restored or cloned";
+		const struct link *l = of->from->link;
+
+		*ret_reason = of->reason;
+		snprintf(of->reason, sizeof(of->reason), "a message was accepted there that %s never sent: its state folder was restored or "
+		         "cloned; connectctl renew on %s, then connectctl peer adopt %s on %s", l->core->node->name, l->core->node->name,
+		    l->core->node->name, l->peer->name);
 		return WIRE_CLOSE_STATE_CONFLICT;
 	}
 	if (st->verdict != WIRE_VERDICT_OK) {
@@ -749,6 +764,16 @@ outflows_down(struct link *l)
 		}
 	for (uint32_t id = 0; id < l->cap_ids; id++)
 		l->by_id[id] = NULL;
+}
+
+void
+outflows_may_be_known(struct link *l)
+{
+	LIST_FOREACH (n, &l->outqueues) {
+		struct queue *q = list_entry(n, struct outqueue, node)->queue;
+
+		queue_set_may_be_known(q, queue_last_seq(q));
+	}
 }
 
 uint64_t

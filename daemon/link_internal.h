@@ -1,4 +1,4 @@
-/* link_internal: a configured peer, shared by link.c, link_meet.c and link_flow.c only. */
+/* link_internal: a configured peer, shared by link*.c only. */
 #ifndef LINK_INTERNAL_H
 #define LINK_INTERNAL_H
 
@@ -105,6 +105,13 @@ struct link {
 
 	struct intake_book book;
 
+	/* Operators' doings (link_operator.c). */
+	unsigned n_paused;
+	struct link_change *change; /* being written; NULL: none */
+	bool is_refused;            /* `refused` was, since the last session came up or change was made */
+	struct state_peer refused;
+	bool awaits_adopted;        /* nobody else is let in before it has come */
+
 	struct list outqueues;
 	struct outflow **by_id;
 	uint32_t cap_ids, max_ids;
@@ -128,6 +135,17 @@ void link_adopt(struct link *l, struct candidate *c);
 /* No session and no dial under way: dial again after a while. code, error: why the last one ended. */
 void link_retry(struct link *l, enum wire_close_code code, bool by_peer, const char *why);
 
+/* The session ends now; what it still says does not count. */
+void link_cut(struct link *l, enum wire_close_code code, const char *why);
+/* For the flows of the node with this state folder; NULL: none was met. */
+void link_init_book(struct link *l, struct intake_book *b, const struct state_peer *met);
+
+/* link_operator.c */
+/* This state of the peer was refused, and an operator may say otherwise. */
+void link_refused(struct link *l, const struct state_peer *peer);
+/* The link goes. */
+void link_change_done(struct link *l);
+
 /* link_meet.c */
 int meet_dial(struct link *l, const struct names_url *url);
 void meet_accept(struct link *l, struct session *s, const struct wire_hello *hello);
@@ -147,6 +165,8 @@ void outflows_down(struct link *l);
 void outflows_writable(struct link *l);
 /* FlowState, Confirm, Reject, Credit. As intake_frame. */
 enum wire_close_code outflows_frame(struct link *l, const struct wire_frame *f, const char **ret_reason);
+/* The peer may have what waits for it now, by other numbers: it is flagged when it is sent. */
+void outflows_may_be_known(struct link *l);
 /* Messages that only memory has, waiting or unconfirmed. */
 uint64_t outflows_memory(const struct link *l);
 void outflows_stats(const struct link *l, uint64_t *ret_waiting, uint64_t *ret_unconfirmed);

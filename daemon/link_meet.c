@@ -9,6 +9,7 @@
  * makes crossed dials safe without any rule about who saw what first.
  */
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,6 +72,12 @@ release(struct candidate *c)
 		free(c);
 }
 
+static bool
+is_about_state(enum wire_close_code code)
+{
+	return code == WIRE_CLOSE_STATE_CONFLICT || code == WIRE_CLOSE_NAME_IN_USE;
+}
+
 /* The meeting failed by our own word. */
 static void
 end(struct candidate *c, enum wire_close_code code, const char *reason)
@@ -79,14 +86,31 @@ end(struct candidate *c, enum wire_close_code code, const char *reason)
 	struct session *s = c->session;
 	bool dialled = c->dialled;
 
+	if (is_about_state(code) && c->peer.start_count != 0)
+		link_refused(l, &c->peer);
 	c->session = NULL;
 	release(c);
 	l->core->closed[CORE_CLOSED_PEER][code]++;
 	meet_dismiss(s, code, reason);
-	if (code == WIRE_CLOSE_STATE_CONFLICT || code == WIRE_CLOSE_NAME_IN_USE)
+	if (is_about_state(code))
 		log_warning(l->core->log, l->context, "%s: %s", wire_close_name(code), reason);
 	if (dialled || code == WIRE_CLOSE_STATE_CONFLICT)
 		link_retry(l, code, false, reason);
+}
+
+static void end_conflict(struct candidate *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* State folders disagree: the reason, and what to do about it, is read at both ends. */
+static void
+end_conflict(struct candidate *c, const char *fmt, ...)
+{
+	char reason[WIRE_REASON_MAX + 1];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(reason, sizeof(reason), fmt, ap);
+	va_end(ap);
+	end(c, WIRE_CLOSE_STATE_CONFLICT, reason);
 }
 
 static void
@@ -99,6 +123,8 @@ down(void *arg, enum wire_close_code code, bool by_peer, int error, const char *
 	(void)error;
 	session_free(c->session);
 	c->session = NULL;
+	if (is_about_state(code) && c->peer.start_count != 0)
+		link_refused(l, &c->peer);
 	release(c);
 	if (code != WIRE_CLOSE_NORMAL)
 		l->core->closed[CORE_CLOSED_PEER][code]++;
@@ -211,7 +237,15 @@ later_start_recording(const struct candidate *c)
 	return false;
 }
 
-#define NEW_FOLDER "it has a new state folder, and messages for or from the old one are open here"
+/* Wiped, renewed, or another node. */
+static void
+end_new_folder(struct candidate *c)
+{
+	const struct link *l = c->link;
+
+	end_conflict(c, "it has a new state folder, and messages for or from the old one are open here; if it is to stay: connectctl peer "
+	             "adopt %s on %s", l->peer->name, l->core->node->name);
+}
 
 /* Synced before anything of a flow is said. Nothing more is read meanwhile. */
 static void
@@ -224,7 +258,7 @@ record(struct candidate *c)
 	/* Much may have happened since its Hello was judged. */
 	c->other_folder = met && memcmp(met->store_id, c->peer.store_id, STATE_ID) != 0;
 	if (c->other_folder && has_open(l)) {
-		end(c, WIRE_CLOSE_STATE_CONFLICT, NEW_FOLDER);
+		end_new_folder(c);
 		return;
 	}
 	if ((met && !c->other_folder && met->start_count > c->peer.start_count) || later_start_recording(c)) {
@@ -248,9 +282,12 @@ static void
 probed(void *arg, bool alive)
 {
 	struct candidate *c = arg;
+	char reason[WIRE_REASON_MAX + 1];
 
 	if (alive) {
-		end(c, WIRE_CLOSE_NAME_IN_USE, "another node of this name, with another state folder, is connected and answers");
+		snprintf(reason, sizeof(reason), "another node of this name, with another state folder, is connected and answers; stop one of the "
+		         "two, or to have this one instead: connectctl peer adopt %s on %s", c->link->peer->name, c->link->core->node->name);
+		end(c, WIRE_CLOSE_NAME_IN_USE, reason);
 		return;
 	}
 	/* Not from inside the old session, which record may end. */
@@ -348,22 +385,28 @@ hello_ok(struct candidate *c, const struct wire_hello *h)
 	c->held_dialled_by_peer = h->held_dialled_by_me;
 	other = state_name_of(l->core->state, c->peer.store_id);
 	if (memcmp(c->peer.store_id, state_store_id(l->core->state), STATE_ID) == 0) {
-		end(c, WIRE_CLOSE_STATE_CONFLICT, "its state folder is a copy of this node's own");
+		end_conflict(c, "its state folder is a copy of this node's own: connectctl renew on %s", l->peer->name);
 		return false;
 	}
 	if (other && strcmp(other, l->peer->name) != 0) {
-		snprintf(reason, sizeof(reason), "the state folder of %s is known here as that of %s", l->peer->name, other);
-		end(c, WIRE_CLOSE_STATE_CONFLICT, reason);
+		end_conflict(c, "the state folder of %s is known here as that of %s: connectctl renew on %s, or, if %s is no more, connectctl peer "
+		             "forget %s on %s", l->peer->name, other, l->peer->name, other, other, l->core->node->name);
+		return false;
+	}
+	if (l->awaits_adopted && met && memcmp(met->store_id, c->peer.store_id, STATE_ID) != 0) {
+		end_conflict(c, "an operator adopted another state folder of this name; if this one is to be it: connectctl peer adopt %s on %s",
+		    l->peer->name, l->core->node->name);
 		return false;
 	}
 	if (met && memcmp(met->store_id, c->peer.store_id, STATE_ID) != 0 && !l->live && has_open(l)) {
-		end(c, WIRE_CLOSE_STATE_CONFLICT, NEW_FOLDER);
+		end_new_folder(c);
 		return false;
 	}
 	if (met && memcmp(met->store_id, c->peer.store_id, STATE_ID) == 0 &&
 	    (met->start_count > c->peer.start_count ||
 		(met->start_count == c->peer.start_count && met->boot_id != c->peer.boot_id))) {
-		end(c, WIRE_CLOSE_STATE_CONFLICT, "it was met at a later start before: its state folder was restored or cloned");
+		end_conflict(c, "it was met at a later start before: its state folder was restored or cloned; connectctl renew on %s, then "
+		             "connectctl peer adopt %s on %s", l->peer->name, l->peer->name, l->core->node->name);
 		return false;
 	}
 	return true;
@@ -409,8 +452,9 @@ known(struct candidate *c, const struct wire_known *k)
 	struct link *l = c->link;
 
 	if (!state_had_start(l->core->state, k->start_count, k->boot_id)) {
-		end(c, WIRE_CLOSE_STATE_CONFLICT,
-		    "it knows a start of this node that this state folder does not: one was restored or cloned");
+		end_conflict(c, "%s knows a start of %s that its state folder does not: that was restored or cloned; connectctl renew on %s, then "
+		             "connectctl peer adopt %s on %s", l->peer->name, l->core->node->name, l->core->node->name,
+		    l->core->node->name, l->peer->name);
 		return;
 	}
 	if (l->decides) {
@@ -468,6 +512,10 @@ meet_accept(struct link *l, struct session *s, const struct wire_hello *h)
 {
 	struct candidate *c;
 
+	if (l->n_paused > 0) {
+		meet_dismiss(s, WIRE_CLOSE_LIMIT, "an operator's change is being written down: again in a moment");
+		return;
+	}
 	if (l->n_candidates >= LINK_CANDIDATES_MAX) {
 		meet_dismiss(s, WIRE_CLOSE_LIMIT, "too many connections of this peer are still meeting");
 		return;

@@ -13,9 +13,12 @@
 
 #define DEFAULT_FILE CONNECTD_SYSCONFDIR "/connectd/connectd.conf"
 
+#define EXTEND_S 30 /* more time for a start that goes on */
+
 enum { EXIT_STOPPED = 0, EXIT_RUNNING = 1, EXIT_USAGE = 2, EXIT_CONFIG = 78 };
 
 struct process {
+	unsigned percent; /* of the journal read */
 	struct loop *loop;
 	struct log log;
 	struct service *service;
@@ -122,6 +125,21 @@ status(void *arg, const char *text)
 	service_notify(p->service, line);
 }
 
+/* A large journal takes longer than systemd waits: told at each percent. */
+static void
+recovering(void *arg, uint64_t done, uint64_t total)
+{
+	struct process *p = arg;
+	unsigned percent = total > 0 ? (unsigned)(100 * done / total) : 100;
+	char text[120];
+
+	if (percent == p->percent)
+		return;
+	p->percent = percent;
+	snprintf(text, sizeof(text), "EXTEND_TIMEOUT_USEC=%u000000\nSTATUS=reading the journal: %u %%", EXTEND_S, percent);
+	service_notify(p->service, text);
+}
+
 /* Would another try without a change be of any use? */
 static int
 start_code(int error)
@@ -133,6 +151,7 @@ start_code(int error)
 	case -EMFILE:
 	case -ENFILE:
 	case -EIO:
+	case -ENOSPC:
 		return EXIT_RUNNING;
 	default:
 		return EXIT_CONFIG;
@@ -143,7 +162,7 @@ static int
 start(struct process *p, const char *file)
 {
 	const struct daemon_options opt = { .log = &p->log, .passed = passed, .socket_rights = socket_rights, .status = status,
-		.arg = p };
+		.progress = recovering, .arg = p };
 	struct conf *conf;
 	char why[200];
 	int r = conf_read(file, fault, NULL, &conf);

@@ -60,7 +60,7 @@ queues_memory(const struct queues *qs, uint64_t *ret_used, uint64_t *ret_message
 bool
 queue_is_unused(const struct queue *q)
 {
-	return q->n == 0 && q->n_consumers == 0 && list_empty(&q->inlets);
+	return q->n == 0 && q->n_consumers == 0 && list_empty(&q->inlets) && !q->held;
 }
 
 void

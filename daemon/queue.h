@@ -329,6 +329,28 @@ struct queue_counters *queue_counters(struct queue *q); /* rejected and duplicat
 uint64_t queue_last_seq(const struct queue *q);
 /* Drop what waits and what clients hold; what a link has sent is doomed. Counts. */
 void queue_purge(struct queue *q, uint64_t *ret_messages, uint64_t *ret_bytes);
+/*
+ * A held queue gives nothing to its consumers, links too, and is filled as
+ * before; what they hold already goes its way. Kept together with its
+ * definition, if that is. 0, or a negative errno and nothing has changed.
+ */
+int queue_hold(struct queue *q, bool held);
+bool queue_is_held(const struct queue *q);
+/* The same without telling the store: it was found there. */
+void queue_set_held(struct queue *q, bool held);
+
+struct queue_moved {
+	uint64_t messages, bytes;
+};
+/*
+ * Move what waits in `from` or is delayed, and has a number up to `up_to`, to
+ * the end of `to`, in order, at most max messages. Both are queues of this
+ * node. Each is in one of them, whatever happens; its time to live goes on, and
+ * its attempts begin anew. Memory messages stay such. 1: there may be more; 0:
+ * no more; -ENOSPC: no room in `to`; -ENOTSUP: a durable message, and `to` keeps
+ * it in memory only; -EIO, -ENOMEM. ret is always filled.
+ */
+int queue_move(struct queue *from, struct queue *to, uint64_t up_to, uint64_t max, struct queue_moved *ret);
 /* Call fn for each entry (waiting by priority in order, then held, delayed, parked) until it returns false. */
 void queue_each(struct queue *q, bool (*fn)(void *arg, const struct entry *e), void *arg);
 /* Numbers (first, last) of this sender that still are in the queue, rising, at most max pairs; returns pairs. O(queue). */
@@ -379,8 +401,9 @@ void queues_synced(struct queues *qs, uint64_t ticket);
  */
 uint32_t queue_number(const struct queue *q);
 void queue_restore(struct queue *q, uint32_t number, uint64_t offered);
-/* Of an outbound queue: the boot id of the peer that may have what is found at start. */
-void queue_set_peer_boot(struct queue *q, uint64_t boot_id);
+/* Of an outbound queue: up to here the peer may have messages by another number, as one of the two got another identity. */
+void queue_set_may_be_known(struct queue *q, uint64_t up_to);
+uint64_t queue_may_be_known(const struct queue *q);
 /* A message found in the store, by rising seq; sender NULL: nobody wants its outcome. 0 or -ENOMEM. */
 int queue_restore_message(struct queue *q, const struct store_found *found, struct sender *sender);
 /* The entries of the sender that are not synced forget it. O(unsynced); for the end of a daemon. */
@@ -397,6 +420,11 @@ struct queue *queue_new(struct queues *qs, const char *node, const char *name, c
 void queue_free(struct queue *q);
 /* Empty, and has neither consumers (but links) nor inlets, now. */
 bool queue_is_unused(const struct queue *q);
+/*
+ * What has left it would not be found again after a crash. Only then may an
+ * outbound queue go, as the peer forgets with it what it has accepted.
+ */
+bool queue_is_settled(const struct queue *q);
 /* From now on a dead-letter queue: nothing that enters expires, is delayed, or dies again. */
 void queue_make_dead_letter(struct queue *q);
 /* The owner's node in its table, keyed by queue_name. */

@@ -36,6 +36,12 @@ last_chunk(struct cold_list *l)
 }
 
 bool
+cold_reserve(struct cold_list *l)
+{
+	return last_chunk(l) != NULL;
+}
+
+bool
 cold_push(struct cold_list *l, const struct cold *c)
 {
 	struct cold_chunk *k = last_chunk(l);

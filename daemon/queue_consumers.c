@@ -283,7 +283,7 @@ queue_take(struct consumer *c, int prio)
 	assert(prio < WIRE_PRIORITIES);
 	if (!q || c->standby)
 		return NULL;
-	e = c->link || queue_may_offer(q) ? next_entry(q, prio) : NULL;
+	e = !q->held && (c->link || queue_may_offer(q)) ? next_entry(q, prio) : NULL;
 	if (!e) {
 		c->paused = false;
 		set_idle(c, true);

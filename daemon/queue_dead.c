@@ -16,8 +16,8 @@ set_reason(struct entry *e, const char *reason)
 	e->reason = reason ? strndup(reason, WIRE_REASON_MAX) : NULL;
 }
 
-static bool
-has_room(const struct queue *q, uint64_t bytes)
+bool
+queue_has_free(const struct queue *q, uint64_t bytes)
 {
 	return q->n + q->claimed_messages < q->conf.max_messages &&
 	       q->bytes + q->claimed_bytes + bytes <= q->conf.max_bytes && q->counter < QUEUE_COUNTER_MAX;
@@ -34,7 +34,7 @@ entry_bury(struct entry *e, enum wire_level level, enum wire_reject_code code, c
 		return 0;
 	}
 	dead = q->qs->cfg.dead_letter ? q->qs->cfg.dead_letter(q->qs->cfg.arg, q) : NULL;
-	if (!dead || dead == q || !has_room(dead, e->bytes))
+	if (!dead || dead == q || !queue_has_free(dead, e->bytes))
 		return -ENOSPC;
 	set_reason(e, reason);
 	entry_tell(e, level, code, e->reason);

@@ -327,9 +327,11 @@ queue_disk_close(struct queue *q)
 	change(q, -(int64_t)q->disk.stored, 0);
 	qs->disk_owed -= q->disk.guaranteed;
 	qs->disk_guaranteed -= q->disk.guaranteed;
+	q->disk.guaranteed = 0;
 	if (q->disk.backlog && --q->disk.backlog->n_queues == 0) {
 		list_remove(&q->disk.backlog->node);
 		free(q->disk.backlog);
 	}
+	q->disk.backlog = NULL;
 	q->disk.open = false;
 }

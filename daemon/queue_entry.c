@@ -131,8 +131,8 @@ queue_settle(struct queue *q)
 
 /* -------------------------------------------------------------------- out -- */
 
-static void
-count_out(struct entry *e)
+void
+entry_count_out(struct entry *e)
 {
 	struct queue *q = e->queue;
 
@@ -194,7 +194,7 @@ entry_discard(struct entry *e)
 	struct slab *slab = &e->queue->qs->messages->slab;
 
 	entry_unlink(e);
-	count_out(e);
+	entry_count_out(e);
 	entry_forget_sync(e);
 	if (e->sender)
 		e->sender->open--;
@@ -405,7 +405,7 @@ entry_move(struct entry *e, struct queue *to)
 
 	e->queue->counters.dead++;
 	entry_unlink(e);
-	count_out(e);
+	entry_count_out(e);
 	entry_store_move(e, to, seq);
 	e->attempt = 0;
 	e->sent = false;

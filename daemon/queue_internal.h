@@ -109,6 +109,7 @@ struct queue {
 	const char *name;                   /* inside full */
 	struct conf_queue conf;
 	bool dead_letter;
+	bool held; /* by an operator: nobody is given anything */
 
 	/* What is in it. */
 	struct list waiting[WIRE_PRIORITIES];     /* by seq: those never taken */
@@ -144,11 +145,12 @@ struct queue {
 		struct list node;        /* in disk_waiting */
 	} disk;
 	uint32_t number;             /* 0: not kept there */
+	uint64_t done_ticket;        /* of the last message that has left it */
 	uint64_t offered;            /* the store knows that messages up to here may have been seen */
 	uint64_t offer_up_to;        /* what was there when the first consumer came; what comes since says it itself */
 	uint64_t offer_ticket;       /* consumers wait until that is synced; 0: no need */
 	uint64_t in_doubt[WIRE_PRIORITIES]; /* up to here the peer may have them */
-	uint64_t peer_boot;          /* the peer's, when this daemon started; 0: unknown */
+	uint64_t may_be_known;       /* up to here the peer may have them by another number */
 	struct list all_node, offering_node, hungry_node;
 
 	struct list roomy_node, parked_node;
@@ -167,6 +169,8 @@ void cold_init(struct cold_list *l);
 void cold_done(struct cold_list *l);
 /* Behind all others. false: out of memory. */
 bool cold_push(struct cold_list *l, const struct cold *c);
+/* The next cold_push will succeed. false: out of memory. */
+bool cold_reserve(struct cold_list *l);
 /* The first, or NULL; as it is, and tidying up. */
 const struct cold *cold_peek(const struct cold_list *l);
 struct cold *cold_first(struct cold_list *l);
@@ -193,6 +197,8 @@ void entry_load(struct entry *e);
 void entry_unload(struct entry *e);
 /* A cold one leaves for good. */
 void cold_finish(struct queue *q, struct cold *c, enum wire_level level, enum wire_reject_code code, const char *reason);
+/* Something among the cold can expire, or could not be asked for. */
+void queue_sweep_soon(struct queues *qs);
 void queue_loads_init(struct queues *qs);
 void queue_loads_done(struct queues *qs);
 /* q goes away. */
@@ -216,8 +222,14 @@ void entry_store_anew(struct entry *e, struct queue *q);
 int entry_wait_turn(struct entry *e, struct queue *q, const struct inlet *in, uint64_t number);
 /* It leaves its queue for good. */
 void entry_unstore(struct entry *e);
+/* The same of one that is no entry. */
+void queue_unstore(struct queue *q, store_ref ref, uint64_t seq);
 /* It moves, with a new seq, to `to`: there from now on, or a memory message. */
 void entry_store_move(struct entry *e, struct queue *to, uint64_t to_seq);
+/* By an operator: from now on in `to`. 0, or a negative errno and nothing has happened. */
+int queue_store_move(struct queue *from, struct queue *to, store_ref ref, uint64_t from_seq, uint64_t to_seq, bool redelivered);
+/* What the store keeps of q has changed. */
+int queue_define_anew(struct queue *q);
 /* Nobody waits for its sync any more. */
 void entry_forget_sync(struct entry *e);
 /* May a consumer see what waits here now? Asks the store to write that down first, if need be. */
@@ -247,6 +259,8 @@ void entry_wait(struct entry *e, bool came_back);
 void entry_delay(struct entry *e, uint64_t until_ms);
 /* Out of whatever list or hands it is in, its timer stopped. Still counted in the queue. */
 void entry_unlink(struct entry *e);
+/* No more counted in its queue, of which it was unlinked. */
+void entry_count_out(struct entry *e);
 /* Leave for good: counted by level, sender told, memory freed. */
 void entry_finish(struct entry *e, enum wire_level level, enum wire_reject_code code, const char *reason);
 /* One that reached level leaves q. */
@@ -276,6 +290,8 @@ void queue_timer_set(struct queues *qs, struct wheel_node *n, uint64_t deadline_
 void queue_timer_parked(struct queue *q);
 
 /* ---- queue_dead.c */
+/* Beside what was promised. */
+bool queue_has_free(const struct queue *q, uint64_t bytes);
 /* To the dead-letter queue if it has room; -ENOSPC changes nothing. In any state. */
 int entry_bury(struct entry *e, enum wire_level level, enum wire_reject_code code, const char *reason);
 /* In any state but parked: wait for room in the dead-letter queue. */

@@ -46,15 +46,16 @@ entry_maybe_cool(struct entry *e)
 	if (e->state != ENTRY_WAITING || e->ref == 0 || e->unsynced || e->attempt > 0 || e->seq <= l->last_seq || e->reason ||
 	    e->bytes > UINT32_MAX)
 		return;
-	if (l->n == 0 && q->resident <= share(qs) && qs->used <= qs->cfg.max_memory / 2)
+	/* Reading back costs more than keeping: as long as memory is mostly free all stays. */
+	if (l->n == 0 && (qs->used <= qs->cfg.max_memory / 4 || (q->resident <= share(qs) && qs->used <= qs->cfg.max_memory / 2)))
 		return;
 	c = (struct cold){ .seq = e->seq, .number = e->number, .sender = e->sender, .expires_ms = e->expires_ms, .ref = e->ref,
 		.bytes = (uint32_t)e->bytes, .entered_s = (uint32_t)(e->entered_ms / 1000), .priority = e->priority,
 		.redelivered = e->redelivered };
 	if (!cold_push(l, &c))
 		return;
-	if (c.expires_ms != 0 && !qs->sweep.armed)
-		loop_timer_start(&qs->sweep, SWEEP_MS);
+	if (c.expires_ms != 0)
+		queue_sweep_soon(qs);
 	/* It waits on, as it was; only the entry goes. */
 	entry_unlink(e);
 	q->n_waiting[e->priority]++;
@@ -140,8 +141,8 @@ damaged(struct entry *e)
 
 static void loaded(struct store_read *r, int error);
 
-static void
-look_again(struct queues *qs)
+void
+queue_sweep_soon(struct queues *qs)
 {
 	if (!qs->sweep.armed)
 		loop_timer_start(&qs->sweep, SWEEP_MS);
@@ -157,7 +158,7 @@ retry_stalled(struct queues *qs)
 		struct load *ld = list_entry(node, struct load, node);
 
 		if (store_read(qs->store, ld->e->ref, &ld->read) != 0) {
-			look_again(qs);
+			queue_sweep_soon(qs);
 			return;
 		}
 		list_remove(node);
@@ -267,7 +268,6 @@ warm_first(struct queue *q, unsigned prio)
 		.redelivered = c.redelivered };
 	/* What an earlier start had may have been sent by it. */
 	e->sent = q->node_name[0] != '\0' && c.seq >> QUEUE_COUNTER_BITS != q->qs->cfg.start_count;
-	e->sent_boot = e->sent ? q->peer_boot : 0;
 	list_init(&e->node);
 	wheel_node_init(&e->timer);
 	if (!load(e)) {
@@ -294,7 +294,7 @@ queue_load_ahead(struct queue *q, unsigned prio)
 				list_append(&q->qs->hungry, &q->hungry_node);
 			/* Else whoever is being read looks again when it is here. */
 			if (q->qs->loading == 0)
-				look_again(q->qs);
+				queue_sweep_soon(q->qs);
 			return;
 		}
 	}
@@ -347,15 +347,13 @@ cold_finish(struct queue *q, struct cold *c, enum wire_level level, enum wire_re
 	struct cold gone = *c;
 
 	queue_count_left(q, level);
-	q->n_stored--;
 	cold_remove(&q->cold[gone.priority], c);
 	q->n_waiting[gone.priority]--;
 	q->n--;
 	q->bytes -= gone.bytes;
 	q->qs->n--;
 	queue_disk_left(q, gone.bytes);
-	if (q->qs->store)
-		store_done(q->qs->store, gone.ref, q->number, gone.seq);
+	queue_unstore(q, gone.ref, gone.seq);
 	if (gone.sender) {
 		gone.sender->open--;
 		gone.sender->told(gone.sender, gone.number, level, code, reason);

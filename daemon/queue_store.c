@@ -30,28 +30,43 @@ queue_keeps(const struct queue *q, enum message_durability durability)
 
 /* ------------------------------------------------------------------ definition -- */
 
+/* Under this number. 1: it is not to be kept. */
+static int
+define(struct queue *q, uint32_t number)
+{
+	const struct queues_config *cfg = &q->qs->cfg;
+	uint8_t definition[DEFINITION_MAX];
+	size_t len = cfg->definition(cfg->arg, q, definition, sizeof(definition));
+
+	return len == 0 ? 1 : store_define_queue(q->qs->store, number, (struct store_bytes){ definition, len });
+}
+
 int
 queues_define(struct queues *qs, struct queue *q)
 {
-	uint8_t definition[DEFINITION_MAX];
-	size_t len;
+	uint32_t number;
 	int r;
 
 	if (!qs->store || q->number != 0 || !q->conf.durable || !qs->cfg.definition)
 		return 0;
-	len = qs->cfg.definition(qs->cfg.arg, q, definition, sizeof(definition));
-	if (len == 0)
-		return 0;
 	r = queue_disk_open(q, true);
 	if (r < 0)
 		return r;
-	q->number = store_new_queue(qs->store);
-	r = store_define_queue(qs->store, q->number, (struct store_bytes){ definition, len });
-	if (r < 0) {
-		q->number = 0;
+	number = store_new_queue(qs->store);
+	r = define(q, number);
+	if (r == 0)
+		q->number = number;
+	else
 		queue_disk_close(q);
-	}
-	return r;
+	return r < 0 ? r : 0;
+}
+
+int
+queue_define_anew(struct queue *q)
+{
+	int r = q->qs->store && q->number != 0 ? define(q, q->number) : 0;
+
+	return r < 0 ? r : 0;
 }
 
 int
@@ -200,16 +215,32 @@ entry_forget_sync(struct entry *e)
 }
 
 void
+queue_unstore(struct queue *q, store_ref ref, uint64_t seq)
+{
+	struct store *s = q->qs->store;
+
+	q->n_stored--;
+	/* At the end of a daemon the store goes first: what is there is found again. */
+	if (!s)
+		return;
+	store_done(s, ref, q->number, seq);
+	q->done_ticket = store_ticket(s);
+}
+
+bool
+queue_is_settled(const struct queue *q)
+{
+	return !q->qs->store || q->done_ticket <= store_synced(q->qs->store);
+}
+
+void
 entry_unstore(struct entry *e)
 {
 	if (e->ref == 0)
 		return;
-	/* At the end of a daemon the store goes first: what is there is found again. */
-	if (e->queue->qs->store)
-		store_done(e->queue->qs->store, e->ref, e->queue->number, e->seq);
+	queue_unstore(e->queue, e->ref, e->seq);
 	e->ref = 0;
 	queue_disk_left(e->queue, e->bytes);
-	e->queue->n_stored--;
 	entry_forget_sync(e);
 }
 
@@ -230,8 +261,19 @@ entry_store_move(struct entry *e, struct queue *to, uint64_t to_seq)
 	}
 	queue_disk_left(q, e->bytes);
 	queue_disk_stored(to, e->bytes);
+	q->done_ticket = store_ticket(q->qs->store);
 	q->n_stored--;
 	to->n_stored++;
+}
+
+int
+queue_store_move(struct queue *from, struct queue *to, store_ref ref, uint64_t from_seq, uint64_t to_seq, bool redelivered)
+{
+	/* Why it was a dead letter is no news any more. */
+	struct store_bytes note = { from->dead_letter ? "" : NULL, 0 };
+
+	return store_move(from->qs->store, ref, from->number, from_seq, to->number, to_seq,
+	    (redelivered ? FLAG_MAYBE_DUPLICATE : 0) | (to->n_consumers > 0 ? FLAG_OFFERED : 0), note);
 }
 
 /* ------------------------------------------------------------------ what is synced -- */
@@ -372,7 +414,14 @@ queue_restore_message(struct queue *q, const struct store_found *f, struct sende
 		.ref = f->ref, .bytes = (uint32_t)f->bytes, .entered_s = (uint32_t)(now / 1000),
 		.priority = f->priority < WIRE_PRIORITIES ? f->priority : WIRE_PRIORITY_NORMAL };
 
-	c.redelivered = (f->flags & FLAG_MAYBE_DUPLICATE) || (here && ((f->flags & FLAG_OFFERED) || f->seq <= q->offered));
+	/* A dead letter is one for good. */
+	if (q->dead_letter)
+		c.expires_ms = 0;
+	/*
+	 * Of an outbound queue nobody wrote down what was sent, and to which boots of
+	 * the peer: one that is gone may have offered it, and lost it with its mark.
+	 */
+	c.redelivered = !here || (f->flags & (FLAG_MAYBE_DUPLICATE | FLAG_OFFERED)) || f->seq <= q->offered;
 	if (here && !q->dead_letter && f->not_before_ms > now) {
 		int r = restore_delayed(q, f, &c);
 
@@ -406,7 +455,13 @@ queue_doubt_over(struct queue *q, enum wire_priority prio, uint64_t accepted)
 }
 
 void
-queue_set_peer_boot(struct queue *q, uint64_t boot_id)
+queue_set_may_be_known(struct queue *q, uint64_t up_to)
 {
-	q->peer_boot = boot_id;
+	q->may_be_known = up_to;
+}
+
+uint64_t
+queue_may_be_known(const struct queue *q)
+{
+	return q->may_be_known;
 }

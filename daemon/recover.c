@@ -66,11 +66,6 @@ on_queue(void *arg, uint32_t number, uint64_t last_seq, uint64_t offered, struct
 		return;
 	}
 	queue_restore(q, number, offered);
-	if (queue_node(q)) {
-		const struct state_peer *met = state_met(core->state, queue_node(q));
-
-		queue_set_peer_boot(q, met ? met->boot_id : 0);
-	}
 	failed(rec, put(&rec->queues, number, q));
 	rec->report.queues++;
 }
@@ -90,16 +85,36 @@ find_book(const struct recover_env *env, const struct intake_owner *owner)
 	return link_book(l);
 }
 
+/* An operator may have it forgotten. Without memory for that it is just left alone. */
+static void
+note_stray(struct recover_report *report, const char *peer, uint32_t number)
+{
+	size_t n = report->n_strays;
+	struct recover_stray *more = report->strays;
+
+	if ((n & (n - 1)) == 0) /* doubles */
+		more = realloc(report->strays, (n ? 2 * n : 1) * sizeof(*more));
+	if (!more)
+		return;
+	report->strays = more;
+	snprintf(more[n].peer, sizeof(more[n].peer), "%s", peer);
+	more[n].flow = number;
+	report->n_strays++;
+}
+
 static void
 on_flow(void *arg, uint32_t number, uint64_t mark, struct store_bytes definition)
 {
 	struct recovery *rec = arg;
 	struct intake_definition d;
-	struct intake_book *b = intake_definition_decode(definition, &d) == 0 ? find_book(rec->env, &d.owner) : NULL;
+	bool is_sound = intake_definition_decode(definition, &d) == 0;
+	struct intake_book *b = is_sound ? find_book(rec->env, &d.owner) : NULL;
 	struct sender *s = b ? intake_restore(&rec->env->core->intake, b, &d, number, mark) : NULL;
 
 	if (!s) {
 		rec->report.left_out++;
+		if (is_sound && d.owner.is_peer)
+			note_stray(&rec->report, d.owner.peer, number);
 		return;
 	}
 	failed(rec, put(&rec->flows, number, s));
@@ -152,8 +167,10 @@ recover(const struct recover_env *env, const struct store_config *cfg, const str
 	free(rec.queues.at);
 	free(rec.flows.at);
 	*ret = s;
-	if (r < 0)
+	if (r < 0) {
+		free(rec.report.strays);
 		return r;
+	}
 	router_restored(env->core->router);
 	*ret_report = rec.report;
 	return 0;

@@ -21,15 +21,24 @@ struct recover_env {
 	void *arg, *progress_arg;
 };
 
+/* A flow of a peer that is not configured, or of another state folder of one that is. */
+struct recover_stray {
+	char peer[NAMES_NODE_MAX + 1];
+	uint32_t flow;
+};
+
 struct recover_report {
 	uint64_t queues, flows, messages;
+	struct recover_stray *strays; /* malloc'ed */
+	size_t n_strays;
 	uint64_t left_out; /* of unknown peers, or with definitions that make no sense: they stay in the store */
 };
 
 /*
- * Open the store and take over what it has. 0, *ret and what was found; or a
- * negative errno and a sentence in why; *ret is then NULL, or a store that is open
- * already, whose tasks must end before it is freed. Blocks.
+ * Open the store and take over what it has. 0, *ret and what was found, whose
+ * strays are the caller's to free; or a negative errno and a sentence in why;
+ * *ret is then NULL, or a store that is open already, whose tasks must end before
+ * it is freed. Blocks.
  */
 int recover(const struct recover_env *env, const struct store_config *cfg, const struct store_events *ev, struct store **ret,
     struct recover_report *ret_report, char why[static 200]);

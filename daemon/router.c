@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define UNSETTLED_MS 10 /* what has left a queue is written by then, or looked at again */
+
 #define PEER_FLOWS 32 /* of peers, for which there is room whatever programs send */
 
 uint64_t
@@ -91,17 +93,17 @@ router_keep(struct router *r, struct queue *q, const char **ret_reason)
 {
 	int err = q ? queues_define(r->queues, q) : 0;
 
-	if (err == 0)
+	/* If the store has failed it takes nothing before the next start, like all others. */
+	if (err == 0 || err == -EIO)
 		return q;
 	*ret_reason = err == -ENOSPC ? "its min_bytes do not fit beside those of the other queues: lower them or raise max_disk" :
-	              err == -ENOMEM ? "out of memory" :
-	                               "the store has failed: see the daemon's log";
+	                               "out of memory";
 	drop(r, q);
 	return NULL;
 }
 
 static void
-arm_linger(struct router *r)
+arm_linger(struct router *r, uint64_t at_least_ms)
 {
 	struct list *first = list_first(&r->unused);
 	uint64_t now = loop_now_ms(r->loop), until;
@@ -111,7 +113,8 @@ arm_linger(struct router *r)
 		return;
 	}
 	until = list_entry(first, struct owned, unused)->unused_since_ms + r->node->queue_linger;
-	loop_timer_start(&r->linger, until > now ? until - now : 0);
+	until = until > now ? until - now : 0;
+	loop_timer_start(&r->linger, until > at_least_ms ? until : at_least_ms);
 }
 
 static void
@@ -128,20 +131,24 @@ static void
 linger_over(void *arg)
 {
 	struct router *r = arg;
-	uint64_t now = loop_now_ms(r->loop);
+	uint64_t now = loop_now_ms(r->loop), again = 0;
 
 	LIST_FOREACH_SAFE (node, &r->unused) {
 		struct owned *o = list_entry(node, struct owned, unused);
 
 		if (now - o->unused_since_ms < r->node->queue_linger)
 			break;
+		if (!queue_is_settled(queue_of_owner_data(o))) {
+			again = UNSETTLED_MS;
+			continue;
+		}
 		/* Taken into use in this very pass: asked again later. */
 		if (queue_is_unused(queue_of_owner_data(o)))
 			drop(r, queue_of_owner_data(o));
 		else
 			wait_unused(r, queue_of_owner_data(o));
 	}
-	arm_linger(r);
+	arm_linger(r, again);
 }
 
 static void
@@ -155,7 +162,7 @@ unused(void *arg, struct queue *q, bool is_unused)
 		wait_unused(r, q);
 	else
 		list_remove(&owned_of(q)->unused);
-	arm_linger(r);
+	arm_linger(r, 0);
 }
 
 struct queue *

@@ -6,7 +6,7 @@
 #include "router_internal.h"
 
 /*
- * version u8, flags u8 (1 dead letters), maker u8 (0 the daemon, 1 a local
+ * version u8, flags u8 (1 dead letters, 2 held), maker u8 (0 the daemon, 1 a local
  * user, 2 a peer), zero u8, uid u32; then three strings, each with its length
  * in one byte: the peer that made it, node, name.
  */
@@ -26,7 +26,7 @@ router_definition(void *arg, struct queue *q, uint8_t *ret, size_t max)
 		return 0;
 	memset(ret, 0, FIXED);
 	ret[0] = VERSION;
-	ret[1] = queue_is_dead_letter(q);
+	ret[1] = (uint8_t)(queue_is_dead_letter(q) | queue_is_held(q) << 1);
 	ret[2] = !m ? 0 : peer[0] == '\0' ? 1 : 2;
 	definition_put_number(ret + 4, m ? m->uid : 0, 4);
 	len += definition_put_string(ret + len, peer, strlen(peer));
@@ -59,6 +59,7 @@ router_restore(struct router *r, struct store_bytes definition)
 			queue_make_dead_letter(q);
 			r->n_dead++;
 		}
+		queue_set_held(q, p[1] & 2);
 		return q;
 	}
 	who.uid = (uint32_t)definition_number(p + 4, 4);
@@ -70,7 +71,9 @@ router_restore(struct router *r, struct store_bytes definition)
 			return NULL;
 	}
 	q = router_make(r, node[0] ? node : NULL, name, p[1] & 1, m, false);
-	if (!q)
+	if (q)
+		queue_set_held(q, p[1] & 2);
+	else
 		router_drop_maker(r, m);
 	return q;
 }

@@ -2,7 +2,7 @@
  * state: the files of the state folder.
  *
  *   lock             held (flock) as long as the daemon runs
- *   node             whose folder this is, and its store id; written once
+ *   node             whose folder this is, and its store id; another one after `connectctl renew`
  *   starts           16 bytes a start: boot id, check
  *   peers/NAME.peer  whom I last met under that name
  */
@@ -15,50 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "disk.h"
-#include "hmap.h"
-#include "list.h"
-#include "loop.h"
-#include "names.h"
-#include "task.h"
+#include "state_internal.h"
 
-#define TEXT_MAX 256     /* bytes of a text file */
-#define RECORD 16        /* bytes of a start */
 #define READ_RECORDS 1024
-#define PEER_SUFFIX ".peer" /* no node's name together with it is the temporary file of another's */
-#define PEER_PATH_MAX (sizeof("peers/") + NAMES_NODE_MAX + sizeof(PEER_SUFFIX))
-
-struct state {
-	struct loop *loop;
-	struct task_runner *runner;
-	struct disk *disk;
-	uint8_t store_id[STATE_ID];
-	uint64_t *boots; /* of every start: boots[start count - 1] */
-	uint32_t n_boots;
-	struct hmap peers; /* struct peer */
-	uint64_t seed;
-	struct list writes; /* struct write, not told yet */
-};
-
-struct peer {
-	struct hmap_node node;
-	char name[NAMES_NODE_MAX + 1];
-	struct state_peer met;
-};
-
-/* A record on its way to the disk. The task touches only what is here. */
-struct write {
-	struct list node;
-	struct disk *disk;
-	char path[PEER_PATH_MAX];
-	char text[TEXT_MAX];
-	size_t len;
-	int error;
-	struct peer *peer;
-	struct state_peer met;
-	void (*done)(void *arg, int error);
-	void *arg;
-};
 
 /* -------------------------------------------------------------------- text -- */
 
@@ -126,11 +85,11 @@ start_check(const struct state *s, uint32_t index, uint64_t boot)
 {
 	uint64_t le[2] = { htole64(index), htole64(boot) };
 
-	return fnv1a(fnv1a(0xcbf29ce484222325u, le, sizeof(le)), s->store_id, STATE_ID);
+	return fnv1a(fnv1a(0xcbf29ce484222325u, le, sizeof(le)), s->first_id, STATE_ID);
 }
 
 static bool
-start_valid(const struct state *s, uint32_t index, const uint8_t rec[static RECORD], uint64_t *ret_boot)
+start_valid(const struct state *s, uint32_t index, const uint8_t rec[static STATE_RECORD], uint64_t *ret_boot)
 {
 	uint64_t le[2];
 
@@ -143,8 +102,8 @@ start_valid(const struct state *s, uint32_t index, const uint8_t rec[static RECO
 static int
 starts_read(struct state *s, struct disk_file *f, uint64_t size, char why[static 200])
 {
-	uint64_t n = size / RECORD;
-	uint8_t buf[READ_RECORDS * RECORD];
+	uint64_t n = size / STATE_RECORD;
+	uint8_t buf[READ_RECORDS * STATE_RECORD];
 
 	if (n > STATE_START_MAX) {
 		snprintf(why, 200, "the file starts is damaged: %" PRIu64 " bytes", size);
@@ -155,16 +114,16 @@ starts_read(struct state *s, struct disk_file *f, uint64_t size, char why[static
 		return -ENOMEM;
 	for (uint64_t at = 0; at < n; at += READ_RECORDS) {
 		size_t want = n - at < READ_RECORDS ? (size_t)(n - at) : READ_RECORDS;
-		ssize_t got = disk_pread(f, buf, want * RECORD, at * RECORD);
+		ssize_t got = disk_pread(f, buf, want * STATE_RECORD, at * STATE_RECORD);
 
 		if (got < 0)
 			return (int)got;
-		if ((size_t)got != want * RECORD)
+		if ((size_t)got != want * STATE_RECORD)
 			return -EIO;
 		for (size_t i = 0; i < want; i++) {
-			if (start_valid(s, s->n_boots, buf + i * RECORD, &s->boots[s->n_boots])) {
+			if (start_valid(s, s->n_boots, buf + i * STATE_RECORD, &s->boots[s->n_boots])) {
 				s->n_boots++;
-			} else if (at + i + 1 < n || size % RECORD != 0) {
+			} else if (at + i + 1 < n || size % STATE_RECORD != 0) {
 				snprintf(why, 200, "the file starts is damaged at record %" PRIu64, at + i + 1);
 				return -EINVAL;
 			}
@@ -200,9 +159,9 @@ starts_begin(struct state *s, char why[static 200])
 	le[0] = htole64(boot);
 	le[1] = htole64(start_check(s, s->n_boots, boot));
 	/* Whatever is torn is cut off first, so that it cannot end up behind a good record. */
-	r = disk_truncate(f, (uint64_t)s->n_boots * RECORD);
+	r = disk_truncate(f, (uint64_t)s->n_boots * STATE_RECORD);
 	if (r == 0) {
-		ssize_t n = disk_pwrite(f, le, sizeof(le), (uint64_t)s->n_boots * RECORD);
+		ssize_t n = disk_pwrite(f, le, sizeof(le), (uint64_t)s->n_boots * STATE_RECORD);
 
 		r = n < 0 ? (int)n : 0;
 	}
@@ -219,6 +178,37 @@ out:
 
 /* -------------------------------------------------------------------- node -- */
 
+size_t
+state_node_print(const char *node, const uint8_t store_id[static STATE_ID], const uint8_t first_id[static STATE_ID], uint32_t renewed,
+    char text[static STATE_TEXT_MAX])
+{
+	char hex[2 * STATE_ID + 1];
+	int n;
+
+	hex_print(store_id, hex);
+	n = snprintf(text, STATE_TEXT_MAX, "format 1\nnode %s\nstore %s\n", node, hex);
+	hex_print(first_id, hex);
+	if (renewed != 0)
+		n += snprintf(text + n, STATE_TEXT_MAX - (size_t)n, "first %s\nrenewed %" PRIu32 "\n", hex, renewed);
+	return (size_t)n;
+}
+
+/* The lines of a folder whose identity was renewed, if they are there. */
+static bool
+read_renewed(struct state *s, const char *p)
+{
+	const char *value;
+	size_t len;
+
+	memcpy(s->first_id, s->store_id, STATE_ID);
+	if (*p == '\0')
+		return true;
+	if (!take_line(&p, "first", &value, &len) || !hex_parse(value, len, s->first_id) || !take_line(&p, "renewed", &value, &len))
+		return false;
+	s->renewed = (uint32_t)strtoul(value, NULL, 10);
+	return s->renewed > 0 && s->renewed <= STATE_START_MAX;
+}
+
 static int
 has_starts(void *arg, const char *file)
 {
@@ -229,7 +219,7 @@ has_starts(void *arg, const char *file)
 static int
 node_make(struct state *s, const char *node, char why[static 200])
 {
-	char text[TEXT_MAX], hex[2 * STATE_ID + 1];
+	char text[STATE_TEXT_MAX];
 	int r = disk_list(s->disk, NULL, has_starts, NULL);
 
 	/* It is written before anything else: if only it is missing, somebody removed it. */
@@ -240,9 +230,8 @@ node_make(struct state *s, const char *node, char why[static 200])
 	if (r < 0)
 		return r;
 	loop_random(s->loop, s->store_id, STATE_ID);
-	hex_print(s->store_id, hex);
-	snprintf(text, sizeof(text), "format 1\nnode %s\nstore %s\n", node, hex);
-	return disk_replace(s->disk, "node", text, strlen(text));
+	memcpy(s->first_id, s->store_id, STATE_ID);
+	return disk_replace(s->disk, "node", text, state_node_print(node, s->store_id, s->first_id, 0, text));
 }
 
 static int
@@ -251,7 +240,7 @@ node_read(struct state *s, const char *node, char why[static 200])
 	const char *p, *value;
 	char *text;
 	size_t len;
-	ssize_t n = disk_slurp(s->disk, "node", TEXT_MAX, &text);
+	ssize_t n = disk_slurp(s->disk, "node", STATE_TEXT_MAX, &text);
 	int r = -EINVAL;
 
 	if (n == -ENOENT)
@@ -267,7 +256,7 @@ node_read(struct state *s, const char *node, char why[static 200])
 		snprintf(why, 200, "the file node is damaged");
 	} else if (len != strlen(node) || memcmp(value, node, len) != 0) {
 		snprintf(why, 200, "the folder belongs to the node %.*s, not to %s", (int)len, value, node);
-	} else if (!take_line(&p, "store", &value, &len) || !hex_parse(value, len, s->store_id)) {
+	} else if (!take_line(&p, "store", &value, &len) || !hex_parse(value, len, s->store_id) || !read_renewed(s, p)) {
 		snprintf(why, 200, "the file node is damaged");
 	} else {
 		r = 0;
@@ -278,13 +267,13 @@ node_read(struct state *s, const char *node, char why[static 200])
 
 /* ------------------------------------------------------------------- peers -- */
 
-static struct peer *
-peer_find(const struct state *s, const char *name)
+struct met *
+state_peer_find(const struct state *s, const char *name)
 {
 	uint64_t hash = hmap_hash(name, strlen(name), s->seed);
 
 	for (struct hmap_node *n = hmap_find(&s->peers, hash); n; n = hmap_find_next(n)) {
-		struct peer *p = hmap_entry(n, struct peer, node);
+		struct met *p = hmap_entry(n, struct met, node);
 
 		if (strcmp(p->name, name) == 0)
 			return p;
@@ -292,11 +281,10 @@ peer_find(const struct state *s, const char *name)
 	return NULL;
 }
 
-/* Not met yet: start count 0. */
-static struct peer *
-peer_add(struct state *s, const char *name)
+struct met *
+state_peer_add(struct state *s, const char *name)
 {
-	struct peer *p = calloc(1, sizeof(*p));
+	struct met *p = calloc(1, sizeof(*p));
 
 	if (!p)
 		return NULL;
@@ -308,19 +296,19 @@ peer_add(struct state *s, const char *name)
 	return p;
 }
 
-static void
-peer_path(const char *name, char path[static PEER_PATH_MAX])
+void
+state_peer_path(const char *name, char path[static STATE_PATH_MAX])
 {
-	snprintf(path, PEER_PATH_MAX, "peers/%s" PEER_SUFFIX, name);
+	snprintf(path, STATE_PATH_MAX, "peers/%s" STATE_PEER_SUFFIX, name);
 }
 
-static size_t
-peer_print(const struct state_peer *met, char text[static TEXT_MAX])
+size_t
+state_peer_print(const struct state_peer *met, char text[static STATE_TEXT_MAX])
 {
 	char hex[2 * STATE_ID + 1];
 
 	hex_print(met->store_id, hex);
-	return (size_t)snprintf(text, TEXT_MAX, "format 1\nstore %s\nstart %" PRIu32 "\nboot %016" PRIx64 "\n", hex,
+	return (size_t)snprintf(text, STATE_TEXT_MAX, "format 1\nstore %s\nstart %" PRIu32 "\nboot %016" PRIx64 "\n", hex,
 	    met->start_count, met->boot_id);
 }
 
@@ -330,7 +318,7 @@ peer_parse(const char *text, struct state_peer *ret)
 {
 	const char *p = text, *store, *start, *boot, *format;
 	size_t n, n_store;
-	char again[TEXT_MAX];
+	char again[STATE_TEXT_MAX];
 
 	if (!take_line(&p, "format", &format, &n) || !take_line(&p, "store", &store, &n_store) ||
 	    !take_line(&p, "start", &start, &n) || !take_line(&p, "boot", &boot, &n) ||
@@ -338,7 +326,7 @@ peer_parse(const char *text, struct state_peer *ret)
 		return false;
 	ret->start_count = (uint32_t)strtoul(start, NULL, 10);
 	ret->boot_id = strtoull(boot, NULL, 16);
-	peer_print(ret, again);
+	state_peer_print(ret, again);
 	return ret->start_count <= STATE_START_MAX && strcmp(again, text) == 0;
 }
 
@@ -352,21 +340,21 @@ peer_load(void *arg, const char *file)
 {
 	struct loading *loading = arg;
 	struct state *s = loading->state;
-	const size_t suffix = sizeof(PEER_SUFFIX) - 1;
+	const size_t suffix = sizeof(STATE_PEER_SUFFIX) - 1;
 	size_t len = strlen(file);
-	char name[NAMES_NODE_MAX + 1], path[PEER_PATH_MAX];
+	char name[NAMES_NODE_MAX + 1], path[STATE_PATH_MAX];
 	struct state_peer met;
-	struct peer *p;
+	struct met *p;
 	char *text;
 	ssize_t n;
 
 	/* What a crash left of a replacement is no record. */
-	if (len <= suffix || strcmp(file + len - suffix, PEER_SUFFIX) != 0 || !names_node_ok(file, len - suffix))
+	if (len <= suffix || strcmp(file + len - suffix, STATE_PEER_SUFFIX) != 0 || !names_node_ok(file, len - suffix))
 		return 0;
 	memcpy(name, file, len - suffix);
 	name[len - suffix] = '\0';
-	peer_path(name, path);
-	n = disk_slurp(s->disk, path, TEXT_MAX, &text);
+	state_peer_path(name, path);
+	n = disk_slurp(s->disk, path, STATE_TEXT_MAX, &text);
 	if (n < 0)
 		return (int)n;
 	if (!peer_parse(text, &met)) {
@@ -375,37 +363,11 @@ peer_load(void *arg, const char *file)
 		return -EINVAL;
 	}
 	free(text);
-	p = peer_add(s, name);
+	p = state_peer_add(s, name);
 	if (!p)
 		return -ENOMEM;
 	p->met = met;
 	return 0;
-}
-
-/* ----------------------------------------------------------------- meeting -- */
-
-static void
-write_run(void *arg)
-{
-	struct write *w = arg;
-
-	w->error = disk_replace(w->disk, w->path, w->text, w->len);
-}
-
-static void
-write_done(void *arg)
-{
-	struct write *w = arg;
-	void (*done)(void *, int) = w->done;
-	void *done_arg = w->arg;
-	int error = w->error;
-
-	/* What was met counts from when it is on disk. */
-	if (error == 0)
-		w->peer->met = w->met;
-	list_remove(&w->node);
-	free(w);
-	done(done_arg, error);
 }
 
 /* ------------------------------------------------------------- the folder -- */
@@ -424,6 +386,7 @@ state_open(struct loop *l, struct task_runner *runner, const char *path, const c
 	}
 	s->loop = l;
 	s->runner = runner;
+	snprintf(s->node, sizeof(s->node), "%s", node);
 	hmap_init(&s->peers);
 	list_init(&s->writes);
 	loop_random(l, &s->seed, sizeof(s->seed));
@@ -457,19 +420,13 @@ void
 state_close(struct state *s)
 {
 	struct hmap_node *n;
-	struct list *l;
 
 	if (!s)
 		return;
-	while ((l = list_first(&s->writes))) {
-		struct write *w = list_entry(l, struct write, node);
-
-		w->error = -ECANCELED;
-		write_done(w);
-	}
+	state_changes_done(s);
 	while ((n = hmap_walk(&s->peers, NULL))) {
 		hmap_remove(&s->peers, n);
-		free(hmap_entry(n, struct peer, node));
+		free(hmap_entry(n, struct met, node));
 	}
 	hmap_done(&s->peers);
 	free(s->boots);
@@ -501,6 +458,12 @@ state_boot_id(const struct state *s)
 	return s->boots[s->n_boots - 1];
 }
 
+uint32_t
+state_renewed(const struct state *s)
+{
+	return s->renewed;
+}
+
 bool
 state_had_start(const struct state *s, uint32_t start_count, uint64_t boot_id)
 {
@@ -514,7 +477,7 @@ state_had_start(const struct state *s, uint32_t start_count, uint64_t boot_id)
 const struct state_peer *
 state_met(const struct state *s, const char *peer)
 {
-	struct peer *p = peer_find(s, peer);
+	struct met *p = state_peer_find(s, peer);
 
 	return p && p->met.start_count > 0 ? &p->met : NULL;
 }
@@ -523,59 +486,10 @@ const char *
 state_name_of(const struct state *s, const uint8_t store_id[static STATE_ID])
 {
 	for (struct hmap_node *n = hmap_walk(&s->peers, NULL); n; n = hmap_walk(&s->peers, n)) {
-		const struct peer *p = hmap_entry(n, struct peer, node);
+		const struct met *p = hmap_entry(n, struct met, node);
 
 		if (p->met.start_count > 0 && memcmp(p->met.store_id, store_id, STATE_ID) == 0)
 			return p->name;
 	}
 	return NULL;
-}
-
-static bool
-same(const struct state_peer *a, const struct state_peer *b)
-{
-	return memcmp(a->store_id, b->store_id, STATE_ID) == 0 && a->start_count == b->start_count &&
-	    a->boot_id == b->boot_id;
-}
-
-/* Is another record of this peer on its way, which would take the place of the present one? */
-static bool
-is_changing(const struct state *s, const struct peer *p)
-{
-	LIST_FOREACH (n, &s->writes)
-		if (list_entry(n, struct write, node)->peer == p)
-			return true;
-	return false;
-}
-
-int
-state_meet(struct state *s, const char *peer, const struct state_peer *met, void (*done)(void *arg, int error), void *arg)
-{
-	struct peer *p = peer_find(s, peer);
-	struct write *w;
-	int r;
-
-	if (!names_node_ok(peer, strlen(peer)) || met->start_count == 0 || met->start_count > STATE_START_MAX)
-		return -EINVAL;
-	if (p && same(&p->met, met) && !is_changing(s, p))
-		return 1;
-	if (!p)
-		p = peer_add(s, peer);
-	w = p ? calloc(1, sizeof(*w)) : NULL;
-	if (!w)
-		return -ENOMEM;
-	w->disk = s->disk;
-	w->peer = p;
-	w->met = *met;
-	w->done = done;
-	w->arg = arg;
-	peer_path(peer, w->path);
-	w->len = peer_print(met, w->text);
-	r = task_run(s->runner, write_run, write_done, w);
-	if (r < 0) {
-		free(w);
-		return r;
-	}
-	list_append(&s->writes, &w->node);
-	return 0;
 }

@@ -44,6 +44,9 @@ const uint8_t *state_store_id(const struct state *s);
 uint32_t state_start_count(const struct state *s);
 uint64_t state_boot_id(const struct state *s);
 
+/* The start in which state_renew came last; 0: never. What is of it or before others may have by an earlier store id. */
+uint32_t state_renewed(const struct state *s);
+
 /* Did this folder have that start? (0, 0) means "never met" and is always known. */
 bool state_had_start(const struct state *s, uint32_t start_count, uint64_t boot_id);
 
@@ -58,5 +61,13 @@ const char *state_name_of(const struct state *s, const uint8_t store_id[static S
  * negative errno. The caller keeps arg alive until done.
  */
 int state_meet(struct state *s, const char *peer, const struct state_peer *met, void (*done)(void *arg, int error), void *arg);
+/* Forget whom was met under that name. As state_meet. */
+int state_forget(struct state *s, const char *peer, void (*done)(void *arg, int error), void *arg);
+/*
+ * A new store id, under which no other node has anything of this one: for a
+ * folder that was restored or copied. Starts are counted on. As state_meet, but
+ * never 1.
+ */
+int state_renew(struct state *s, void (*done)(void *arg, int error), void *arg);
 
 #endif

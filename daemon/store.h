@@ -242,6 +242,22 @@ uint64_t store_capacity(const struct store *s);
 /* Tell `room` once store_room is at least that. */
 void store_want_room(struct store *s, uint64_t bytes);
 
+/* ----------------------------------------------------------------- backup -- */
+
+/* What is synced now, held on the disk as it is. */
+struct store_backup;
+/* 0, -ENOMEM; -EAGAIN while a batch is under way: from inside `synced` there is none. */
+int store_backup_begin(struct store *s, struct store_backup **ret);
+/* Bytes to be copied. */
+uint64_t store_backup_bytes(const struct store_backup *b);
+/*
+ * For a task: copy it into STORE_FOLDER of another folder, and sync that. on is
+ * called as it goes; false there ends it with -ECANCELED.
+ */
+int store_backup_copy(const struct store_backup *b, struct disk *to, bool (*on)(void *arg, uint64_t bytes), void *arg);
+/* Not while it is copied; before store_free. NULL is fine. */
+void store_backup_end(struct store *s, struct store_backup *b);
+
 struct store_stats {
 	enum store_state state;
 	char why[160];             /* of FULL and FENCED */

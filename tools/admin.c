@@ -282,16 +282,32 @@ int
 admin_ask(struct admin *a, enum wire_admin_verb verb, const char *name, uint64_t limit,
     const ProtobufCMessageDescriptor *type, admin_record_fn fn, void *userdata)
 {
-	struct wire_frame f = { .kind = WIRE_ADMIN_REQUEST, .u.admin_request = {
-		.id = ++a->id, .verb = verb, .name = wire_string(name), .limit = limit } };
+	const struct wire_admin_request req = { .verb = verb, .name = wire_string(name), .limit = limit };
+
+	return admin_request(a, &req, type, fn, userdata);
+}
+
+/* Changes are synced, or wait for other threads: silence is no sign of trouble there. */
+static bool
+may_take_long(uint32_t verb)
+{
+	return verb == WIRE_ADMIN_EVENTS || verb > WIRE_ADMIN_PRODUCERS;
+}
+
+int
+admin_request(struct admin *a, const struct wire_admin_request *req, const ProtobufCMessageDescriptor *type,
+    admin_record_fn fn, void *userdata)
+{
+	struct wire_frame f = { .kind = WIRE_ADMIN_REQUEST, .u.admin_request = *req };
 	int r;
 
+	f.u.admin_request.id = ++a->id;
 	if (wire_size(&f) > WIRE_GREETING_MAX)
 		return fault(a, -EINVAL, "the name is too long");
 	r = admin_write(a, &f);
 	if (r < 0)
 		return r;
-	a->waiting = verb == WIRE_ADMIN_EVENTS;
+	a->waiting = may_take_long(req->verb);
 	for (;;) {
 		const struct wire_admin_response *resp = &f.u.admin_response;
 

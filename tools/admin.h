@@ -43,5 +43,8 @@ typedef int (*admin_record_fn)(const ProtobufCMessage *record, void *userdata);
  */
 int admin_ask(struct admin *a, enum wire_admin_verb verb, const char *name, uint64_t limit,
     const ProtobufCMessageDescriptor *type, admin_record_fn fn, void *userdata);
+/* The same with every field of a request; its id is chosen here. */
+int admin_request(struct admin *a, const struct wire_admin_request *req, const ProtobufCMessageDescriptor *type,
+    admin_record_fn fn, void *userdata);
 
 #endif

@@ -54,6 +54,38 @@ static const struct verb verbs[] = {
 	    "Delete what waits in a queue. Asks first on a terminal.\n"
 	    "  --yes            do not ask\n",
 	    verb_purge },
+	{ "move", "FROM TO [--count N]",
+	    "Move what waits in one queue of this node to the end of another, in order.\n"
+	    "What consumers hold stays. Every message is in one of the two at any time.\n"
+	    "  --count N        the first N messages only\n",
+	    verb_move },
+	{ "hold", "QUEUE",
+	    "Give nothing of a queue to consumers, or to the other node, until it is released.\n"
+	    "Sending to it goes on. A durable queue stays held over a restart.\n",
+	    verb_hold },
+	{ "release", "QUEUE", "Let consumers, or the link, have what waits in a held queue.\n", verb_release },
+	{ "peer", "adopt|forget NAME",
+	    "Say what is to become of a peer whose state folder is not what it was.\n"
+	    "  adopt NAME       what was refused last under that name (state-conflict, name-in-use) is the peer from now on\n"
+	    "  forget NAME      forget all of it: whom was met, what came from it; it must not be connected\n",
+	    verb_peer },
+	{ "renew", "",
+	    "Give this node another identity, after its state folder was restored or copied.\n"
+	    "Other nodes then ask for `connectctl peer adopt' of it; what waits here is sent again, flagged.\n",
+	    verb_renew },
+	{ "producers", "[forget NAME QUEUE [--uid UID]]",
+	    "Show the named producers: whose they are, and the last number the daemon has of each.\n"
+	    "  forget NAME QUEUE   forget one that is not open: opened again, it begins at 0\n"
+	    "  --uid UID           whose, if several users have one of that name\n",
+	    verb_producers },
+	{ "backup", "DIR",
+	    "Have the daemon copy its state folder into a new folder, as of now, while it goes on.\n"
+	    "To start a node on such a copy is to restore it: see `State folders' in the manual page.\n",
+	    verb_backup },
+	{ "disktest", "DIR [--seconds S]",
+	    "Measure what it costs to write and sync in a folder, as the journal does. Needs no daemon, leaves nothing behind.\n"
+	    "  --seconds S      how long in all (default 4)\n",
+	    verb_disktest },
 	{ "bench", "--from SOCKET --to SOCKET --dest NODE/QUEUE [--size N] [--seconds S] [--memory] [--latency]",
 	    "Measure: a producer at one daemon, a consumer at another, every message counted.\n"
 	    "Use a queue that nothing else uses.\n"
@@ -88,7 +120,7 @@ help(FILE *f)
 {
 	fputs("usage: connectctl [-s SOCKET] [--json] VERB ...\n\n", f);
 	for (size_t i = 0; i < N_VERBS; i++)
-		fprintf(f, "  %-8s %.*s\n", verbs[i].name, (int)strcspn(verbs[i].help, "\n"), verbs[i].help);
+		fprintf(f, "  %-9s %.*s\n", verbs[i].name, (int)strcspn(verbs[i].help, "\n"), verbs[i].help);
 	fprintf(f, "\n%s\nconnectctl VERB -h tells a verb's options. Durations: 250ms, 10s, 5m, 1h, 7d.\n"
 	    "Exit: 0 done, 1 failed, 2 usage, 3 timed out.\n", common_help);
 }

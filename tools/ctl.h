@@ -38,6 +38,14 @@ int verb_queues(struct ctl *ctl, int argc, char **argv);
 int verb_clients(struct ctl *ctl, int argc, char **argv);
 int verb_events(struct ctl *ctl, int argc, char **argv);
 int verb_purge(struct ctl *ctl, int argc, char **argv);
+int verb_peer(struct ctl *ctl, int argc, char **argv);
+int verb_renew(struct ctl *ctl, int argc, char **argv);
+int verb_move(struct ctl *ctl, int argc, char **argv);
+int verb_hold(struct ctl *ctl, int argc, char **argv);
+int verb_release(struct ctl *ctl, int argc, char **argv);
+int verb_producers(struct ctl *ctl, int argc, char **argv);
+int verb_backup(struct ctl *ctl, int argc, char **argv);
+int verb_disktest(struct ctl *ctl, int argc, char **argv);
 int verb_bench(struct ctl *ctl, int argc, char **argv);
 
 /*

@@ -13,7 +13,7 @@
 #include "units.h"
 
 #define PATH_MAX_LEN 128
-#define COLUMNS_MAX 12
+#define COLUMNS_MAX 13
 #define CELL_MAX 100     /* characters shown of a text */
 #define PREVIEW_MAX 40   /* characters shown of a body */
 
@@ -29,7 +29,8 @@ static const struct {
 	struct column columns[COLUMNS_MAX];
 } tables[] = {
 	{ "Queue", { { "QUEUE", "name", 0, NULL }, { "WAITING", "waiting", 0, NULL }, { "IN FLIGHT", "in_flight", 0, NULL },
-	    { "SIZE", "bytes", 0, NULL }, { "OLDEST", "oldest", 0, NULL }, { "CONSUMERS", "consumers", 0, NULL },
+	    { "SIZE", "bytes", 0, NULL }, { "OLDEST", "oldest", 0, NULL }, { "HELD", "held", 0, NULL },
+	    { "CONSUMERS", "consumers", 0, NULL },
 	    { "ACCEPTED", "counters.accepted", 0, NULL }, { "CONSUMED", "counters.consumed", 0, NULL },
 	    { "FORWARDED", "counters.forwarded", 0, NULL }, { "EXPIRED", "counters.expired", 0, NULL },
 	    { "DEAD", "counters.dead", 0, NULL }, { "REJECTED", "counters.rejected", 0, NULL } } },
@@ -48,6 +49,12 @@ static const struct {
 	    { "SIZE", "size", 0, NULL }, { "PRIORITY", "priority", 0, NULL }, { "ATTEMPT", "attempt", 0, NULL },
 	    { "ORIGIN", "origin_node", 0, NULL }, { "UID", "origin_uid", 0, NULL }, { "TYPE", "type", 0, NULL },
 	    { "REASON", "reason", 0, NULL }, { "BODY", "body", 0, "text" } } },
+	{ "Producer", { { "PRODUCER", "name", 0, NULL }, { "QUEUE", "queue", 0, NULL }, { "UID", "uid", 0, NULL },
+	    { "USER", "user", 0, NULL }, { "OPEN", "open", 0, NULL }, { "SINCE", "since", 0, NULL }, { "LAST", "mark", 0, NULL },
+	    { "EPOCH", "epoch", 0, NULL }, { "PRIORITY", "priority", 0, NULL }, { "WAITING", "waiting", 0, NULL },
+	    { "KEPT", "kept", 0, NULL } } },
+	{ "Synced", { { "WRITE", "size", 0, NULL }, { "SYNCS A SECOND", "syncs_per_second", 0, NULL }, { "MEDIAN", "median", 0, NULL },
+	    { "99 %", "p99", 0, NULL }, { "WORST", "max", 0, NULL }, { "BYTES A SECOND", "bytes_per_second", 0, NULL } } },
 	{ "Limit", { { "LIMIT", "name", 0, NULL }, { "USED", "used", 0, NULL }, { "MAX", "max", 0, NULL } } },
 	{ "Closed", { { "SESSION", "kind", 0, NULL }, { "CLOSED FOR", "reason", 0, NULL }, { "COUNT", "count", 0, NULL } } },
 	{ "", { { NULL, NULL, 0, NULL } } }, /* plain values: one column without a head */

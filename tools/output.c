@@ -82,6 +82,10 @@ number_kind(const char *name, char key[static KEY_MAX])
 		snprintf(key, KEY_MAX, "%.*s", n, name);
 		return OUT_DURATION;
 	}
+	if ((n = before_suffix(name, "ns")) > 0) {
+		snprintf(key, KEY_MAX, "%.*s", n, name);
+		return OUT_NANOS;
+	}
 	snprintf(key, KEY_MAX, "%s", name);
 	return before_suffix(name, "bytes") >= 0 || before_suffix(name, "size") >= 0 ? OUT_SIZE : OUT_NUMBER;
 }

@@ -80,9 +80,9 @@ void out_number(struct out *o, const char *key, enum out_kind kind, uint64_t n);
 
 /*
  * A message of admin.proto as an object, every field of it, whether set or
- * not; one of a oneof that is not set has no value. What a number means is in its name: `x_unix_ms` is the time `x`
- * (`unix_ms` alone: `time`), `x_ms` the duration `x`, `size` and `bytes` (also
- * behind a `_`) are sizes.
+ * not; one of a oneof that is not set has no value. What a number means is in
+ * its name: `x_unix_ms` is the time `x` (`unix_ms` alone: `time`), `x_ms` and
+ * `x_ns` the duration `x`, `size` and `bytes` (also behind a `_`) are sizes.
  */
 void out_message(struct out *o, const char *key, const ProtobufCMessage *m);
 /* The values alone, without an object around them. */

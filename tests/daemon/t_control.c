@@ -58,7 +58,7 @@ START_TEST(pages_of_queues)
 	struct connectd *c;
 	struct answer a;
 
-	node_init(&paris, "paris", "max_queues_per_user = 5000\n");
+	node_init(&paris, "paris", "max_queues_per_user = 5000\n[queue \"*\"]\ndurable = no\n");
 	node_start(&paris);
 	c = open_paris("many");
 	for (int i = 0; i < N; i++) {
@@ -293,7 +293,7 @@ START_TEST(slow_subscriber)
 	struct bare *b;
 	struct connectd *c;
 
-	node_init(&paris, "paris", "max_queues = 100000\nmax_queues_per_user = 100000\n");
+	node_init(&paris, "paris", "max_queues = 100000\nmax_queues_per_user = 100000\n[queue \"*\"]\ndurable = no\n");
 	node_start(&paris);
 	b = bare_open();
 	request(b, 1, WIRE_ADMIN_EVENTS, false);

@@ -34,6 +34,13 @@ trace_queue(void *arg, struct queue *q)
 	world_trace("%s: %s: %llu messages, %llu in flight, %llu consumers, %llu reserved", n->set.name, queue_name(q),
 	    (unsigned long long)st.messages, (unsigned long long)st.in_flight, (unsigned long long)st.consumers,
 	    (unsigned long long)st.reserved_messages);
+	LIST_FOREACH (i, &q->inlets) {
+		const struct inlet *in = list_entry(i, struct inlet, all);
+
+		world_trace("%s: %s: a flow of a %s, %llu messages and %llu bytes reserved, %llu started, %s", n->set.name, queue_name(q),
+		    in->peer ? "peer" : "program", (unsigned long long)in->reserved_messages, (unsigned long long)in->reserved_bytes,
+		    (unsigned long long)in->started_messages, list_empty(&in->starved) ? "content" : "starved");
+	}
 	return true;
 }
 
@@ -94,10 +101,18 @@ within(void *arg, struct queue *q)
 	    st.counters.consumed + st.counters.forwarded + st.counters.expired + st.counters.dead + st.counters.dropped +
 		st.counters.purged + st.counters.moved_out + st.counters.damaged + st.messages)
 		world_violation("%s: the books of queue %s do not balance", n->set.name, queue_name(q));
+	/* No disk here damages anything, and a read that fails once is tried again. */
+	if (st.counters.damaged > 0)
+		world_violation("%s: queue %s has lost %llu messages to damage", n->set.name, queue_name(q),
+		    (unsigned long long)st.counters.damaged);
+	sim.counts.cold += st.on_disk;
 	return true;
 }
 
-/* Whatever happens to connections, nobody who speaks the protocol well is ever told that it does not. */
+/*
+ * Whatever happens to connections, nobody who speaks the protocol well is ever
+ * told that it does not. A disk that fails at the wrong moment ends one, at most.
+ */
 static void
 check_manners(const struct node *n)
 {
@@ -106,8 +121,8 @@ check_manners(const struct node *n)
 	const struct core *core = daemon_core(n->daemon);
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		if (core->closed[CORE_CLOSED_PEER][bad[i]] > 0 ||
-		    (!sim.hostile && core->closed[CORE_CLOSED_CLIENT][bad[i]] > 0))
+		if ((bad[i] != WIRE_CLOSE_INTERNAL || !sim.hurt) && (core->closed[CORE_CLOSED_PEER][bad[i]] > 0 ||
+		    (!sim.hostile && core->closed[CORE_CLOSED_CLIENT][bad[i]] > 0)))
 			world_violation("%s: a session ended with %s", n->set.name, wire_close_name(bad[i]));
 }
 
@@ -141,9 +156,68 @@ check_memory(const struct node *n)
 		    (unsigned long long)most);
 }
 
+/* What is counted of all queues and flows is the sum of each. */
+static void
+check_claims(const struct node *n)
+{
+	const struct core *core = daemon_core(n->daemon);
+	const struct queues *qs = router_queues(core->router);
+	uint64_t used = qs->partial, entries = 0, stored = 0, claimed = 0, idle = 0, owed = 0;
+	struct store_stats st;
+
+	LIST_FOREACH (node, &qs->all) {
+		const struct queue *q = list_entry(node, struct queue, all_node);
+		uint64_t taken = q->disk.stored + q->disk.claimed;
+
+		owed += q->disk.guaranteed > taken ? q->disk.guaranteed - taken : 0;
+		used += q->resident;
+		entries += q->n;
+		stored += q->n_stored;
+		LIST_FOREACH (i, &q->inlets) {
+			const struct inlet *in = list_entry(i, struct inlet, all);
+			uint64_t messages = in->reserved_messages + in->started_messages, bytes = in->reserved_bytes + in->started_bytes;
+
+			used += bytes + messages * QUEUE_OVERHEAD;
+			claimed += in->disk_claimed;
+			idle += in->disk_idle;
+		}
+	}
+	store_stats(core->store, &st);
+	if (used != qs->used || entries != qs->n)
+		world_violation("%s: %llu bytes and %llu messages are counted, and there are %llu and %llu", n->set.name,
+		    (unsigned long long)qs->used, (unsigned long long)qs->n, (unsigned long long)used, (unsigned long long)entries);
+	if (claimed != qs->disk_claimed || idle != qs->disk_idle)
+		world_violation("%s: %llu bytes of the journal are claimed, %llu of them idle, by flows that have %llu and %llu",
+		    n->set.name, (unsigned long long)qs->disk_claimed, (unsigned long long)qs->disk_idle, (unsigned long long)claimed,
+		    (unsigned long long)idle);
+	if (owed != qs->disk_owed)
+		world_violation("%s: %llu bytes of the journal are owed to queues, which have %llu of their min_bytes left",
+		    n->set.name, (unsigned long long)qs->disk_owed, (unsigned long long)owed);
+	if (stored != st.messages)
+		world_violation("%s: the journal has %llu messages, and the queues have %llu of them", n->set.name,
+		    (unsigned long long)st.messages, (unsigned long long)stored);
+}
+
+/* Hostile programs leave something behind. */
+void
+accounts_check_drained(const struct node *n)
+{
+	const struct core *core = daemon_core(n->daemon);
+	struct store_stats st;
+
+	store_stats(core->store, &st);
+	/* What is here of a body that was never whole is written ahead. */
+	if (st.messages > 0 || router_queues(core->router)->partial > 0)
+		return;
+	if (st.live_bytes > 0 || store_room(core->store) < st.capacity / 2)
+		world_violation("%s: the journal is empty, and has %llu bytes alive and room for %llu of %llu", n->set.name,
+		    (unsigned long long)st.live_bytes, (unsigned long long)store_room(core->store), (unsigned long long)st.capacity);
+}
+
 void
 accounts_check(const struct node *n)
 {
+	check_claims(n);
 	check_manners(n);
 	check_memory(n);
 	router_each(daemon_core(n->daemon)->router, within, (void *)(uintptr_t)n);

@@ -7,8 +7,10 @@
 #include "actors_internal.h"
 #include "hostile.h"
 #include "ledger.h"
+#include "named.h"
 #include "sim_disk.h"
 #include "sim_doors.h"
+#include "vdisk.h"
 
 #define MEETINGS_MAX 2 /* sessions of a pair while nothing breaks */
 
@@ -30,36 +32,70 @@ fault_line(void *arg, const char *file, unsigned line, const char *text)
 	fprintf(stderr, "%s:%u: %s\n", file, line, text);
 }
 
+static uint64_t
+failed_calls(const struct node *n)
+{
+	uint64_t sum = 0;
+
+	for (int i = 0; i < SIM_DISK_CALLS; i++)
+		sum += sim_disk_failed(n->machine, (enum sim_disk_call)i);
+	return sum;
+}
+
+/* Nobody may refuse to start but for a fault of its disk. */
+static void
+failed_to_start(struct node *n, uint64_t failed, const char *why)
+{
+	bool dead = sim_disk_is_dead(n->machine);
+
+	world_trace("%s does not start: %s", n->set.name, why);
+	sim.counts.failed_starts++;
+	if (!dead && failed == failed_calls(n) && vdisk_limit(sim_disk_vdisk(n->machine)) == 0)
+		world_violation("%s does not start: %s", n->set.name, why);
+	ledger_daemon_died((int)(n - sim.nodes));
+	if (dead)
+		fault_died(n);
+	else
+		world_schedule(&n->restart, (20 + world_below(1000)) * MS);
+}
+
 static void
 node_start(struct node *n)
 {
 	struct daemon_options opt = { .log = &n->log };
 	struct conf *conf;
 	char why[200], state[24];
+	uint64_t failed;
 
 	if (n->loop)
 		return;
 	world_trace("%s starts", n->set.name);
+	ledger_daemon_started((int)(n - sim.nodes));
 	if (conf_read_text(n->set.name, n->set.conf, strlen(n->set.conf), fault_line, NULL, &conf) != 0)
 		abort();
 	n->log = (struct log){ .level = world_tracing() ? LOG_DEBUG : LOG_ERROR, .node = n->set.name, .sink = log_line };
 	snprintf(state, sizeof(state), "/sim/%s", n->set.name);
+	if (n->machine)
+		fault_start(n);
 	n->machine = sim_disk_machine(state);
+	failed = failed_calls(n);
 	n->loop = loop_new();
 	n->stopping = false;
 	if (daemon_new(n->loop, conf, &opt, &n->daemon, why) != 0) {
-		world_violation("%s does not start: %s", n->set.name, why);
 		conf_free(conf);
 		loop_free(n->loop);
 		n->loop = NULL;
+		failed_to_start(n, failed, why);
 		return;
 	}
+	sim_disk_faults(n->machine)->fail[SIM_DISK_READ] = sim_disk_faults(n->machine)->fail[SIM_DISK_NAME] = 0;
 	daemon_start(n->daemon);
 }
 
-static void
+void
 node_kill(struct node *n)
 {
+	world_cancel(&n->attention);
 	if (!n->loop)
 		return;
 	ledger_daemon_died((int)(n - sim.nodes));
@@ -78,6 +114,14 @@ stopped(void *arg)
 	world_schedule(&n->restart, 1000);
 }
 
+void
+node_stop(struct node *n)
+{
+	n->stopping = true;
+	ledger_daemon_died((int)(n - sim.nodes));
+	daemon_stop(n->daemon, stopped, n);
+}
+
 static void
 restart(void *arg)
 {
@@ -87,10 +131,46 @@ restart(void *arg)
 		world_trace("%s has stopped", n->set.name);
 		node_kill(n);
 		n->stopping = false;
-		world_schedule(&n->restart, world_below(2000) * MS);
+		world_schedule(&n->restart, (5 + world_below(2000)) * MS);
 		return;
 	}
 	node_start(n);
+}
+
+/* The journal has failed: the daemon is restarted, in order or not. */
+static void
+attend(void *arg)
+{
+	struct node *n = arg;
+
+	if (!n->loop || n->stopping)
+		return;
+	world_trace("an operator restarts %s", n->set.name);
+	if (world_chance(50))
+		node_stop(n);
+	else
+		fault_kill(n);
+}
+
+static void
+look_after(struct node *n)
+{
+	struct store_stats st;
+
+	store_stats(daemon_core(n->daemon)->store, &st);
+	if (st.state != STORE_FENCED || n->stopping || n->attention.index != 0)
+		return;
+	sim.counts.fenced++;
+	world_schedule(&n->attention, world_below(2000) * MS);
+}
+
+/* Behind each event: processes that ended in a call of their disk are gone. */
+static void
+bury_dead(void)
+{
+	for (int i = 0; i < sim.n_nodes; i++)
+		if (sim.nodes[i].loop && sim_disk_is_dead(sim.nodes[i].machine))
+			fault_died(&sim.nodes[i]);
 }
 
 /* ---------------------------------------------------------------- cluster -- */
@@ -107,18 +187,41 @@ settings_draw_all(void)
 	}
 }
 
+/* Some producers have a name; at times two have the same. */
+static void
+draw_named(struct program *p)
+{
+	const struct node *at = &sim.nodes[p->at], *to = &sim.nodes[p->to];
+	struct program *twin;
+
+	if (!(p->to == p->at ? at->set.here[p->queue].durable : at->set.outbound.durable) || !to->set.here[p->queue].durable ||
+	    !world_chance(40) || (p->named = named_new(p)) == NULL)
+		return;
+	p->left = 0;
+	if (sim.n_programs == ACTORS_CLIENTS || !world_chance(50))
+		return;
+	twin = &sim.programs[sim.n_programs];
+	*twin = *p;
+	twin->index = sim.n_programs++;
+}
+
 void
 actors_start(void)
 {
 	memset(&sim, 0, sizeof(sim));
+	world_behind(bury_dead);
+	named_start();
 	sim.n_nodes = world_chance(75) ? 2 : 3;
 	sim.large = world_chance(15);
 	sim.mortal = world_chance(30);
+	sim.away = world_chance(25);
 	settings_draw_all();
 	for (int i = 0; i < sim.n_nodes; i++) {
 		struct node *n = &sim.nodes[i];
 
 		n->restart = (struct world_event){ .fn = restart, .arg = n };
+		n->space = (struct world_event){ .fn = fault_space, .arg = n };
+		n->attention = (struct world_event){ .fn = attend, .arg = n };
 		world_schedule(&n->restart, world_below(50) * MS);
 	}
 	/* A consumer for every queue that is sent to, then some more of both. */
@@ -135,6 +238,8 @@ actors_start(void)
 		p->to = world_chance(85) ? (p->at + 1) % sim.n_nodes : p->at;
 		p->queue = p->to == 0 ? (int)world_below(SETTINGS_QUEUES) : 0;
 		p->left = 30 + (unsigned)world_below(50);
+		p->index = (int)(p - sim.programs);
+		draw_named(p);
 		if (world_chance(35)) {
 			p->demands = (unsigned)world_below(40);
 			p->waives = (unsigned)world_below(40);
@@ -155,7 +260,7 @@ actors_start(void)
 		p->single = p->role == CONSUMER && world_chance(20);
 		p->pulls = p->role == CONSUMER && world_chance(40);
 		p->tick = (struct world_event){ .fn = program_tick, .arg = p };
-		world_schedule(&p->tick, world_below(100) * MS);
+		world_schedule(&p->tick, world_below(sim.away && p->role == CONSUMER ? 4000 : 100) * MS);
 	}
 }
 
@@ -171,81 +276,7 @@ actors_end(void)
 	for (int i = 0; i < sim.n_nodes; i++) {
 		node_kill(&sim.nodes[i]);
 		world_cancel(&sim.nodes[i].restart);
-	}
-}
-
-static struct node *
-some_node(void)
-{
-	return &sim.nodes[world_below((uint64_t)sim.n_nodes)];
-}
-
-static bool
-purge_some(void *arg, struct queue *q)
-{
-	uint64_t messages, bytes;
-
-	(void)arg;
-	if (world_chance(50))
-		queue_purge(q, &messages, &bytes);
-	return true;
-}
-
-void
-actors_fault(void)
-{
-	struct node *n = some_node();
-	struct program *p = &sim.programs[world_below((uint64_t)sim.n_programs)];
-	uint64_t dice = world_below(100);
-
-	if (dice < 30) {
-		world_trace("FAULT: a link is cut");
-		sim_net_cut(true, world_below(sim_net_count(true)));
-	} else if (dice < 40) {
-		world_trace("FAULT: a link freezes");
-		sim_net_freeze(true, world_below(sim_net_count(true)));
-	} else if (dice < 48) {
-		world_trace("FAULT: partition");
-		sim_net_partition(world_now() + world_below(1500) * MS);
-		for (size_t i = sim_net_count(true); i-- > 0;)
-			sim_net_cut(true, i);
-	} else if (dice < 54) {
-		world_trace("FAULT: links are slow");
-		sim_net_slow(world_below(400) * MS);
-	} else if (dice < 64 && n->loop && !n->stopping) {
-		world_trace("FAULT: %s is killed", n->set.name);
-		sim_disk_kill(n->machine);
-		node_kill(n);
-		world_schedule(&n->restart, world_below(1500) * MS);
-	} else if (dice < 69 && n->loop && !n->stopping) {
-		world_trace("FAULT: the machine of %s is gone", n->set.name);
-		sim_net_vanish(n->loop);
-		sim_disk_power_cut(n->machine, world_random());
-		node_kill(n);
-		world_schedule(&n->restart, world_below(3000) * MS);
-	} else if (dice < 73 && n->loop && !n->stopping) {
-		world_trace("FAULT: %s is stopped", n->set.name);
-		n->stopping = true;
-		ledger_daemon_died((int)(n - sim.nodes));
-		daemon_stop(n->daemon, stopped, n);
-	} else if (dice < 85) {
-		world_trace("FAULT: program %d", p->index);
-		if (!p->busy) {
-			program_kill(p);
-			world_schedule(&p->tick, world_below(1000) * MS);
-		}
-	} else if (dice < 92 && n->loop) {
-		uint64_t boot = world_chance(50) ? world_below(8000) : 0;
-
-		world_trace("FAULT: the clocks of %s jump", n->set.name);
-		sim_loop_jump(n->loop, boot, (int64_t)world_below(20000000) - 10000000);
-	} else if (dice < 95 && n->loop) {
-		world_trace("FAULT: an operator purges queues of %s", n->set.name);
-		ledger_purged((int)(n - sim.nodes));
-		router_each(daemon_core(n->daemon)->router, purge_some, NULL);
-	} else {
-		world_trace("FAULT: a program's connection is cut");
-		sim_net_cut(false, world_below(sim_net_count(false)));
+		world_cancel(&sim.nodes[i].space);
 	}
 }
 
@@ -257,6 +288,8 @@ actors_heal(void)
 	for (int i = 0; i < HOSTILE_MAX; i++)
 		hostile_end(i);
 	sim_net_heal();
+	for (int i = 0; i < sim.n_nodes; i++)
+		faults_end(&sim.nodes[i]);
 	for (int i = 0; i < sim.n_nodes; i++)
 		if (!sim.nodes[i].loop && sim.nodes[i].restart.index == 0)
 			world_schedule(&sim.nodes[i].restart, 0);
@@ -297,7 +330,7 @@ empty_dead_letters(void *arg, struct queue *q)
 bool
 actors_at_rest(void)
 {
-	bool rest = ledger_open() == 0;
+	bool rest = ledger_open() == 0 && named_at_rest();
 
 	for (int i = 0; i < sim.n_nodes; i++)
 		if (sim.nodes[i].loop)
@@ -305,7 +338,7 @@ actors_at_rest(void)
 	for (int i = 0; i < sim.n_programs && rest; i++)
 		rest = sim.programs[i].c && sim.programs[i].left == 0 && sim.programs[i].n_held == 0;
 	for (int i = 0; i < sim.n_nodes && rest; i++) {
-		rest = sim.nodes[i].loop && !sim.nodes[i].stopping;
+		rest = sim.nodes[i].loop && !sim.nodes[i].stopping && sim.nodes[i].attention.index == 0;
 		if (rest)
 			router_each(daemon_core(sim.nodes[i].daemon)->router, is_rest, &rest);
 	}
@@ -322,6 +355,7 @@ actors_trace(void)
 		if (n->loop)
 			accounts_trace(n);
 	}
+	named_trace();
 	for (int i = 0; i < sim.n_programs; i++) {
 		const struct program *p = &sim.programs[i];
 
@@ -335,8 +369,17 @@ void
 actors_check_limits(void)
 {
 	for (int i = 0; i < sim.n_nodes; i++)
-		if (sim.nodes[i].loop)
+		if (sim.nodes[i].loop) {
 			accounts_check(&sim.nodes[i]);
+			look_after(&sim.nodes[i]);
+		}
+}
+
+void
+actors_check_drained(void)
+{
+	for (int i = 0; i < sim.n_nodes; i++)
+		accounts_check_drained(&sim.nodes[i]);
 }
 
 void
@@ -352,6 +395,12 @@ actors_check_calm(void)
 				world_violation("%s: %llu sessions with %s, and nothing has broken yet", sim.nodes[i].set.name,
 				    (unsigned long long)st.connects, link_name(l));
 		}
+}
+
+const struct actors_counts *
+actors_counts(void)
+{
+	return &sim.counts;
 }
 
 size_t

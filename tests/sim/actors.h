@@ -23,6 +23,8 @@ void actors_fault(void);
 void actors_heal(void);
 /* Is everything said and delivered? */
 bool actors_at_rest(void);
+/* When that has been so for a while: nothing has leaked. */
+void actors_check_drained(void);
 /* Trace what everybody still holds. */
 void actors_trace(void);
 /* Limits hold now. */
@@ -30,6 +32,12 @@ void actors_check_limits(void);
 /* Nothing has gone wrong yet: no pair met more often than crossed dials make it (the argument is in t_peers). */
 void actors_check_calm(void);
 
+/* What was there to be survived. */
+struct actors_counts {
+	uint64_t power_cuts, full, fenced, failed_starts;
+	uint64_t cold; /* messages seen that only the store had */
+};
+const struct actors_counts *actors_counts(void);
 size_t actors_n_daemons(void);
 size_t actors_n_clients(void);
 

@@ -49,6 +49,11 @@ void
 ledger_daemon_died(int daemon)
 {
 	ledger.died[daemon] = world_now();
+}
+
+void
+ledger_daemon_started(int daemon)
+{
 	ledger.life[daemon]++;
 }
 
@@ -170,6 +175,15 @@ ledger_told(uint64_t number, int level, bool final, int result)
 	m->result = result;
 	m->final = final;
 	m->told_at = world_now();
+}
+
+void
+ledger_orphan(uint64_t number)
+{
+	struct sent *m = get(number);
+
+	if (m && !m->final)
+		m->orphan = true;
 }
 
 void

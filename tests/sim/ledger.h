@@ -16,6 +16,8 @@ void ledger_start(void);
 
 /* A daemon is killed or stopped now: what it had in memory may be gone. */
 void ledger_daemon_died(int daemon);
+/* It starts; by now everybody has read what it said before. */
+void ledger_daemon_started(int daemon);
 /* A producer was killed now: nobody hears what became of what it had open. */
 void ledger_producer_died(int producer);
 
@@ -49,6 +51,8 @@ void ledger_delivered(uint64_t number, const struct ledger_delivery *d);
 
 /* ---- named producers, whose messages are sent again by the next instance ---- */
 
+/* Whether it got through is known once the name is opened again. */
+void ledger_orphan(uint64_t number);
 /* Its daemon says it is safe. */
 void ledger_safe(uint64_t number);
 /* It is sent again, under the number it had; nothing told of the time before counts. */

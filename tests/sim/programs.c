@@ -6,6 +6,7 @@
 
 #include "actors_internal.h"
 #include "ledger.h"
+#include "named.h"
 #include "sim_doors.h"
 
 static void consume(struct program *p);
@@ -38,8 +39,8 @@ whole(const uint8_t *body, size_t len, uint64_t number)
 	return true;
 }
 
-static size_t
-body_size(const struct program *p)
+size_t
+program_body_size(const struct program *p)
 {
 	const struct settings *at = &sim.nodes[p->at].set;
 	size_t len = 8 + world_below(100);
@@ -52,8 +53,8 @@ body_size(const struct program *p)
 	return len > at->max_message ? 100 : len;
 }
 
-static unsigned
-some_levels(enum connectd_durability durability)
+unsigned
+program_levels(enum connectd_durability durability)
 {
 	unsigned levels = (unsigned)world_below(8) << 1; /* of ACCEPTED, STORED, ARRIVED */
 
@@ -62,9 +63,8 @@ some_levels(enum connectd_durability durability)
 	return durability == CONNECTD_MEMORY ? levels & ~CONNECTD_TELL(CONNECTD_STORED) : levels;
 }
 
-/* What the rules of both ends make of a message. */
-static void
-foresee(const struct program *p, size_t len, enum connectd_durability durability, struct ledger_send *ret)
+void
+program_foresee(const struct program *p, size_t len, enum connectd_durability durability, struct ledger_send *ret)
 {
 	const struct settings *from = &sim.nodes[p->at].set, *to = &sim.nodes[p->to].set;
 	const struct settings_rules *there = &to->here[p->queue], *first = p->to == p->at ? there : &from->outbound;
@@ -77,21 +77,20 @@ foresee(const struct program *p, size_t len, enum connectd_durability durability
 	ret->mortal = there->lossy || first->lossy || first->refuses;
 }
 
-static struct connectd_msg *
-new_message(const struct program *p, const char *dest, uint64_t number, size_t len)
+struct connectd_msg *
+program_message(const char *dest, uint64_t number, size_t len)
 {
 	static uint8_t body[BODY_MAX];
 	struct connectd_msg *m = connectd_msg_new(dest);
 
-	(void)p;
 	if (!m)
 		abort();
 	connectd_msg_set_type_body(m, number % 3 ? "sim.Number" : "sim.Other", body, (fill(body, len, number), len));
 	return m;
 }
 
-static void
-destination(const struct program *p, char dest[static 40])
+void
+program_destination(const struct program *p, char dest[static 40])
 {
 	if (p->to == p->at)
 		snprintf(dest, 40, "q%d", p->queue);
@@ -104,23 +103,23 @@ static bool
 send_one(struct program *p)
 {
 	char dest[40];
-	size_t len = body_size(p);
+	size_t len = program_body_size(p);
 	unsigned priority = world_chance(70) ? CONNECTD_NORMAL : (unsigned)world_below(3);
 	unsigned dice = (unsigned)world_below(100);
 	enum connectd_durability durability = dice < p->demands ? CONNECTD_DURABLE :
 	    dice < p->demands + p->waives			? CONNECTD_MEMORY :
 								  CONNECTD_AS_QUEUE;
-	struct ledger_send how = { .producer = p->index, .from = p->at, .to = p->to, .levels = some_levels(durability),
+	struct ledger_send how = { .producer = p->index, .from = p->at, .to = p->to, .levels = program_levels(durability),
 		.line = ((uint32_t)p->index << 24) | (p->generation << 8) | (uint32_t)priority };
 	uint64_t number, ttl = sim.mortal && world_chance(40) ? 1 + world_below(1500) : 0;
 	struct connectd_msg *m;
 	int r;
 
-	foresee(p, len, durability, &how);
+	program_foresee(p, len, durability, &how);
 	how.mortal |= ttl > 0;
 	number = ledger_sent(&how);
-	destination(p, dest);
-	m = new_message(p, dest, number, len);
+	program_destination(p, dest);
+	m = program_message(dest, number, len);
 	connectd_msg_set_ttl(m, ttl);
 	connectd_msg_set_durability(m, durability);
 	connectd_msg_set_priority(m, (enum connectd_priority)priority);
@@ -241,7 +240,8 @@ program_start(struct program *p)
 	opt.socket = path;
 	opt.window_messages = 1 + (uint32_t)world_below(64);
 	p->generation++;
-	p->killed = false;
+	p->killed = p->opened = p->asks = false;
+	p->next = 0;
 	p->n_held = 0;
 	sim_io_owner(ready, p);
 	p->busy = true;
@@ -274,6 +274,7 @@ program_kill(struct program *p)
 		return;
 	world_trace("program %d is killed", p->index);
 	ledger_producer_died(p->index);
+	named_died(p);
 	p->killed = true;
 	sim_io_kill(p->io);
 	for (size_t i = 0; i < p->n_held; i++)
@@ -310,6 +311,8 @@ program_tick(void *arg)
 				connectd_msg_unref(m);
 			}
 		}
+	} else if (p->named) {
+		named_tick(p);
 	} else {
 		unsigned burst = 1 + (unsigned)world_below(12);
 		bool corked = world_chance(50);

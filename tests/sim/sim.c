@@ -21,15 +21,27 @@
 #define SECOND 1000000000u
 #define FAULT_TIME (4 * (uint64_t)SECOND) /* on average */
 #define REST_TIME (300 * (uint64_t)SECOND)
+#define DRAIN_TIME (2 * (uint64_t)SECOND) /* for what is done to be written, and a full disk to be tried again */
 #define WORKERS 2
 
 /* Shared by the workers. */
 struct results {
 	uint64_t schedules, daemons, clients, messages, faults, steps;
+	struct actors_counts counts;
 	uint64_t running;     /* seed under way */
 	uint64_t failed_seed; /* the lowest; 0: none */
 	char violation[512];
 };
+
+static void
+add_counts(struct actors_counts *to, const struct actors_counts *c)
+{
+	to->power_cuts += c->power_cuts;
+	to->full += c->full;
+	to->fenced += c->fenced;
+	to->failed_starts += c->failed_starts;
+	to->cold += c->cold;
+}
 
 /* One schedule. True: every promise was kept. */
 static bool
@@ -72,12 +84,19 @@ run(uint64_t seed, bool trace, struct results *r)
 	}
 	if (!world_violated())
 		ledger_end();
+	if (!world_violated()) {
+		for (stop = world_now() + DRAIN_TIME; world_step(stop) && !world_violated();)
+			;
+		actors_check_limits();
+		actors_check_drained();
+	}
 	r->schedules++;
 	r->daemons += actors_n_daemons();
 	r->clients += actors_n_clients();
 	r->messages += ledger_messages();
 	r->faults += faults;
 	r->steps += world_steps();
+	add_counts(&r->counts, actors_counts());
 	if (world_violated() && (r->failed_seed == 0 || seed < r->failed_seed)) {
 		r->failed_seed = seed;
 		snprintf(r->violation, sizeof(r->violation), "%s", world_violated());
@@ -192,6 +211,7 @@ main(int argc, char **argv)
 		sum.messages += r->messages;
 		sum.faults += r->faults;
 		sum.steps += r->steps;
+		add_counts(&sum.counts, &r->counts);
 		if (failed && r->running && !r->failed_seed)
 			printf("%s: seed %llu: the process died\n", label, (unsigned long long)r->running);
 		if (r->failed_seed && (!sum.failed_seed || r->failed_seed < sum.failed_seed)) {
@@ -206,6 +226,10 @@ main(int argc, char **argv)
 		       "%.1f faults\n",
 		    label, (unsigned long long)sum.schedules, took, n / took * 60, (double)sum.daemons / n, (double)sum.clients / n,
 		    (double)sum.messages / n, (double)sum.faults / n);
+		printf("%s: %llu power cuts, %llu full disks, %llu failed journals, %llu failed starts, %llu messages seen on disk alone\n",
+		    label, (unsigned long long)sum.counts.power_cuts, (unsigned long long)sum.counts.full,
+		    (unsigned long long)sum.counts.fenced, (unsigned long long)sum.counts.failed_starts,
+		    (unsigned long long)sum.counts.cold);
 	}
 	if (sum.failed_seed)
 		printf("%s: seed %llu: %s\n", label, (unsigned long long)sum.failed_seed, sum.violation);

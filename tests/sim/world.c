@@ -10,6 +10,7 @@ static struct {
 	struct world_event **heap; /* from 1 */
 	size_t n, cap;
 	bool trace;
+	void (*behind)(void);
 	char violation[512];
 } world;
 
@@ -181,7 +182,15 @@ world_step(uint64_t until)
 	e->fn(e->arg);
 	if (l)
 		sim_loop_settle(l);
+	if (world.behind)
+		world.behind();
 	return true;
+}
+
+void
+world_behind(void (*fn)(void))
+{
+	world.behind = fn;
 }
 
 /* ------------------------------------------------------------------ words -- */

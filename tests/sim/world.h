@@ -40,6 +40,8 @@ void world_cancel(struct world_event *e);
 /* Run the next event, but none later than `until`. False: there is none (time is `until` then). */
 bool world_step(uint64_t until);
 uint64_t world_steps(void);
+/* Call fn behind each event; NULL: nobody. */
+void world_behind(void (*fn)(void));
 
 /* Call fn for every event scheduled for a loop. */
 void world_shift(struct loop *l, uint64_t ns); /* they come that much earlier: its clock jumped */

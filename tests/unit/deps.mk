@@ -16,7 +16,8 @@ LIBS_test_out = -lprotobuf-c
 DEPS_test_text = tools/text tools/input tools/histogram
 DEPS_test_admin = tools/admin common/frame $(WIRE) common/names gen/admin.pb-c
 LIBS_test_admin = -lprotobuf-c
-DEPS_test_state = daemon/state daemon/disk daemon/task daemon/loop common/hmap common/names
+DEPS_test_disktest = tools/disktest tools/histogram
+DEPS_test_state = daemon/state daemon/state_change daemon/disk daemon/task daemon/loop common/hmap common/names
 LIBS_test_state = -levent_core -lpthread
 LIBCONNECTD = $(addprefix client-lib/,connection connection_handle consumer dict io msg msg_packed out outcome producer producer_named producer_wait pump sendq) $(WIRE) \
 	$(addprefix common/,flow frame hmap names)
@@ -61,11 +62,12 @@ DEPS_test_conf_file = $(CONF)
 LIBS_test_conf_file = -linih
 DEPS_test_conf_print = $(CONF)
 LIBS_test_conf_print = -linih
-QUEUE = daemon/queue $(addprefix daemon/queue_,cold consumers dead disk entry heap load put room store timer) tests/unit/fake_store \
+QUEUE = daemon/queue $(addprefix daemon/queue_,cold consumers dead disk entry heap load move put room store timer) tests/unit/fake_store \
 	common/wheel $(MESSAGE)
 DEPS_test_queue = $(QUEUE) tests/unit/queue_box tests/unit/fake_loop
 DEPS_test_queue_disk = $(QUEUE) tests/unit/queue_box tests/unit/fake_loop
 DEPS_test_queue_store = $(QUEUE) tests/unit/queue_box tests/unit/fake_loop
+DEPS_test_queue_move = $(QUEUE) tests/unit/queue_box tests/unit/fake_loop
 DEPS_test_queue_consumers = $(QUEUE) tests/unit/queue_box tests/unit/fake_loop
 DEPS_test_queue_dead = $(QUEUE) tests/unit/queue_box tests/unit/fake_loop
 DEPS_test_queue_room = $(QUEUE) tests/unit/queue_box tests/unit/fake_loop
@@ -74,7 +76,7 @@ ROUTER = daemon/router daemon/router_access daemon/router_request daemon/router_
 DEPS_test_router = $(ROUTER) $(CONF) tests/unit/fake_loop
 LIBS_test_router = -linih
 STORE_FORMAT = daemon/store_format daemon/store_format_index daemon/store_format_small
-STORE = daemon/store $(addprefix daemon/store_,ahead batch body clean items open plan reader recover recover_apply recover_moves recover_rewrite \
+STORE = daemon/store $(addprefix daemon/store_,ahead backup batch body clean items open plan reader recover recover_apply recover_moves recover_rewrite \
 	recover_scan recover_take segment snapshot space writer) \
 	$(STORE_FORMAT) common/hmap
 STORE_BOX = tests/unit/store_box $(STORE) daemon/disk daemon/task daemon/loop
@@ -83,6 +85,8 @@ DEPS_test_store = $(STORE_BOX)
 LIBS_test_store = $(STORE_LIBS)
 DEPS_test_store_space = $(STORE_BOX)
 LIBS_test_store_space = $(STORE_LIBS)
+DEPS_test_store_backup = $(STORE_BOX)
+LIBS_test_store_backup = $(STORE_LIBS)
 DEPS_test_store_torture = $(STORE) tests/unit/fake_disk tests/unit/fake_task tests/unit/fake_loop
 LIBS_test_store_torture = -lxxhash
 DEPS_test_store_format = $(STORE_FORMAT)
@@ -92,3 +96,5 @@ DEPS_test_store_recover = $(FAKE_BOX)
 LIBS_test_store_recover = -lxxhash
 DEPS_test_store_faults = $(FAKE_BOX)
 LIBS_test_store_faults = -lxxhash
+DEPS_test_store_memory = $(FAKE_BOX)
+LIBS_test_store_memory = -lxxhash -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc

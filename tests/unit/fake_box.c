@@ -2,6 +2,7 @@
 
 #include <check.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "fake_disk.h"
@@ -26,7 +27,8 @@ static void
 told_message(void *arg, const struct store_found *m)
 {
 	(void)arg;
-	ck_assert_uint_lt(fake_box.n, FAKE_BOX_MAX);
+	if (fake_box.n == FAKE_BOX_MAX)
+		abort();
 	fake_box.found[fake_box.n++] = *m;
 }
 

@@ -36,6 +36,31 @@ struct disk_file {
 	struct inode *inode;
 };
 
+/* A test may let an allocation fail: one of the store, not of the disk. */
+static void *
+make(size_t size)
+{
+	void *p = calloc(1, size);
+
+	if (!p)
+		p = calloc(1, size);
+	if (!p)
+		abort();
+	return p;
+}
+
+static uint8_t *
+resize(uint8_t *p, size_t size)
+{
+	uint8_t *q = realloc(p, size);
+
+	if (!q)
+		q = realloc(p, size);
+	if (!q)
+		abort();
+	return q;
+}
+
 static uint64_t
 draw(uint64_t below)
 {
@@ -71,11 +96,9 @@ grow(struct inode *i, size_t len)
 	size_t room = (len + SECTOR - 1) / SECTOR * SECTOR;
 
 	if (room > i->room) {
-		i->now = realloc(i->now, room);
-		i->lasting = realloc(i->lasting, room);
-		i->dirty = realloc(i->dirty, room / SECTOR);
-		if (!i->now || !i->lasting || !i->dirty)
-			abort();
+		i->now = resize(i->now, room);
+		i->lasting = resize(i->lasting, room);
+		i->dirty = resize(i->dirty, room / SECTOR);
 		memset(i->now + i->room, 0, room - i->room);
 		memset(i->lasting + i->room, 0, room - i->room);
 		memset(i->dirty + i->room / SECTOR, 0, (room - i->room) / SECTOR);
@@ -170,9 +193,7 @@ void
 fake_disk_new(uint64_t seed)
 {
 	fake_disk = (struct fake_disk){ .random = seed * 2654435761 + 88172645463325252, .capacity = UINT64_MAX };
-	fake_disk.disk = calloc(1, sizeof(*fake_disk.disk));
-	if (!fake_disk.disk)
-		abort();
+	fake_disk.disk = make(sizeof(*fake_disk.disk));
 }
 
 void
@@ -228,9 +249,7 @@ fake_disk_put(const char *name, const void *data, size_t len)
 
 	if (e)
 		drop(fake_disk.disk, e);
-	i = calloc(1, sizeof(*i));
-	if (!i)
-		abort();
+	i = make(sizeof(*i));
 	i->refs = 1;
 	grow(i, len);
 	if (len > 0)
@@ -273,15 +292,11 @@ disk_file_open(struct disk *d, const char *name, bool create, struct disk_file *
 	if (!e && !create)
 		return -ENOENT;
 	if (!e) {
-		i = calloc(1, sizeof(*i));
-		if (!i)
-			abort();
+		i = make(sizeof(*i));
 		i->refs = 1;
 		e = add(d, name, i);
 	}
-	f = malloc(sizeof(*f));
-	if (!f)
-		abort();
+	f = make(sizeof(*f));
 	f->inode = ref(e->inode);
 	*ret = f;
 	return 0;

@@ -195,6 +195,12 @@ store_room(const struct store *s)
 }
 
 uint64_t
+store_synced(const struct store *s)
+{
+	return s->synced;
+}
+
+uint64_t
 store_capacity(const struct store *s)
 {
 	return s->capacity;

@@ -8,6 +8,7 @@
 
 struct store {
 	uint64_t ticket, hurried;
+	uint64_t synced;      /* what store_synced says */
 	uint64_t room;        /* what store_room says */
 	uint64_t capacity;    /* what store_capacity says */
 	uint64_t wanted_room; /* by store_want_room */

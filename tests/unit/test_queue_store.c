@@ -218,7 +218,7 @@ START_TEST(backlog_cools_and_comes_back)
 	uint64_t used, messages, partial;
 	struct entry *e;
 
-	b.cfg.max_memory = 16u << 20; /* a share of 1 MiB */
+	b.cfg.max_memory = 4u << 20; /* a quarter of it, and a share, are 1 MiB */
 	begin(NULL, false);
 	for (uint64_t i = 1; i <= 600; i++) {
 		ck_assert_int_eq(flow_put(&f, body(10000), NULL, i), 0);
@@ -253,7 +253,7 @@ START_TEST(cold_ones_are_read_whatever_comes_behind)
 {
 	struct entry *e;
 
-	b.cfg.max_memory = 16u << 20; /* a share of 1 MiB */
+	b.cfg.max_memory = 4u << 20; /* a quarter of it, and a share, are 1 MiB */
 	begin(NULL, true);
 	for (uint64_t i = 1; i <= 200; i++) {
 		ck_assert_int_eq(flow_put(&f, body(10000), NULL, i), 0);
@@ -282,7 +282,7 @@ END_TEST
 
 START_TEST(damaged_ones_are_dead_letters)
 {
-	b.cfg.max_memory = 16u << 20;
+	b.cfg.max_memory = 4u << 20;
 	begin("berlin", false);
 	box_make_dead(&b, 1000);
 	ck_assert_int_eq(queues_define(b.qs, b.dead), 0);
@@ -315,7 +315,7 @@ START_TEST(reads_that_are_refused_are_tried_again)
 {
 	uint64_t last = 0;
 
-	b.cfg.max_memory = 16u << 20;
+	b.cfg.max_memory = 4u << 20;
 	begin(NULL, false);
 	for (uint64_t i = 1; i <= 300; i++) {
 		ck_assert_int_eq(flow_put(&f, body(10000), &h.sender, i), 0);
@@ -344,6 +344,23 @@ START_TEST(reads_that_are_refused_are_tried_again)
 }
 END_TEST
 
+/* Its message had a time to live once: a dead letter has none, after a restart either. */
+START_TEST(restored_dead_letters_stay)
+{
+	struct store_message m = { .queue = 2, .seq = 1 };
+	struct store_found found = { .queue = 2, .seq = 1, .bytes = 10, .expires_ms = 1 };
+
+	begin(NULL, false);
+	box_make_dead(&b, 10);
+	ck_assert_int_eq(queues_define(b.qs, b.dead), 0);
+	ck_assert_int_eq(store_put(&store, &m, &found.ref), 0);
+	ck_assert_int_eq(queue_restore_message(b.dead, &found, NULL), 0);
+	fake_loop_advance(b.loop, 10000);
+	ck_assert_uint_eq(box_stats(b.dead).messages, 1);
+	ck_assert_uint_eq(box_stats(b.dead).counters.expired, 0);
+}
+END_TEST
+
 START_TEST(restored_ones_are_in_doubt_until_the_peer_tells)
 {
 	uint64_t messages, bytes;
@@ -363,6 +380,22 @@ START_TEST(restored_ones_are_in_doubt_until_the_peer_tells)
 	queue_purge(b.q, &messages, &bytes);
 	ck_assert(messages == 3 && h.by_level[WIRE_LEVEL_PURGED] == 3 && h.sender.open == 1);
 	ck_assert_uint_eq(fake_store_kept(&store), 1);
+}
+END_TEST
+
+/* A peer forgets its mark with the queue: not before nothing of it can come back. */
+START_TEST(a_queue_is_settled_when_its_end_is_synced)
+{
+	begin("berlin", false);
+	ck_assert(queue_is_settled(b.q));
+	ck_assert_int_eq(flow_put(&f, body(10), NULL, 1), 0);
+	sync_all();
+	taker_attach(&t, b.q);
+	fake_loop_run(b.loop);
+	queue_done(queue_take(&t.consumer, -1), WIRE_LEVEL_ARRIVED);
+	ck_assert(!queue_is_settled(b.q));
+	store.synced = store.ticket;
+	ck_assert(queue_is_settled(b.q));
 }
 END_TEST
 
@@ -458,9 +491,11 @@ main(void)
 	tcase_add_test(tc, damaged_ones_are_dead_letters);
 	tcase_add_test(tc, reads_that_are_refused_are_tried_again);
 	tcase_add_test(tc, restored_ones_are_in_doubt_until_the_peer_tells);
+	tcase_add_test(tc, a_queue_is_settled_when_its_end_is_synced);
 	tcase_add_test(tc, no_room_on_disk_is_no_credit);
 	tcase_add_test(tc, idle_credit_leaves_room_on_disk);
 	tcase_add_test(tc, dead_letters_move);
+	tcase_add_test(tc, restored_dead_letters_stay);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
 	srunner_run_all(sr, CK_ENV);

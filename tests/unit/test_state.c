@@ -208,7 +208,9 @@ END_TEST
 START_TEST(damaged_node_files)
 {
 	static const char *const texts[] = { "", "format 1\n", "format 1\nnode paris\nstore 12\n",
-		"format 1\nnode PARIS\nstore 00112233445566778899aabbccddeeff\n" };
+		"format 1\nnode PARIS\nstore 00112233445566778899aabbccddeeff\n",
+		"format 1\nnode paris\nstore 00112233445566778899aabbccddeeff\nfirst 12\n",
+		"format 1\nnode paris\nstore 00112233445566778899aabbccddeeff\nfirst 00112233445566778899aabbccddeeff\nrenewed 0\n" };
 
 	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
 		unlink(path_of("node"));
@@ -291,6 +293,58 @@ START_TEST(meetings_are_kept)
 	ck_assert_ptr_null(state_met(s, "rome"));
 	ck_assert_int_eq(state_meet(s, "berlin", &second, tell, &told), 1);
 	ck_assert_int_eq(told.calls, 2);
+	state_close(s);
+}
+END_TEST
+
+START_TEST(a_meeting_is_forgotten)
+{
+	struct state_peer p = peer_of(7, 1, 2);
+	struct told told = { 0 };
+	struct state *s = open_ok();
+
+	ck_assert_int_eq(state_forget(s, "berlin", tell, &told), 1);
+	ck_assert_int_eq(state_meet(s, "berlin", &p, tell, &told), 0);
+	/* Also one that is being written. */
+	ck_assert_int_eq(state_forget(s, "berlin", tell, &told), 0);
+	wait_for(&told, 2);
+	ck_assert_ptr_null(state_met(s, "berlin"));
+	ck_assert_ptr_null(state_name_of(s, p.store_id));
+	ck_assert_int_eq(state_forget(s, "berlin", tell, &told), 1);
+	state_close(s);
+	s = open_ok();
+	ck_assert_ptr_null(state_met(s, "berlin"));
+	ck_assert_int_eq(state_meet(s, "berlin", &p, tell, &told), 0);
+	wait_for(&told, 3);
+	met_is(s, "berlin", &p);
+	state_close(s);
+}
+END_TEST
+
+/* Another store id, and the same history, over restarts and again. */
+START_TEST(another_identity)
+{
+	uint8_t ids[3][STATE_ID];
+	struct told told = { 0 };
+	struct state *s = open_ok();
+	uint64_t boot = state_boot_id(s);
+
+	memcpy(ids[0], state_store_id(s), STATE_ID);
+	ck_assert_uint_eq(state_renewed(s), 0);
+	for (int i = 1; i <= 2; i++) {
+		ck_assert_int_eq(state_renew(s, tell, &told), 0);
+		ck_assert_mem_eq(state_store_id(s), ids[i - 1], STATE_ID);
+		wait_for(&told, i);
+		memcpy(ids[i], state_store_id(s), STATE_ID);
+		ck_assert_mem_ne(ids[i], ids[i - 1], STATE_ID);
+		ck_assert_uint_eq(state_renewed(s), (uint32_t)i);
+		state_close(s);
+		s = open_ok();
+		ck_assert_mem_eq(state_store_id(s), ids[i], STATE_ID);
+		ck_assert_uint_eq(state_renewed(s), (uint32_t)i);
+		ck_assert_uint_eq(state_start_count(s), (uint32_t)i + 1);
+		ck_assert(state_had_start(s, 1, boot));
+	}
 	state_close(s);
 }
 END_TEST
@@ -417,6 +471,8 @@ main(void)
 	tcase_add_test(tc, missing_node_file_is_damage);
 	tcase_add_test(tc, damaged_node_files);
 	tcase_add_test(tc, meetings_are_kept);
+	tcase_add_test(tc, a_meeting_is_forgotten);
+	tcase_add_test(tc, another_identity);
 	tcase_add_test(tc, the_last_meeting_wins);
 	tcase_add_test(tc, names_that_look_like_temporary_files);
 	tcase_add_test(tc, damaged_peer_files);

@@ -41,7 +41,7 @@ static const struct wire_frame full[] = {
 	{ WIRE_UNSUBSCRIBE, .u.unsubscribe = { 1, WIRE_VERDICT_NO_QUEUE, B("gone") } },
 	{ WIRE_CREDIT, .u.credit = { .subscription = 9, .messages = 1, .bytes = 2, .number = 3 } },
 	{ WIRE_DEFINE, .u.define = { WIRE_DEFINE_ORIGIN, 1024, B("value") } },
-	{ WIRE_ADMIN_REQUEST, .u.admin_request = { 1, WIRE_ADMIN_PURGE, B("orders"), 2, true } },
+	{ WIRE_ADMIN_REQUEST, .u.admin_request = { 1, WIRE_ADMIN_PURGE, B("orders"), 2, true, B("more"), 3, true } },
 	{ WIRE_ADMIN_RESPONSE, .u.admin_response = { 1, true, -13, B("no"), B("records") } },
 };
 

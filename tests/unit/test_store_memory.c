@@ -1,0 +1,238 @@
+/*
+ * The store without memory: each allocation fails once. Nothing that was
+ * confirmed is lost, nothing that came back was done, and nothing crashes.
+ */
+#include <check.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fake_box.h"
+#include "fake_disk.h"
+#include "fake_loop.h"
+
+#define MESSAGES 150
+#define BODY 30000
+
+static unsigned long fails_in; /* 0: none does */
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *p, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_realloc(void *p, size_t size);
+
+static bool
+fails(void)
+{
+	return fails_in > 0 && --fails_in == 0;
+}
+
+void *
+__wrap_malloc(size_t size)
+{
+	return fails() ? NULL : __real_malloc(size);
+}
+
+void *
+__wrap_calloc(size_t n, size_t size)
+{
+	return fails() ? NULL : __real_calloc(n, size);
+}
+
+void *
+__wrap_realloc(void *p, size_t size)
+{
+	return fails() ? NULL : __real_realloc(p, size);
+}
+
+/* ----------------------------------------------------------------- the work -- */
+
+static struct known {
+	store_ref ref;
+	uint64_t put, done; /* tickets; 0: not */
+	uint32_t queue;
+	uint64_t seq;
+	bool moved;
+} known[MESSAGES + 1];
+
+static unsigned n_read, n_begun;
+
+static void
+read_done(struct store_read *r, int error)
+{
+	n_read++;
+	if (error == 0)
+		free(r->memory);
+}
+
+static void
+put_one(uint64_t i)
+{
+	static char data[BODY];
+	struct known *k = &known[i];
+	struct store_message m = { .queue = 1, .seq = i, .flow = 1, .number = i, .counter = i };
+	struct store_body *b = NULL;
+
+	m.parts[4] = (struct store_bytes){ data, i % 7 * 500 };
+	if (i % 10 == 0) {
+		b = store_body_new(fake_box.store);
+		if (!b || store_body_append(b, data, BODY) < 0) {
+			store_body_drop(b);
+			return;
+		}
+		m.body = b;
+		m.parts[4].data = NULL;
+	}
+	if (store_put(fake_box.store, &m, &k->ref) < 0) {
+		store_body_drop(b);
+		return;
+	}
+	k->put = store_ticket(fake_box.store);
+	k->queue = 1;
+	k->seq = i;
+}
+
+static void
+take(struct known *k)
+{
+	store_done(fake_box.store, k->ref, k->queue, k->seq);
+	k->done = store_ticket(fake_box.store);
+}
+
+static void
+move_one(uint64_t i)
+{
+	struct known *k = &known[i];
+
+	if (!k->put || k->done)
+		return;
+	if (store_move(fake_box.store, k->ref, k->queue, k->seq, 2, i, 1, (struct store_bytes){ "note", i % 2 ? 4 : 0 }) == 0) {
+		k->queue = 2;
+		k->moved = true;
+	}
+}
+
+static void
+some_work(void)
+{
+	static struct store_read reads[MESSAGES + 1];
+
+	memset(known, 0, sizeof(known));
+	n_read = n_begun = 0;
+	store_define_queue(fake_box.store, store_new_queue(fake_box.store), (struct store_bytes){ "second", 6 });
+	for (uint64_t i = 1; i <= MESSAGES; i++) {
+		put_one(i);
+		if (i % 4 == 0)
+			fake_box_work();
+		if (i % 9 == 0)
+			move_one(i - 3);
+		if (i % 5 > 0 && i > 20 && known[i - 20].put && !known[i - 20].done)
+			take(&known[i - 20]);
+		if (i % 11 == 0 && known[i - 4].put && !known[i - 4].done) {
+			reads[i] = (struct store_read){ .done = read_done };
+			n_begun += store_read(fake_box.store, known[i - 4].ref, &reads[i]) == 0;
+		}
+		store_mark(fake_box.store, 1, i);
+		store_offered(fake_box.store, 1, i);
+	}
+	for (int i = 0; i < 30; i++)
+		fake_box_work();
+}
+
+/* What was synced is there; what was done and synced is not. */
+static void
+check_found(uint64_t synced)
+{
+	ck_assert_uint_eq(fake_box.n_damaged, 0);
+	for (uint64_t i = 1; i <= MESSAGES; i++) {
+		const struct known *k = &known[i];
+		unsigned n = 0;
+
+		for (size_t f = 0; f < fake_box.n; f++)
+			n += fake_box.found[f].counter == i;
+		ck_assert_uint_le(n, 1);
+		if (!k->put || k->put > synced || (k->done && k->done > synced))
+			continue;
+		ck_assert_msg(n == (k->done ? 0 : 1), "message %lu: put %lu, done %lu, synced %lu: %u", i, k->put, k->done, synced, n);
+	}
+}
+
+START_TEST(while_it_works)
+{
+	uint64_t fenced = 0, n = 1 + (uint64_t)_i;
+	bool failed;
+
+	/* Each test takes every 20th allocation. */
+	for (;; n += 20) {
+		uint64_t synced;
+
+		fails_in = n;
+		some_work();
+		failed = fails_in == 0;
+		fails_in = 0;
+		ck_assert_uint_eq(n_read, n_begun);
+		synced = store_synced(fake_box.store);
+		if (fake_box.state == STORE_FENCED)
+			fenced++;
+		else
+			ck_assert_uint_eq(synced, store_ticket(fake_box.store));
+		fake_box_close();
+		fake_box_open();
+		check_found(synced);
+		fake_box_teardown();
+		fake_box_setup();
+		if (!failed)
+			break;
+	}
+	ck_assert_uint_gt(n, 200);
+}
+END_TEST
+
+START_TEST(while_it_starts)
+{
+	uint64_t n = 1, refused = 0;
+	bool failed = true;
+
+	some_work();
+	for (; failed; n++) {
+		int r;
+
+		fake_box_close();
+		fails_in = n;
+		r = fake_box_try_open();
+		failed = fails_in == 0;
+		fails_in = 0;
+		if (r < 0) {
+			ck_assert_int_eq(r, -ENOMEM);
+			ck_assert_str_ne(fake_box.why, "");
+			refused++;
+			fake_box_open();
+		}
+		check_found(UINT64_MAX - 1);
+	}
+	ck_assert_uint_gt(refused, 30);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *suite = suite_create("store_memory");
+	TCase *tc = tcase_create("store_memory");
+	SRunner *sr;
+	int failed;
+
+	tcase_add_checked_fixture(tc, fake_box_setup, fake_box_teardown);
+	tcase_set_timeout(tc, 60);
+	tcase_add_loop_test(tc, while_it_works, 0, 20);
+	tcase_add_test(tc, while_it_starts);
+	suite_add_tcase(suite, tc);
+	sr = srunner_create(suite);
+	srunner_run_all(sr, CK_ENV);
+	failed = srunner_ntests_failed(sr);
+	srunner_free(sr);
+	return failed != 0;
+}
