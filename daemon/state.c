@@ -132,12 +132,34 @@ starts_read(struct state *s, struct disk_file *f, uint64_t size, char why[static
 	return 0;
 }
 
+/*
+ * Written whole under another name and put in the old one's place: a block that
+ * holds synced records is never written again, as a power cut may spoil it.
+ */
+static int
+starts_write(const struct state *s)
+{
+	uint8_t *all = malloc((size_t)s->n_boots * STATE_RECORD);
+	int r;
+
+	if (!all)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < s->n_boots; i++) {
+		uint64_t le[2] = { htole64(s->boots[i]), htole64(start_check(s, i, s->boots[i])) };
+
+		memcpy(all + (size_t)i * STATE_RECORD, le, sizeof(le));
+	}
+	r = disk_replace(s->disk, "starts", all, (size_t)s->n_boots * STATE_RECORD);
+	free(all);
+	return r;
+}
+
 /* Begin a new start: nothing may be sent before its record is synced. */
 static int
 starts_begin(struct state *s, char why[static 200])
 {
 	struct disk_file *f = NULL;
-	uint64_t le[2], boot;
+	uint64_t boot;
 	ssize_t size;
 	int r;
 
@@ -146,33 +168,20 @@ starts_begin(struct state *s, char why[static 200])
 		return r;
 	size = disk_file_size(f);
 	r = size < 0 ? (int)size : starts_read(s, f, (uint64_t)size, why);
+	disk_file_close(f);
 	if (r < 0)
-		goto out;
+		return r;
 	if (s->n_boots == STATE_START_MAX) {
 		snprintf(why, 200, "the folder has been started %u times, which is the most a store id can be", s->n_boots);
-		r = -EINVAL;
-		goto out;
+		return -EINVAL;
 	}
 	do
 		loop_random(s->loop, &boot, sizeof(boot));
 	while (boot == 0); /* 0 means "never met" */
-	le[0] = htole64(boot);
-	le[1] = htole64(start_check(s, s->n_boots, boot));
-	/* Whatever is torn is cut off first, so that it cannot end up behind a good record. */
-	r = disk_truncate(f, (uint64_t)s->n_boots * STATE_RECORD);
-	if (r == 0) {
-		ssize_t n = disk_pwrite(f, le, sizeof(le), (uint64_t)s->n_boots * STATE_RECORD);
-
-		r = n < 0 ? (int)n : 0;
-	}
-	if (r == 0)
-		r = disk_sync(f);
-	if (r == 0)
-		r = disk_sync_folder(s->disk, NULL);
-	if (r == 0)
-		s->boots[s->n_boots++] = boot;
-out:
-	disk_file_close(f);
+	s->boots[s->n_boots++] = boot;
+	r = starts_write(s);
+	if (r < 0)
+		s->n_boots--;
 	return r;
 }
 
