@@ -36,8 +36,9 @@ struct recover_report {
 
 /*
  * Open the store and take over what it has. 0, *ret and what was found, whose
- * strays are the caller's to free; or a negative errno and a sentence in why,
- * and *ret is NULL or a store to be freed behind its tasks. Blocks.
+ * strays are the caller's to free; or a negative errno and a sentence in why;
+ * *ret is then NULL, or a store that is open already, whose tasks must end before
+ * it is freed. Blocks.
  */
 int recover(const struct recover_env *env, const struct store_config *cfg, const struct store_events *ev, struct store **ret,
     struct recover_report *ret_report, char why[static 200]);

@@ -25,7 +25,7 @@
 #define SIZE 4000
 #define WINDOW 64
 #define STANDS_MS 300 /* so long nothing is told: it stands still */
-#define QUEUES "[queue \"full\"]\ndurable = yes\n[queue \"memory\"]\ndurable = no\n"
+#define QUEUES "[queue \"full\"]\ndurable = yes\n[queue \"other\"]\ndurable = yes\nmin_bytes = 1M\n[queue \"memory\"]\ndurable = no\n"
 
 static struct node paris;
 static bool stored[NUMBERS + 1], refused[NUMBERS + 1];
@@ -161,6 +161,26 @@ memory_passes(void)
 	connectd_close(c);
 }
 
+/* A queue on disk has its min_bytes, whatever another has taken; and takes no more. */
+static void
+guaranteed_passes(void)
+{
+	struct connectd *c = program_open(&paris, "other");
+	struct told told = { 0 };
+
+	for (int i = 1; i <= 200; i++) {
+		char text[32];
+
+		snprintf(text, sizeof(text), "%d", i);
+		program_send(c, program_message("other", text, SIZE), &told);
+	}
+	program_flush(c);
+	ck_assert_uint_eq(told.arrived, 200);
+	program_consume(c, "other", 0);
+	program_expect_numbers(c, 1, 200);
+	connectd_close(c);
+}
+
 /* --------------------------------------------------------------------- full */
 
 enum cause { MAX_DISK, TMPFS, EXT4 };
@@ -214,6 +234,8 @@ START_TEST(full)
 		node_await_logged(&paris, "the journal is full");
 	ck_assert_uint_le(node_journal_bytes(&paris), 46u << 20);
 	memory_passes();
+	if (_i == MAX_DISK)
+		guaranteed_passes();
 	/* Acks go on, and make room. */
 	if (to == NULL)
 		to = open_receiver();

@@ -18,9 +18,10 @@
 
 /*
  * The journal's folder: at most twice what is live, and so many segments. The aim
- * is four; today files that became free in a burst stay while traffic goes on.
+ * is four, which the store keeps for files in use; those that became free in a
+ * burst are in the folder as well.
  */
-#define SEGMENTS_BESIDES 110
+#define SEGMENTS_BESIDES 64
 #define SEGMENT (UINT64_C(1) << 20)
 
 #define STILL 1500
