@@ -185,6 +185,7 @@ take_move(struct recovery *rc, const struct store_record *r)
 static int
 take_dead(struct recovery *rc, const struct store_record *r)
 {
+	struct journal_file *f;
 	struct store_dead d;
 
 	if (store_snapshot_dead_decode(r, &d) < 0)
@@ -199,11 +200,13 @@ take_dead(struct recovery *rc, const struct store_record *r)
 	rc->n_bits += d.bits.len;
 	if (!rc->has_snapshot || d.snapshot != rc->snapshot)
 		return 0;
-	for (size_t i = 0; i < rc->n_files; i++) {
-		if (rc->files[i].valid && rc->files[i].h.segment == d.segment) {
-			rc->files[i].listed = true;
-			rc->files[i].total = d.total;
-		}
+	f = recover_file(rc, d.segment);
+	if (f) {
+		f->listed = f->segment->is_told = true;
+		f->total = d.total;
+	} else if (d.first == 0) {
+		/* It goes only when a later snapshot does not tell of it. */
+		store_damaged(rc->s, "segment %" PRIu32 " is missing", d.segment);
 	}
 	return 0;
 }

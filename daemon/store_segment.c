@@ -144,12 +144,18 @@ store_segment_set_free(struct store *s, struct segment *g)
 	if (g->state != SEGMENT_FREE)
 		s->n_free++;
 	g->state = SEGMENT_FREE;
-	g->is_copied = false;
+	g->is_copied = g->is_told = g->will_be = false;
 	g->zeroed = g->size;
 	g->live = g->damaged = g->n_records = g->records_room = 0;
 	g->live_bytes = 0;
 	free(g->records);
 	g->records = NULL;
+}
+
+bool
+store_segment_is_needed(const struct store *s, const struct segment *g)
+{
+	return g->is_told || g->number >= s->replay.segment;
 }
 
 void
@@ -158,7 +164,7 @@ store_segment_sweep(struct store *s)
 	for (uint32_t i = 0; i < s->n_segments; i++) {
 		struct segment *g = s->segments[i];
 
-		if (g && g->state == SEGMENT_SEALED && g->live == 0 && g->pins == 0 && g->number < s->replay.segment)
+		if (g && g->state == SEGMENT_SEALED && g->live == 0 && g->pins == 0 && !store_segment_is_needed(s, g))
 			store_segment_set_free(s, g);
 	}
 }

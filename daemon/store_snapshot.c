@@ -59,14 +59,14 @@ store_snapshot_bytes(const struct store *s)
 	return bytes;
 }
 
-/* Does only the start of replay keep a segment from being free? */
+/* Does only the last snapshot keep a segment from being free? */
 static bool
 keeps_dead(const struct store *s)
 {
 	for (uint32_t i = 0; i < s->n_segments; i++) {
 		const struct segment *g = s->segments[i];
 
-		if (g && g->state == SEGMENT_SEALED && g->live == 0 && g->number >= s->replay.segment)
+		if (g && g->state == SEGMENT_SEALED && g->live == 0 && store_segment_is_needed(s, g))
 			return true;
 	}
 	return false;
@@ -106,6 +106,9 @@ store_snapshot_synced(struct store *s)
 	p->phase = PHASE_IDLE;
 	s->look = true;
 	s->replay = p->start;
+	for (uint32_t i = 0; i < s->n_segments; i++)
+		if (s->segments[i])
+			s->segments[i]->is_told = s->segments[i]->will_be;
 	s->replay_bytes -= p->start_bytes;
 	s->stats.snapshots++;
 }
@@ -192,16 +195,18 @@ add_dead(struct store *s, struct builder *b, uint64_t limit)
 	uint64_t end = b->at + limit;
 
 	for (; p->segment < s->n_segments; p->segment++, p->record = 0) {
-		const struct segment *g = s->segments[p->segment];
+		struct segment *g = s->segments[p->segment];
 
 		if (!g || (g->state != SEGMENT_SEALED && g->state != SEGMENT_CURRENT) || g->number > p->start.segment)
 			continue;
 		/* What is not told of is free; but the segment of the start is read in any case. */
 		if (g->live == 0 && g->number != p->start.segment)
 			continue;
-		while (p->record < g->n_records)
+		while (p->record < g->n_records) {
 			if (!add_bits(s, b, g, end - b->at))
 				return false;
+			g->will_be = true;
+		}
 	}
 	return true;
 }
@@ -214,6 +219,9 @@ begin(struct store *s, struct builder *b)
 	loop_random(s->cfg.loop, &p->id, sizeof(p->id));
 	p->start = (struct store_place){ b->segment->number, (uint32_t)(b->offset / STORE_BLOCK), s->batch_number + 1 };
 	p->start_bytes = s->replay_bytes;
+	for (uint32_t i = 0; i < s->n_segments; i++)
+		if (s->segments[i])
+			s->segments[i]->will_be = false;
 	store_builder_seal(b, STORE_SNAPSHOT_BEGIN, store_snapshot_begin_encode(store_builder_at(b), p->id));
 }
 

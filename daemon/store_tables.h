@@ -39,6 +39,8 @@ struct segment {
 	uint64_t end;    /* behind its last batch */
 	bool allocated;  /* its blocks are */
 	bool is_copied;  /* what lives in it is at the front of a batch that was closed */
+	bool is_told;    /* the last complete snapshot tells of it: until the next one it must not go */
+	bool will_be;    /* the same of the snapshot that is being written */
 	uint64_t zeroed; /* free, next: bytes that were written before, so that writing them again allocates nothing */
 	struct record *records;
 	uint32_t n_records, records_room;
@@ -126,6 +128,8 @@ void store_segment_shrink(struct segment *g);
 uint32_t store_segment_add(struct store *s, struct segment *g, store_ref ref, uint64_t offset, uint32_t len);
 /* It was dead, and that is on disk. */
 void store_segment_release(struct store *s, struct segment *g, uint32_t record);
+/* By replay, or by the snapshot: whatever lives in it. */
+bool store_segment_is_needed(const struct store *s, const struct segment *g);
 /* Free what holds nothing that is needed. */
 void store_segment_sweep(struct store *s);
 void store_segment_set_free(struct store *s, struct segment *g);

@@ -96,5 +96,7 @@ DEPS_test_store_recover = $(FAKE_BOX)
 LIBS_test_store_recover = -lxxhash
 DEPS_test_store_faults = $(FAKE_BOX)
 LIBS_test_store_faults = -lxxhash
+DEPS_test_store_damage = $(FAKE_BOX)
+LIBS_test_store_damage = -lxxhash
 DEPS_test_store_memory = $(FAKE_BOX)
 LIBS_test_store_memory = -lxxhash -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc

@@ -1,0 +1,185 @@
+/*
+ * The store on a disk that does not keep what it was given: files that are
+ * missing, bytes that are others. What is lost is told, and whatever is not
+ * damaged is there.
+ */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fake_box.h"
+#include "fake_disk.h"
+#include "fake_loop.h"
+#include "store_format.h"
+
+#define MESSAGES 240
+#define LEN 2500
+#define FLIPS 40 /* in a journal, one after another, each with a start of its own */
+
+static struct {
+	bool live;
+	uint32_t queue;
+	uint64_t seq;
+} known[MESSAGES + 1];
+
+static uint64_t random_state;
+static bool is_damaged; /* was, at some start */
+
+static uint64_t
+draw(uint64_t below)
+{
+	random_state ^= random_state << 13;
+	random_state ^= random_state >> 7;
+	random_state ^= random_state << 17;
+	return (random_state >> 11) % below;
+}
+
+/* A journal with several segments, snapshots, what was moved, what is large, what is done. */
+static void
+fill(void)
+{
+	static char data[LEN * 10];
+	store_ref refs[MESSAGES + 1];
+
+	store_define_queue(fake_box.store, store_new_queue(fake_box.store), (struct store_bytes){ "second", 6 });
+	for (uint64_t i = 1; i <= MESSAGES; i++) {
+		struct store_message m = { .queue = 1, .seq = i, .flow = 1, .number = i, .counter = i };
+
+		m.parts[4] = (struct store_bytes){ data, LEN };
+		if (i % 20 == 0) {
+			m.body = store_body_new(fake_box.store);
+			ck_assert_ptr_nonnull(m.body);
+			ck_assert_int_eq(store_body_append(m.body, data, sizeof(data)), 0);
+			m.parts[4].data = NULL;
+		}
+		ck_assert_int_eq(store_put(fake_box.store, &m, &refs[i]), 0);
+		known[i].live = true;
+		known[i].queue = 1;
+		known[i].seq = i;
+		fake_box_work();
+		if (i % 7 == 0) {
+			ck_assert_int_eq(store_move(fake_box.store, refs[i], 1, i, 2, i, 1, (struct store_bytes){ "note", 4 }), 0);
+			known[i].queue = 2;
+		}
+		if (i > 30 && i % 6 > 0 && known[i - 30].live) {
+			store_done(fake_box.store, refs[i - 30], known[i - 30].queue, known[i - 30].seq);
+			known[i - 30].live = false;
+		}
+	}
+	for (int i = 0; i < 10; i++)
+		fake_box_work();
+}
+
+/* How many of those that should be there are missing. Twice is better than never, if something was damaged. */
+static unsigned
+count_missing(void)
+{
+	unsigned missing = 0;
+
+	is_damaged |= fake_box.n_damaged > 0;
+	for (uint64_t i = 1; i <= MESSAGES; i++) {
+		unsigned n = 0;
+
+		for (size_t f = 0; f < fake_box.n; f++)
+			n += fake_box.found[f].counter == i;
+		ck_assert_msg(n <= 1 || is_damaged, "message %lu is there %u times", i, n);
+		missing += known[i].live && n == 0;
+	}
+	return missing;
+}
+
+/* Behind the newest segment nothing tells that there was one. */
+static bool
+is_newest(int number)
+{
+	int newest = 0;
+
+	for (int i = 1; i < 100; i++) {
+		struct store_header h;
+		char name[40];
+		size_t len;
+		uint8_t *p;
+
+		snprintf(name, sizeof(name), "journal/%08d.journal", i);
+		p = fake_disk_data(name, &len);
+		if (p && store_header_decode(p, len, &h) == 0 && h.segment == (uint32_t)i)
+			newest = i;
+	}
+	return number == newest;
+}
+
+START_TEST(a_file_is_missing)
+{
+	unsigned live = 0, missing;
+	bool newest;
+	char name[40];
+	size_t len;
+
+	fill();
+	fake_box_close();
+	for (uint64_t i = 1; i <= MESSAGES; i++)
+		live += known[i].live;
+	snprintf(name, sizeof(name), "journal/%08d.journal", _i);
+	if (!fake_disk_data(name, &len))
+		return;
+	newest = is_newest(_i);
+	disk_remove(fake_disk.disk, name);
+	fake_box_open();
+	missing = count_missing();
+	ck_assert_msg(missing == 0 || fake_box.n_damaged > 0 || newest, "%u messages are missing, and nothing is told", missing);
+	ck_assert_uint_lt(missing, live / 2);
+	/* It goes on. */
+	fake_box_put(1000, 100);
+	fake_box_work();
+	ck_assert_uint_eq(store_synced(fake_box.store), store_ticket(fake_box.store));
+}
+END_TEST
+
+START_TEST(bytes_are_others)
+{
+	random_state = 88172645463325252 + (uint64_t)_i * 2654435761;
+	fill();
+	for (unsigned k = 0; k < FLIPS; k++) {
+		unsigned before = count_missing(), told, missing;
+		char name[40];
+		uint8_t *p;
+		size_t len;
+
+		fake_box_close();
+		do
+			snprintf(name, sizeof(name), "journal/%08lu.journal", 1 + draw(200));
+		while (!(p = fake_disk_data(name, &len)));
+		/* Mostly where something is. */
+		for (size_t at = (size_t)draw(len), n = 0; n < 3; n++)
+			p[draw(2) ? at : at / 4096 * 4096 + draw(64)] ^= (uint8_t)(1 + draw(255));
+		fake_box_open();
+		told = fake_box.n_damaged;
+		missing = count_missing();
+		/* The last batch may look as if it had never been synced; what is behind it cannot be known. */
+		if (k == 0)
+			ck_assert_msg(missing <= 1 || told > 0, "%s: %u messages are missing, %u before, and nothing is told", name, missing, before);
+		ck_assert_uint_le(missing, MESSAGES);
+	}
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *suite = suite_create("store_damage");
+	TCase *tc = tcase_create("store_damage");
+	SRunner *sr;
+	int failed;
+
+	tcase_add_checked_fixture(tc, fake_box_setup, fake_box_teardown);
+	tcase_set_timeout(tc, 60);
+	tcase_add_loop_test(tc, a_file_is_missing, 1, 60);
+	tcase_add_loop_test(tc, bytes_are_others, 0, 40);
+	suite_add_tcase(suite, tc);
+	sr = srunner_create(suite);
+	srunner_run_all(sr, CK_ENV);
+	failed = srunner_ntests_failed(sr);
+	srunner_free(sr);
+	return failed != 0;
+}
