@@ -360,6 +360,10 @@ queue_restore_message(struct queue *q, const struct store_found *f, struct sende
 		.ref = f->ref, .bytes = (uint32_t)f->bytes, .entered_s = (uint32_t)(now / 1000),
 		.priority = f->priority < WIRE_PRIORITIES ? f->priority : WIRE_PRIORITY_NORMAL };
 
+#ifdef PLANT_SEQ_REUSED
+	if (q->counter < f->seq)
+		q->counter = f->seq;
+#endif
 	/*
 	 * Of an outbound queue nobody wrote down what was sent, and to which boots of
 	 * the peer: one that is gone may have offered it, and lost it with its mark.
