@@ -58,7 +58,8 @@ static const struct conf_key keys[] = {
 	{ NODE(max_message), SIZE(KIB, GIB, "16M"), SESSIONS, .help = "The largest body of a message." },
 	{ NODE(max_memory), SIZE(MIB, TIB, "256M"), NOW, .help = "Memory for the messages of all queues." },
 	{ NODE(max_disk), SIZE(512 * KIB, 1024 * TIB, "10G"), RESTART,
-	    .help = "Disk space for the journal, in which durable messages are kept; at least 8 segments." },
+	    .help = "Disk space for the journal, in which durable messages are kept; at least 8 segments. A message "
+		    "above a quarter of what it can hold is rejected." },
 	{ NODE(segment), SIZE(64 * KIB, GIB, "64M"), RESTART,
 	    .help = "Size of the journal's files. Smaller ones give space back sooner." },
 	{ NODE(max_messages), COUNT(1, 1000000000, "10M"), NOW, .help = "Messages in all queues together." },

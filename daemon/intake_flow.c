@@ -126,6 +126,9 @@ stored(struct sender *s, uint64_t number)
 {
 	struct intake_flow *fl = list_entry(s, struct intake_flow, sender);
 
+#ifdef PLANT_MARK_APART_QUEUE
+	store_mark(fl->env->store, fl->number, number);
+#endif
 	fl->stored = number;
 	fl->confirm_due = true;
 	intake_flow_dirty(fl);
@@ -134,6 +137,9 @@ stored(struct sender *s, uint64_t number)
 uint64_t
 intake_flow_confirmed(const struct intake_flow *fl)
 {
+#ifdef PLANT_CONFIRM_BEFORE_SYNC
+	return fl->in.mark;
+#endif
 	/* In order, the memory messages between the durable ones included. */
 	return fl->sender.unsynced == 0 || fl->stored > fl->in.mark ? fl->in.mark : fl->stored;
 }
@@ -283,7 +289,9 @@ intake_flow_attach(struct intake_flow *fl, struct intake *in, uint32_t id, struc
 	in->flows[id] = (struct intake_slot){ .flow = fl };
 	in->n_flows++;
 	queue_inlet_open(q, &fl->inlet, in->who.peer != NULL, room, gone);
+#ifndef PLANT_MARK_APART_QUEUE
 	fl->inlet.flow = fl->number;
+#endif
 	fl->inlet.confirms = &fl->sender;
 	flow_in_open(&fl->in);
 	if (fl->in.partial == 0 || (fl->partial_reserved > 0 && !queue_resume_partial(&fl->inlet, left_of(fl))))

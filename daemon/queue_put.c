@@ -37,7 +37,7 @@ queue_next_seq(struct queue *q)
 {
 	uint64_t seq = ++q->counter;
 
-#ifndef PLANT_NUMBER_REUSED
+#if !defined(PLANT_NUMBER_REUSED) && !defined(PLANT_SEQ_REUSED)
 	seq |= (uint64_t)q->qs->cfg.start_count << QUEUE_COUNTER_BITS;
 #endif
 	return seq;
@@ -48,7 +48,7 @@ queue_last_seq(const struct queue *q)
 {
 	uint64_t seq = q->counter;
 
-#ifndef PLANT_NUMBER_REUSED
+#if !defined(PLANT_NUMBER_REUSED) && !defined(PLANT_SEQ_REUSED)
 	seq |= (uint64_t)q->qs->cfg.start_count << QUEUE_COUNTER_BITS;
 #endif
 	return seq;
@@ -112,6 +112,9 @@ begin_new(struct entry *e, struct inlet *in, uint64_t number)
 	if (queue_keeps(q, (enum message_durability)e->msg->durability)) {
 		r = entry_store(e, q, in, number);
 	} else {
+#ifdef PLANT_OVERTAKES_ON_LINK
+		waits = false;
+#endif
 		r = waits ? entry_wait_turn(e, q, in, number) : 0;
 		waits = r > 0;
 	}

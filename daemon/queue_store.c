@@ -420,6 +420,10 @@ queue_restore_message(struct queue *q, const struct store_found *f, struct sende
 	/* A dead letter is one for good. */
 	if (q->dead_letter)
 		c.expires_ms = 0;
+#ifdef PLANT_SEQ_REUSED
+	if (q->counter < f->seq)
+		q->counter = f->seq;
+#endif
 	/*
 	 * Of an outbound queue nobody wrote down what was sent, and to which boots of
 	 * the peer: one that is gone may have offered it, and lost it with its mark.

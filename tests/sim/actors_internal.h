@@ -67,6 +67,7 @@ struct cluster {
 	bool hostile; /* somebody local speaks the protocol badly */
 	bool away;    /* consumers come late */
 	bool hurt;    /* a disk was not as it should be */
+	bool slowed;  /* links were slow */
 	bool healed;
 	struct actors_counts counts;
 };

@@ -175,6 +175,7 @@ actors_fault(void)
 			sim_net_cut(true, i);
 	} else if (dice < 73) {
 		world_trace("FAULT: links are slow");
+		sim.slowed = true;
 		sim_net_slow(world_below(400) * MS);
 	} else if (dice < 86) {
 		world_trace("FAULT: program %d", p->index);

@@ -384,6 +384,27 @@ START_TEST(restored_ones_are_in_doubt_until_the_peer_tells)
 END_TEST
 
 /* A peer forgets its mark with the queue: not before nothing of it can come back. */
+/* Nobody wrote down whether an earlier start had sent it, and to which boot of the peer. */
+START_TEST(restored_ones_may_be_second_at_the_peer)
+{
+	struct store_message m = { .queue = 1, .seq = 1, .number = 1, .parts[STORE_PARTS - 1] = { "x", 1 } };
+	struct store_found found = { .queue = 1, .seq = 1, .number = 1, .bytes = 1 };
+	struct entry *e;
+
+	m.parts[1] = (struct store_bytes){ "origin", 6 };
+	begin("berlin", false);
+	ck_assert_int_eq(store_put(&store, &m, &found.ref), 0);
+	ck_assert_int_eq(queue_restore_message(b.q, &found, NULL), 0);
+	taker_attach(&t, b.q);
+	ck_assert_ptr_null(queue_take(&t.consumer, -1));
+	fake_store_serve(&store);
+	fake_loop_run(b.loop);
+	e = queue_take(&t.consumer, -1);
+	ck_assert(e != NULL && e->redelivered);
+	queue_done(e, WIRE_LEVEL_ARRIVED);
+}
+END_TEST
+
 START_TEST(a_queue_is_settled_when_its_end_is_synced)
 {
 	begin("berlin", false);
@@ -491,6 +512,7 @@ main(void)
 	tcase_add_test(tc, damaged_ones_are_dead_letters);
 	tcase_add_test(tc, reads_that_are_refused_are_tried_again);
 	tcase_add_test(tc, restored_ones_are_in_doubt_until_the_peer_tells);
+	tcase_add_test(tc, restored_ones_may_be_second_at_the_peer);
 	tcase_add_test(tc, a_queue_is_settled_when_its_end_is_synced);
 	tcase_add_test(tc, no_room_on_disk_is_no_credit);
 	tcase_add_test(tc, idle_credit_leaves_room_on_disk);
