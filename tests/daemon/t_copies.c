@@ -148,6 +148,8 @@ await_shown(const struct node *n, const char *text)
 static void
 check_conflict(struct node *n, const char *why)
 {
+	char step[120];
+
 	node_await_peer(n, hub.name, "conflict");
 	node_await_logged(n, why);
 	node_await_logged(&hub, why);
@@ -155,6 +157,11 @@ check_conflict(struct node *n, const char *why)
 	node_await_logged(&hub, "state-conflict");
 	await_shown(n, "conflict");
 	await_shown(n, why);
+	/* And what is to be done, at both ends. */
+	snprintf(step, sizeof(step), "%sconnectctl peer adopt rome on %s", strcmp(why, RESTORED) == 0 ? "connectctl renew on rome, then " : "",
+	    hub.name);
+	node_await_logged(n, step);
+	node_await_logged(&hub, step);
 }
 
 static uint64_t
