@@ -191,12 +191,15 @@ loaded(struct store_read *r, int error)
 	struct queues *qs = q->qs;
 	struct message *m = error == 0 ? build(e, r) : NULL;
 
-	/* Not enough memory, or an error that may pass. */
-	if (!m && (error == 0 || error == -ENOMEM || ++ld->tries < TRIES)) {
+	/* Not enough memory, a failed store, or an error that may pass. */
+	if (!m && (error == 0 || error == -ENOMEM || error == -ESHUTDOWN || ++ld->tries < TRIES)) {
 		free(r->memory);
 		r->memory = NULL;
 		list_append(&qs->stalled, &ld->node);
-		retry_stalled(qs);
+		if (error == -ESHUTDOWN)
+			queue_sweep_soon(qs); /* in vain until the next start */
+		else
+			retry_stalled(qs);
 		return;
 	}
 	if (m)

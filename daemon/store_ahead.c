@@ -314,6 +314,7 @@ store_writer_ahead(struct store *s)
 		if (s->no_space && s->next && s->n_free >= STORE_HELD_BACK && !pick(s, is_bare)) {
 			s->no_space = false;
 			store_update_state(s);
+			store_room_grown(s);
 		}
 		return;
 	}
