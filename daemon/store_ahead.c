@@ -12,6 +12,8 @@
 #include "store_internal.h"
 #include "task.h"
 
+#define READY 2 /* free segments beside those held back, so that bursts make and remove no files */
+
 static uint64_t
 creatable(const struct store *s)
 {
@@ -211,9 +213,14 @@ is_bare(const struct store *s, const struct segment *g)
 static bool
 is_surplus(const struct store *s, const struct segment *g)
 {
-	/* A size that is not configured any more, or more than there may be, or far more than there is in use. */
-	return g->size != s->cfg.segment || (s->file_bytes > s->cfg.max_disk && s->n_free - s->n_bare > STORE_HELD_BACK) ||
-	    s->n_free > STORE_HELD_BACK + 4 + (s->n_files - s->n_free);
+	uint32_t spare = s->n_free - s->n_bare;
+
+	/* A size that is not configured any more, or more than there may be. */
+	if (g->size != s->cfg.segment || (s->file_bytes > s->cfg.max_disk && spare > STORE_HELD_BACK))
+		return true;
+	/* What is in use stays below its bound by copying; beside it and those held back only a few are ready for what comes. */
+	return spare > STORE_HELD_BACK + READY &&
+	       s->file_bytes > 2 * s->live_bytes + (STORE_SLACK + STORE_HELD_BACK + READY) * s->cfg.segment;
 }
 
 static uint32_t
