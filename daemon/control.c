@@ -181,14 +181,10 @@ answer(struct control *c, struct asker *a, struct request *rq)
 		last = records_producers(src, &rq->at, &c->page);
 		break;
 	case WIRE_ADMIN_PEEK:
-	case WIRE_ADMIN_PURGE:
 		q = control_find_queue(c, a, rq, rq->at.name);
 		if (!q)
 			return OVER;
-		if (rq->verb == WIRE_ADMIN_PEEK)
-			last = records_messages(src, q, &rq->at, &c->page);
-		else
-			records_purged(q, &c->page);
+		last = records_messages(src, q, &rq->at, &c->page);
 		break;
 	case WIRE_ADMIN_EVENTS:
 		last = fill_events(c, rq);
@@ -284,7 +280,7 @@ judge(const struct asker *a, const struct wire_admin_request *req, const char **
 		*ret_reason = "an argument that is too long, or has a NUL in it";
 		return EINVAL;
 	}
-	if ((req->verb == WIRE_ADMIN_PURGE || control_is_act((enum wire_admin_verb)req->verb)) && !client_is_admin(a->client)) {
+	if (control_is_act((enum wire_admin_verb)req->verb) && !client_is_admin(a->client)) {
 		*ret_reason = "only administrators may do that: root, the daemon's user, and members of its admin_group";
 		return EACCES;
 	}

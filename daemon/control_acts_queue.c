@@ -1,4 +1,4 @@
-/* control_acts_queue: hold, release and move, in slices. */
+/* control_acts_queue: hold, release, purge; and move, in slices. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -41,6 +41,51 @@ control_act_hold(struct control *c, struct asker *a, struct request *rq)
 		core->event(core->event_arg, "queue", queue_name(q), held ? "held" : "released", "");
 	act_hurry(c, rq->act);
 	return act_finish_synced(c, a, rq);
+}
+
+/* ------------------------------------------------------------------- purge -- */
+
+static void
+purge(struct control *c, struct act *act, struct queue *q)
+{
+	const struct core *core = c->src->core;
+	struct queue_stats st;
+
+	/* Nobody is left who could tell what has arrived. */
+	if (records_is_orphan(core, q))
+		for (unsigned p = 0; p < WIRE_PRIORITIES; p++)
+			queue_doubt_over(q, (enum wire_priority)p, 0);
+	queue_purge(q, &act->messages, &act->bytes);
+	queue_stats(q, loop_now_ms(core->loop), &st);
+	act->in_doubt = st.messages;
+	log_warning(core->log, NULL, "an operator has %llu messages purged from %s", (unsigned long long)act->messages, queue_name(q));
+	act_hurry(c, act);
+}
+
+enum progress
+control_act_purge(struct control *c, struct asker *a, struct request *rq)
+{
+	Connectd__V1__Purged r;
+	struct queue *q;
+
+	if (!rq->act) {
+		q = control_find_queue(c, a, rq, rq->at.name);
+		if (!q || !act_new(c, a, rq))
+			return OVER;
+		purge(c, rq->act, q);
+	}
+	if (act_has_failed(c))
+		return act_finish_synced(c, a, rq);
+	if (store_synced(c->src->core->store) < rq->act->ticket)
+		return WAITS;
+	connectd__v1__purged__init(&r);
+	r.messages = rq->act->messages;
+	r.bytes = rq->act->bytes;
+	r.in_doubt = rq->act->in_doubt;
+	c->page.len = 0;
+	page_add(&c->page, &r.base);
+	control_respond(a->client, rq->id, true, wire_bytes(c->page.data, c->page.len));
+	return OVER;
 }
 
 /* -------------------------------------------------------------------- move -- */

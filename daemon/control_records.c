@@ -301,6 +301,12 @@ records_clients(const struct control_sources *src, struct cursor *at, struct pag
 
 /* ----------------------------------------------------------------- queues -- */
 
+bool
+records_is_orphan(const struct core *core, const struct queue *q)
+{
+	return queue_node(q) && !conf_peer_find(core->conf, queue_node(q));
+}
+
 static bool
 add_queue(void *arg, struct queue *q)
 {
@@ -333,6 +339,7 @@ add_queue(void *arg, struct queue *q)
 	r.on_disk = st.on_disk;
 	r.min_bytes = queue_number(q) != 0 ? queue_conf(q)->min_bytes : 0;
 	r.held = queue_is_held(q);
+	r.orphan = records_is_orphan(w->src->core, q);
 	counters.accepted = st.counters.accepted;
 	counters.moved_in = st.counters.moved_in;
 	counters.consumed = st.counters.consumed;
@@ -421,16 +428,6 @@ records_messages(const struct control_sources *src, struct queue *q, struct curs
 
 	queue_each(q, add_message, &w);
 	return !w.full;
-}
-
-void
-records_purged(struct queue *q, struct page *pg)
-{
-	Connectd__V1__Purged r;
-
-	connectd__v1__purged__init(&r);
-	queue_purge(q, &r.messages, &r.bytes);
-	page_add(pg, &r.base);
 }
 
 void

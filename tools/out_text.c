@@ -13,7 +13,7 @@
 #include "units.h"
 
 #define PATH_MAX_LEN 128
-#define COLUMNS_MAX 13
+#define COLUMNS_MAX 16
 #define CELL_MAX 100     /* characters shown of a text */
 #define PREVIEW_MAX 40   /* characters shown of a body */
 
@@ -29,7 +29,7 @@ static const struct {
 	struct column columns[COLUMNS_MAX];
 } tables[] = {
 	{ "Queue", { { "QUEUE", "name", 0, NULL }, { "WAITING", "waiting", 0, NULL }, { "IN FLIGHT", "in_flight", 0, NULL },
-	    { "SIZE", "bytes", 0, NULL }, { "OLDEST", "oldest", 0, NULL }, { "HELD", "held", 0, NULL },
+	    { "SIZE", "bytes", 0, NULL }, { "OLDEST", "oldest", 0, NULL }, { "HELD", "held", 0, NULL }, { "ORPHAN", "orphan", 0, NULL },
 	    { "CONSUMERS", "consumers", 0, NULL },
 	    { "ACCEPTED", "counters.accepted", 0, NULL }, { "CONSUMED", "counters.consumed", 0, NULL },
 	    { "FORWARDED", "counters.forwarded", 0, NULL }, { "EXPIRED", "counters.expired", 0, NULL },

@@ -39,6 +39,7 @@ keep_purged(const ProtobufCMessage *m, void *userdata)
 
 	to->messages = from->messages;
 	to->bytes = from->bytes;
+	to->in_doubt = from->in_doubt;
 	return 0;
 }
 

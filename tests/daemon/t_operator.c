@@ -316,7 +316,7 @@ waiting_in(const char *queue)
 /* A daemon that is killed meanwhile: each message is in one of the two, and in order. */
 START_TEST(move_and_kill)
 {
-	enum { N = 30000 };
+	enum { N = 100000 };
 	uint64_t moved;
 	pid_t pid;
 	int status;
@@ -370,6 +370,43 @@ START_TEST(move_dead_letters)
 }
 END_TEST
 
+/* ---------------------------------------------------------------- orphans, purge */
+
+#define BERLIN "[peer \"berlin\"]\naddress = tcp://127.0.0.1:1\nplaintext = yes\n"
+
+/*
+ * What waits for a node that may have it stays at a purge, and is counted; once
+ * that node is no peer any more its queue takes nothing, and can be purged, for good.
+ */
+START_TEST(orphans)
+{
+	struct told told = { 0 };
+	struct connectd *c;
+
+	begin(BERLIN);
+	c = program_open(&paris, "sender");
+	program_send_numbers(c, "berlin/orders", 1, 3, &told);
+	node_await_queue(&paris, "berlin/orders", queue_holds, 3);
+	connectd_close(c);
+	again();
+	operator_does(&paris, "\"messages\":0,\"bytes\":0,\"in_doubt\":3", "purge berlin/orders --yes --json");
+	operator_does(&paris, "\"orphan\":false", "queues berlin/orders --json");
+	ck_assert_int_eq(node_stop(&paris), 0);
+	node_configure(&paris, "%s", QUEUES);
+	node_start(&paris);
+	operator_does(&paris, "\"orphan\":true", "queues berlin/orders --json");
+	operator_fails(&paris, "no peer berlin is configured", "send berlin/orders --text more");
+	/* Configured again it would go on. */
+	again();
+	node_await_queue(&paris, "berlin/orders", queue_holds, 3);
+	operator_does(&paris, "\"messages\":3,", "purge berlin/orders --yes --json");
+	node_kill(&paris);
+	node_start(&paris);
+	ck_assert(!operator_sees(&paris, "berlin/orders", "queues"));
+	end();
+}
+END_TEST
+
 int
 main(void)
 {
@@ -387,6 +424,7 @@ main(void)
 	tcase_add_test(tc, move_into_a_small_queue);
 	tcase_add_test(tc, move_and_kill);
 	tcase_add_test(tc, move_dead_letters);
+	tcase_add_test(tc, orphans);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
 	nodes_begin();

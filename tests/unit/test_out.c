@@ -61,7 +61,7 @@ START_TEST(json_shows_unset_parts)
 	       "\"max_bytes\":0,\"consumers\":0,\"durable\":true,\"reserved_messages\":0,\"counters\":{\"accepted\":0,"
 	       "\"moved_in\":0,\"consumed\":0,\"forwarded\":0,\"expired\":0,\"dead\":0,\"dropped\":0,\"purged\":0,"
 	       "\"moved_out\":0,\"rejected\":0,\"duplicates\":0,\"redelivered\":0,\"present\":0,\"damaged\":0},\"oldest\":1.5,\"outbound\":false,"
-	       "\"dead_letter\":false,\"held\":false,\"stored\":0,\"syncing\":0,\"on_disk\":0,\"min_bytes\":0}\n");
+	       "\"dead_letter\":false,\"held\":false,\"stored\":0,\"syncing\":0,\"on_disk\":0,\"min_bytes\":0,\"orphan\":false}\n");
 }
 END_TEST
 
