@@ -143,7 +143,7 @@ store_plan(struct store *s, struct plan *p)
 	uint64_t most = s->batch_max - STORE_BATCH_HEAD, here = s->current ? room_in(s, s->current) : 0;
 	uint64_t limit = here < most ? here : most, front = plan_front(s, limit);
 	uint32_t left = store_segments_left(s);
-	bool begin = here < s->batch_max / 16 || front > limit, may;
+	bool begin = here < s->batch_max / 16 || front > limit, dropped = false, may;
 
 	if (begin) {
 		limit = most;
@@ -153,6 +153,7 @@ store_plan(struct store *s, struct plan *p)
 	plan_items(s, limit - front, true, p);
 	/* What is large must not wait for ever for what is put in front of it. */
 	if (p->end == s->head && s->head < s->tail && s->front_alone) {
+		dropped = front > 0;
 		front = 0;
 		plan_items(s, limit, true, p);
 	}
@@ -162,7 +163,7 @@ store_plan(struct store *s, struct plan *p)
 		limit = most;
 		plan_items(s, limit, true, p);
 	}
-	if (front == 0 && p->end == s->head)
+	if (front == 0 && p->end == s->head && !dropped)
 		return false;
 	/* New messages leave the last segments to what makes space. */
 	begin = begin && front + p->bytes > here;
@@ -172,6 +173,11 @@ store_plan(struct store *s, struct plan *p)
 #endif
 	if (p->messages && !may)
 		plan_items(s, limit - front, false, p);
+	/* It must wait for space: then what makes space goes on. */
+	if (dropped && p->end == s->head) {
+		s->front_alone = false;
+		return store_plan(s, p);
+	}
 	if (begin && front + p->bytes + 40 <= here)
 		begin = false;
 	if (!begin && limit > here)

@@ -26,7 +26,7 @@
 #include "proxy.h"
 #include "soak.h"
 
-#define NUMBERS (8u << 20)
+#define NUMBERS (24u << 20)
 #define RECEIPTS (2 * NUMBERS)
 #define BACKLOG 5000 /* the sender waits while this much is not received */
 #define WINDOW 512
