@@ -339,7 +339,7 @@ add_queue(void *arg, struct queue *q)
 	r.on_disk = st.on_disk;
 	r.min_bytes = queue_number(q) != 0 ? queue_conf(q)->min_bytes : 0;
 	r.held = queue_is_held(q);
-	r.orphan = records_is_orphan(w->src->core, q);
+	r.orphan = st.messages > 0 && records_is_orphan(w->src->core, q);
 	counters.accepted = st.counters.accepted;
 	counters.moved_in = st.counters.moved_in;
 	counters.consumed = st.counters.consumed;
