@@ -181,14 +181,10 @@ answer(struct control *c, struct asker *a, struct request *rq)
 		last = records_producers(src, &rq->at, &c->page);
 		break;
 	case WIRE_ADMIN_PEEK:
-	case WIRE_ADMIN_PURGE:
 		q = control_find_queue(c, a, rq, rq->at.name);
 		if (!q)
 			return OVER;
-		if (rq->verb == WIRE_ADMIN_PEEK)
-			last = records_messages(src, q, &rq->at, &c->page);
-		else
-			records_purged(q, &c->page);
+		last = records_messages(src, q, &rq->at, &c->page);
 		break;
 	case WIRE_ADMIN_EVENTS:
 		last = fill_events(c, rq);

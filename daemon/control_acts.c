@@ -159,6 +159,7 @@ static enum progress (*const verbs[])(struct control *c, struct asker *a, struct
 	[WIRE_ADMIN_PEER_FORGET] = control_act_forget_peer,
 	[WIRE_ADMIN_PEER_ADOPT] = control_act_adopt_peer,
 	[WIRE_ADMIN_RENEW] = control_act_renew,
+	[WIRE_ADMIN_PURGE] = control_act_purge,
 	[WIRE_ADMIN_MOVE] = control_act_move,
 	[WIRE_ADMIN_HOLD] = control_act_hold,
 	[WIRE_ADMIN_RELEASE] = control_act_hold,

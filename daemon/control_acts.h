@@ -9,8 +9,9 @@ struct act {
 	struct control *control; /* NULL: the asker has gone */
 	uint64_t ticket;         /* it counts when that is synced */
 	char text[300];          /* what will be said */
+	uint64_t messages, bytes; /* moved or purged */
 	/* Of a move. */
-	uint64_t up_to, messages, bytes, told_ms;
+	uint64_t up_to, told_ms;
 	bool is_over;
 	/* Of what the state folder keeps. */
 	bool is_written;
@@ -37,6 +38,7 @@ enum progress act_finish_synced(struct control *c, const struct asker *a, const 
 
 /* ---- control_acts_queue.c */
 enum progress control_act_hold(struct control *c, struct asker *a, struct request *rq); /* release, too */
+enum progress control_act_purge(struct control *c, struct asker *a, struct request *rq);
 enum progress control_act_move(struct control *c, struct asker *a, struct request *rq);
 
 /* ---- control_acts_backup.c */

@@ -1,4 +1,4 @@
-/* control_acts_queue: hold, release and move, in slices. */
+/* control_acts_queue: hold, release and purge; move, in slices. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -41,6 +41,35 @@ control_act_hold(struct control *c, struct asker *a, struct request *rq)
 		core->event(core->event_arg, "queue", queue_name(q), held ? "held" : "released", "");
 	act_hurry(c, rq->act);
 	return act_finish_synced(c, a, rq);
+}
+
+/* ----------------------------------------------------------------- purging -- */
+
+enum progress
+control_act_purge(struct control *c, struct asker *a, struct request *rq)
+{
+	struct act *act = rq->act;
+	struct queue_stats st;
+	struct queue *q;
+
+	if (!act) {
+		q = control_find_queue(c, a, rq, rq->at.name);
+		act = q ? act_new(c, a, rq) : NULL;
+		if (!act)
+			return OVER;
+		queue_stats(q, loop_now_ms(c->src->core->loop), &st);
+		queue_purge(q, &act->messages, &act->bytes);
+		/* What was in memory alone is gone whatever becomes of the journal. */
+		if (st.stored > 0)
+			act_hurry(c, act);
+	}
+	if (act->ticket != 0 && act_has_failed(c))
+		return act_refuse(a, rq, EIO, "the journal has failed: this counts until the next start only; mend the disk, restart connectd");
+	if (store_synced(c->src->core->store) < act->ticket)
+		return WAITS;
+	records_purged(act->messages, act->bytes, &c->page);
+	control_respond(a->client, rq->id, true, wire_bytes(c->page.data, c->page.len));
+	return OVER;
 }
 
 /* -------------------------------------------------------------------- move -- */

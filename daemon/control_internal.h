@@ -51,7 +51,7 @@ bool records_queues(const struct control_sources *src, struct cursor *at, struct
 bool records_clients(const struct control_sources *src, struct cursor *at, struct page *pg);
 bool records_messages(const struct control_sources *src, struct queue *q, struct cursor *at, struct page *pg);
 bool records_producers(const struct control_sources *src, struct cursor *at, struct page *pg);
-void records_purged(struct queue *q, struct page *pg);
+void records_purged(uint64_t messages, uint64_t bytes, struct page *pg);
 void records_done(const char *text, struct page *pg);
 
 /* An event as a delimited record, malloc'ed; NULL: out of memory. */

@@ -424,12 +424,13 @@ records_messages(const struct control_sources *src, struct queue *q, struct curs
 }
 
 void
-records_purged(struct queue *q, struct page *pg)
+records_purged(uint64_t messages, uint64_t bytes, struct page *pg)
 {
 	Connectd__V1__Purged r;
 
 	connectd__v1__purged__init(&r);
-	queue_purge(q, &r.messages, &r.bytes);
+	r.messages = messages;
+	r.bytes = bytes;
 	page_add(pg, &r.base);
 }
 

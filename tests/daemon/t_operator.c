@@ -346,6 +346,21 @@ START_TEST(move_and_kill)
 END_TEST
 
 /* Dead letters are tried again by moving them back. */
+/* What was said to be done survives a crash right behind it. */
+START_TEST(purge_and_kill)
+{
+	begin("");
+	for (int i = 0; i < 5; i++) {
+		fill("orders", 5);
+		operator_does(&paris, "\"messages\":5,", "purge orders --yes --json");
+		node_kill(&paris);
+		node_start(&paris);
+		ck_assert_uint_eq(waiting_in("orders"), 0);
+	}
+	end();
+}
+END_TEST
+
 START_TEST(move_dead_letters)
 {
 	struct connectd *c;
@@ -386,6 +401,7 @@ main(void)
 	tcase_add_test(tc, move);
 	tcase_add_test(tc, move_into_a_small_queue);
 	tcase_add_test(tc, move_and_kill);
+	tcase_add_test(tc, purge_and_kill);
 	tcase_add_test(tc, move_dead_letters);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
