@@ -97,6 +97,7 @@ struct entry {
 	uint8_t priority;          /* enum wire_priority */
 	uint8_t doomed;            /* enum wire_level, EXPIRED or PURGED while a link holds it: told when the link knows */
 	bool redelivered;          /* may have been offered before, or maybe_duplicate */
+	bool undated;              /* was a dead letter: the deadline in its record is over with */
 	bool sent;                 /* a link has put bytes of it on a session */
 	uint64_t sent_boot;        /* boot id of the peer it was last sent to; 0: none */
 	char *reason;              /* of a dead letter; NULL: none */
