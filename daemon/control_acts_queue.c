@@ -49,8 +49,9 @@ static void
 purge(struct control *c, struct act *act, struct queue *q)
 {
 	const struct core *core = c->src->core;
-	struct queue_stats st;
+	struct queue_stats before, st;
 
+	queue_stats(q, loop_now_ms(core->loop), &before);
 	/* Nobody is left who could tell what has arrived. */
 	if (records_is_orphan(core, q))
 		for (unsigned p = 0; p < WIRE_PRIORITIES; p++)
@@ -59,7 +60,9 @@ purge(struct control *c, struct act *act, struct queue *q)
 	queue_stats(q, loop_now_ms(core->loop), &st);
 	act->in_doubt = st.messages;
 	log_warning(core->log, NULL, "an operator has %llu messages purged from %s", (unsigned long long)act->messages, queue_name(q));
-	act_hurry(c, act);
+	/* What was in memory alone is gone whatever becomes of the journal. */
+	if (before.stored > 0)
+		act_hurry(c, act);
 }
 
 enum progress
@@ -74,7 +77,7 @@ control_act_purge(struct control *c, struct asker *a, struct request *rq)
 			return OVER;
 		purge(c, rq->act, q);
 	}
-	if (act_has_failed(c))
+	if (rq->act->ticket != 0 && act_has_failed(c))
 		return act_finish_synced(c, a, rq);
 	if (store_synced(c->src->core->store) < rq->act->ticket)
 		return WAITS;

@@ -97,6 +97,7 @@ struct entry {
 	uint8_t priority;          /* enum wire_priority */
 	uint8_t doomed;            /* enum wire_level, EXPIRED or PURGED while a link holds it: told when the link knows */
 	bool redelivered;          /* may have been offered before, or maybe_duplicate */
+	bool undated;              /* was a dead letter: the deadline in its record is over with */
 	bool sent;                 /* a link has put bytes of it on a session */
 	uint64_t sent_boot;        /* boot id of the peer it was last sent to; 0: none */
 	char *reason;              /* of a dead letter; NULL: none */
@@ -427,6 +428,11 @@ bool queue_is_unused(const struct queue *q);
 bool queue_is_settled(const struct queue *q);
 /* From now on a dead-letter queue: nothing that enters expires, is delayed, or dies again. */
 void queue_make_dead_letter(struct queue *q);
+/*
+ * What is durable shall come here: it is kept from now on, whatever its section
+ * says. 0; or a negative errno: -EBUSY, flows are open that were told otherwise.
+ */
+int queue_make_durable(struct queue *q);
 /* The owner's node in its table, keyed by queue_name. */
 struct hmap_node *queue_map_node(struct queue *q);
 struct queue *queue_from_map(struct hmap_node *n);

@@ -23,6 +23,7 @@ struct cold {
 	uint32_t entered_s; /* seconds of loop_now_ms */
 	uint8_t priority;
 	bool redelivered;
+	bool undated; /* as entry's */
 };
 
 #define COLD_CHUNK 338 /* a chunk is 16 KiB */
@@ -227,7 +228,8 @@ void queue_unstore(struct queue *q, store_ref ref, uint64_t seq);
 /* It moves, with a new seq, to `to`: there from now on, or a memory message. */
 void entry_store_move(struct entry *e, struct queue *to, uint64_t to_seq);
 /* By an operator: from now on in `to`. 0, or a negative errno and nothing has happened. */
-int queue_store_move(struct queue *from, struct queue *to, store_ref ref, uint64_t from_seq, uint64_t to_seq, bool redelivered);
+int queue_store_move(struct queue *from, struct queue *to, store_ref ref, uint64_t from_seq, uint64_t to_seq, bool redelivered,
+    bool undated);
 /* What the store keeps of q has changed. */
 int queue_define_anew(struct queue *q);
 /* Nobody waits for its sync any more. */

@@ -51,7 +51,7 @@ entry_maybe_cool(struct entry *e)
 		return;
 	c = (struct cold){ .seq = e->seq, .number = e->number, .sender = e->sender, .expires_ms = e->expires_ms, .ref = e->ref,
 		.bytes = (uint32_t)e->bytes, .entered_s = (uint32_t)(e->entered_ms / 1000), .priority = e->priority,
-		.redelivered = e->redelivered };
+		.redelivered = e->redelivered, .undated = e->undated };
 	if (!cold_push(l, &c))
 		return;
 	if (c.expires_ms != 0)
@@ -268,7 +268,7 @@ warm_first(struct queue *q, unsigned prio)
 		return false;
 	*e = (struct entry){ .queue = q, .seq = c.seq, .number = c.number, .sender = c.sender, .expires_ms = c.expires_ms,
 		.ref = c.ref, .bytes = c.bytes, .entered_ms = (uint64_t)c.entered_s * 1000, .priority = (uint8_t)prio,
-		.redelivered = c.redelivered };
+		.redelivered = c.redelivered, .undated = c.undated };
 	/* What an earlier start had may have been sent by it. */
 	e->sent = q->node_name[0] != '\0' && c.seq >> QUEUE_COUNTER_BITS != q->qs->cfg.start_count;
 	list_init(&e->node);

@@ -51,14 +51,15 @@ expiry(const struct queue *to, uint64_t before)
 
 /* Can it be there, and as safe as it was? The store moves it first of all. */
 static int
-move_stored(struct queue *from, struct queue *to, store_ref ref, uint64_t bytes, uint64_t seq, bool redelivered, uint64_t *ret_seq)
+move_stored(struct queue *from, struct queue *to, store_ref ref, uint64_t bytes, uint64_t seq, bool redelivered, bool undated,
+    uint64_t *ret_seq)
 {
 	if (!queue_has_free(to, bytes))
 		return -ENOSPC;
 	if (ref != 0 && !queue_keeps(to, MESSAGE_AS_QUEUE))
 		return -ENOTSUP;
 	*ret_seq = queue_next_seq(to);
-	return ref != 0 ? queue_store_move(from, to, ref, seq, *ret_seq, redelivered) : 0;
+	return ref != 0 ? queue_store_move(from, to, ref, seq, *ret_seq, redelivered, undated) : 0;
 }
 
 static void
@@ -99,12 +100,14 @@ static int
 move_cold(struct queue *from, struct queue *to, unsigned prio, struct queue_moved *ret)
 {
 	struct cold c = *cold_first(&from->cold[prio]);
+	bool undated = c.undated || from->dead_letter;
 	uint64_t seq;
-	int r = cold_reserve(&to->cold[prio]) ? move_stored(from, to, c.ref, c.bytes, c.seq, c.redelivered, &seq) : -ENOMEM;
+	int r = cold_reserve(&to->cold[prio]) ? move_stored(from, to, c.ref, c.bytes, c.seq, c.redelivered, undated, &seq) : -ENOMEM;
 
 	if (r < 0)
 		return r;
 	cold_pop(&from->cold[prio], &c);
+	c.undated = undated;
 	from->n_waiting[prio]--;
 	from->n--;
 	from->qs->n--;
@@ -122,9 +125,12 @@ move_loading(struct entry *e, struct queue *to, struct queue_moved *ret)
 {
 	struct queue *from = e->queue;
 	struct cold c = { .number = e->number, .sender = e->sender, .expires_ms = e->expires_ms, .ref = e->ref,
-		.bytes = (uint32_t)e->bytes, .priority = e->priority, .redelivered = e->redelivered };
+		.bytes = (uint32_t)e->bytes, .priority = e->priority, .redelivered = e->redelivered,
+		.undated = e->undated || from->dead_letter };
 	uint64_t seq;
-	int r = cold_reserve(&to->cold[e->priority]) ? move_stored(from, to, e->ref, e->bytes, e->seq, e->redelivered, &seq) : -ENOMEM;
+	int r = cold_reserve(&to->cold[e->priority]) ?
+			move_stored(from, to, e->ref, e->bytes, e->seq, e->redelivered, c.undated, &seq) :
+			-ENOMEM;
 
 	if (r < 0)
 		return r;
@@ -139,9 +145,9 @@ static int
 move_entry(struct entry *e, struct queue *to, struct queue_moved *ret)
 {
 	struct queue *from = e->queue;
-	bool delayed = e->state == ENTRY_DELAYED;
+	bool delayed = e->state == ENTRY_DELAYED, undated = e->undated || from->dead_letter;
 	uint64_t until = e->delayed_until_ms, seq;
-	int r = move_stored(from, to, e->ref, e->bytes, e->seq, e->redelivered, &seq);
+	int r = move_stored(from, to, e->ref, e->bytes, e->seq, e->redelivered, undated, &seq);
 
 	if (r < 0)
 		return r;
@@ -151,6 +157,7 @@ move_entry(struct entry *e, struct queue *to, struct queue_moved *ret)
 	free(e->reason);
 	e->reason = NULL;
 	e->attempt = 0;
+	e->undated = undated;
 	e->seq = seq;
 	e->entered_ms = loop_now_ms(to->qs->loop);
 	e->expires_ms = expiry(to, e->expires_ms);

@@ -8,6 +8,7 @@
 
 #define FLAG_MAYBE_DUPLICATE 1
 #define FLAG_OFFERED 2 /* a consumer may see it as soon as it is synced */
+#define FLAG_UNDATED 4 /* was a dead letter: the time to live in its record is over with */
 #define DEFINITION_MAX 512
 
 struct store *
@@ -59,6 +60,22 @@ queues_define(struct queues *qs, struct queue *q)
 	else
 		queue_disk_close(q);
 	return r < 0 ? r : 0;
+}
+
+int
+queue_make_durable(struct queue *q)
+{
+	int r;
+
+	if (q->conf.durable || !q->qs->store)
+		return 0;
+	if (!list_empty(&q->inlets))
+		return -EBUSY;
+	q->conf.durable = true;
+	r = queues_define(q->qs, q);
+	if (r < 0)
+		q->conf.durable = false;
+	return r;
 }
 
 int
@@ -255,10 +272,11 @@ entry_store_move(struct entry *e, struct queue *to, uint64_t to_seq)
 	/* What the queue it goes to does not keep is a memory message from now on. */
 	if (!q->qs->store || !queue_keeps(to, MESSAGE_AS_QUEUE) ||
 	    store_move(q->qs->store, e->ref, q->number, e->seq, to->number, to_seq,
-		to->n_consumers > 0 ? FLAG_OFFERED : 0, note) < 0) {
+		FLAG_UNDATED | (to->n_consumers > 0 ? FLAG_OFFERED : 0), note) < 0) {
 		entry_unstore(e);
 		return;
 	}
+	e->undated = true;
 	queue_disk_left(q, e->bytes);
 	queue_disk_stored(to, e->bytes);
 	q->done_ticket = store_ticket(q->qs->store);
@@ -267,12 +285,13 @@ entry_store_move(struct entry *e, struct queue *to, uint64_t to_seq)
 }
 
 int
-queue_store_move(struct queue *from, struct queue *to, store_ref ref, uint64_t from_seq, uint64_t to_seq, bool redelivered)
+queue_store_move(struct queue *from, struct queue *to, store_ref ref, uint64_t from_seq, uint64_t to_seq, bool redelivered,
+    bool undated)
 {
 	/* Why it was a dead letter is no news any more. */
 	struct store_bytes note = { from->dead_letter ? "" : NULL, 0 };
 	int r = store_move(from->qs->store, ref, from->number, from_seq, to->number, to_seq,
-	    (redelivered ? FLAG_MAYBE_DUPLICATE : 0) | (to->n_consumers > 0 ? FLAG_OFFERED : 0), note);
+	    (redelivered ? FLAG_MAYBE_DUPLICATE : 0) | (undated ? FLAG_UNDATED : 0) | (to->n_consumers > 0 ? FLAG_OFFERED : 0), note);
 
 	if (r == 0)
 		from->done_ticket = store_ticket(from->qs->store);
@@ -399,7 +418,7 @@ restore_delayed(struct queue *q, const struct store_found *f, const struct cold 
 		return -ENOMEM;
 	*e = (struct entry){ .queue = q, .seq = c->seq, .number = c->number, .sender = c->sender, .expires_ms = c->expires_ms,
 		.ref = c->ref, .bytes = f->bytes, .entered_ms = loop_now_ms(q->qs->loop), .priority = c->priority,
-		.redelivered = c->redelivered };
+		.redelivered = c->redelivered, .undated = c->undated };
 	list_init(&e->node);
 	wheel_node_init(&e->timer);
 	entry_count_in(e, q, false);
@@ -417,9 +436,10 @@ queue_restore_message(struct queue *q, const struct store_found *f, struct sende
 		.ref = f->ref, .bytes = (uint32_t)f->bytes, .entered_s = (uint32_t)(now / 1000),
 		.priority = f->priority < WIRE_PRIORITIES ? f->priority : WIRE_PRIORITY_NORMAL };
 
-	/* A dead letter is one for good. */
-	if (q->dead_letter)
-		c.expires_ms = 0;
+	/* Once a dead letter it has no time to live but that of the queue it was moved to. */
+	c.undated = q->dead_letter || (f->flags & FLAG_UNDATED);
+	if (c.undated)
+		c.expires_ms = q->dead_letter || q->conf.ttl == 0 ? 0 : now + q->conf.ttl;
 #ifdef PLANT_SEQ_REUSED
 	if (q->counter < f->seq)
 		q->counter = f->seq;

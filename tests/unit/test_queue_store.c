@@ -361,6 +361,40 @@ START_TEST(restored_dead_letters_stay)
 }
 END_TEST
 
+/* Moved back it has no time to live but that of its queue, after a restart either. */
+START_TEST(tried_again_they_stay)
+{
+	struct store_message m = { .queue = 1, .seq = 100 };
+	struct store_found found = { .queue = 1, .seq = 100, .bytes = 10, .expires_ms = 1 };
+	struct queue_moved moved;
+
+	begin(NULL, true);
+	box_make_dead(&b, 100);
+	ck_assert_int_eq(queues_define(b.qs, b.dead), 0);
+	taker_attach(&t, b.q);
+	flow_fill(&b, &f, 1, NULL);
+	sync_all();
+	ck_assert_int_eq(queue_bury(queue_take(&t.consumer, -1), WIRE_LEVEL_DEAD, WIRE_REJECT_UNKNOWN, "why"), 0);
+	sync_all();
+	ck_assert_int_eq(queue_move(b.dead, b.q, UINT64_MAX, UINT64_MAX, &moved), 0);
+	ck_assert_uint_eq(moved.messages, 1);
+	ck_assert(store.messages[1].m.queue == queue_number(b.q));
+	found.flags = store.messages[1].m.flags;
+	ck_assert_int_eq(store_put(&store, &m, &found.ref), 0);
+	ck_assert_int_eq(queue_restore_message(b.q, &found, NULL), 0);
+	fake_loop_advance(b.loop, 10000);
+	ck_assert_uint_eq(box_stats(b.q).messages, 2);
+	ck_assert_uint_eq(box_stats(b.q).counters.expired, 0);
+	/* It is the flags that say so. */
+	m.seq = ++found.seq;
+	found.flags = 0;
+	ck_assert_int_eq(store_put(&store, &m, &found.ref), 0);
+	ck_assert_int_eq(queue_restore_message(b.q, &found, NULL), 0);
+	fake_loop_advance(b.loop, 10000);
+	ck_assert_uint_eq(box_stats(b.q).counters.expired, 1);
+}
+END_TEST
+
 START_TEST(restored_ones_are_in_doubt_until_the_peer_tells)
 {
 	uint64_t messages, bytes;
@@ -518,6 +552,7 @@ main(void)
 	tcase_add_test(tc, idle_credit_leaves_room_on_disk);
 	tcase_add_test(tc, dead_letters_move);
 	tcase_add_test(tc, restored_dead_letters_stay);
+	tcase_add_test(tc, tried_again_they_stay);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
 	srunner_run_all(sr, CK_ENV);
