@@ -219,8 +219,8 @@ cycle(struct bench *b, struct power_log *log, bool *ret_unconfirmed)
 	}
 	wait_for_moment(b, fds[0]);
 	/*
-	 * The call is no moment, as a power cut is one: ext4 lets a sync that is
-	 * under way return without an error though its log goes nowhere any more.
+	 * The call is no moment, as a power cut is one: a sync that is under way may
+	 * return without an error though the log goes nowhere any more.
 	 * What counts is what was told before.
 	 */
 	synced = __atomic_load_n(&log->synced, __ATOMIC_ACQUIRE);
