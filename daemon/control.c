@@ -42,6 +42,7 @@ request_free(struct control *c, struct asker *a, struct request *rq)
 	if (rq->verb == WIRE_ADMIN_EVENTS)
 		c->subscribers--;
 	control_act_end(rq);
+	queue_peek_free(rq->peek);
 	list_remove(&rq->node);
 	a->n--;
 	free(rq->argument);
@@ -181,14 +182,12 @@ answer(struct control *c, struct asker *a, struct request *rq)
 		last = records_producers(src, &rq->at, &c->page);
 		break;
 	case WIRE_ADMIN_PEEK:
+		return control_peek(c, a, rq);
 	case WIRE_ADMIN_PURGE:
 		q = control_find_queue(c, a, rq, rq->at.name);
 		if (!q)
 			return OVER;
-		if (rq->verb == WIRE_ADMIN_PEEK)
-			last = records_messages(src, q, &rq->at, &c->page);
-		else
-			records_purged(q, &c->page);
+		records_purged(q, &c->page);
 		break;
 	case WIRE_ADMIN_EVENTS:
 		last = fill_events(c, rq);
