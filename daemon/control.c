@@ -42,6 +42,7 @@ request_free(struct control *c, struct asker *a, struct request *rq)
 	if (rq->verb == WIRE_ADMIN_EVENTS)
 		c->subscribers--;
 	control_act_end(rq);
+	queue_peek_free(rq->peek);
 	list_remove(&rq->node);
 	a->n--;
 	free(rq->argument);
@@ -154,7 +155,6 @@ static enum progress
 answer(struct control *c, struct asker *a, struct request *rq)
 {
 	const struct control_sources *src = c->src;
-	struct queue *q = NULL;
 	bool last = true;
 
 	if (rq->verb == WIRE_ADMIN_EVENTS && rq->next_event == c->n_events)
@@ -181,11 +181,7 @@ answer(struct control *c, struct asker *a, struct request *rq)
 		last = records_producers(src, &rq->at, &c->page);
 		break;
 	case WIRE_ADMIN_PEEK:
-		q = control_find_queue(c, a, rq, rq->at.name);
-		if (!q)
-			return OVER;
-		last = records_messages(src, q, &rq->at, &c->page);
-		break;
+		return control_peek(c, a, rq);
 	case WIRE_ADMIN_EVENTS:
 		last = fill_events(c, rq);
 		control_respond(a->client, rq->id, false, wire_bytes(c->page.data, c->page.len));

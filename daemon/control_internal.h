@@ -34,7 +34,7 @@ struct producer_key {
 struct cursor {
 	char name[NAMES_DEST_MAX + 1]; /* asked for; "": all */
 	uint64_t left;                 /* records that may still be sent */
-	uint64_t done;                 /* records sent, of peers, clients and messages */
+	uint64_t done;                 /* records sent, of peers and clients */
 	char after[NAMES_DEST_MAX + 1]; /* the last queue sent */
 	struct producer_key producer;   /* the last one sent, if done > 0 */
 };
@@ -49,7 +49,6 @@ bool records_status(const struct control_sources *src, struct cursor *at, struct
 bool records_peers(const struct control_sources *src, struct cursor *at, struct page *pg);
 bool records_queues(const struct control_sources *src, struct cursor *at, struct page *pg);
 bool records_clients(const struct control_sources *src, struct cursor *at, struct page *pg);
-bool records_messages(const struct control_sources *src, struct queue *q, struct cursor *at, struct page *pg);
 bool records_producers(const struct control_sources *src, struct cursor *at, struct page *pg);
 /* It is for a node that is no peer any more. */
 bool records_is_orphan(const struct core *core, const struct queue *q);
@@ -80,6 +79,7 @@ struct request {
 	uint32_t uid;
 	bool by_uid;
 	uint64_t next_event;
+	struct queue_peek *peek; /* of a peek, once it has begun */
 	struct act *act; /* of a verb that changes something, once it has begun */
 };
 
@@ -118,5 +118,9 @@ bool control_is_act(enum wire_admin_verb verb);
 enum progress control_act(struct control *c, struct asker *a, struct request *rq);
 /* The request goes, whatever has become of it. */
 void control_act_end(struct request *rq);
+
+/* ---- control_peek.c */
+/* A page of it, or what of one could be read by now. */
+enum progress control_peek(struct control *c, struct asker *a, struct request *rq);
 
 #endif

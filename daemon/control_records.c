@@ -10,7 +10,6 @@
 #include "frame.h"
 
 #define LISTENERS_MAX 128 /* named in a status */
-#define BODY_MAX 1024     /* bytes of a body that a peek shows */
 
 char *
 records_string(const char *s)
@@ -372,63 +371,7 @@ records_queues(const struct control_sources *src, struct cursor *at, struct page
 	return !w.full;
 }
 
-/* --------------------------------------------------------------- messages -- */
-
-static bool
-add_message(void *arg, const struct entry *e)
-{
-	static const char *const states[] = { [ENTRY_WAITING] = "waiting", [ENTRY_DELAYED] = "delayed", [ENTRY_HELD] = "in flight",
-		[ENTRY_SYNCING] = "syncing", [ENTRY_LOADING] = "loading", [ENTRY_PARKED] = "parked" };
-	struct walk *w = arg;
-	Connectd__V1__Peeked r;
-	const struct message *m = e->msg;
-	uint64_t now = loop_now_ms(w->src->core->loop);
-	struct wire_origin origin = { 0 };
-	char id[48], node[NAMES_NODE_MAX + 1] = "";
-
-	connectd__v1__peeked__init(&r);
-	if (w->i++ < w->at->done)
-		return true;
-	if (w->at->left == 0)
-		return false;
-	if (!m) { /* its body is gone already: purged or expired while a link holds it */
-		w->at->done++;
-		return true;
-	}
-	if (wire_unpack_origin(intern_bytes(m->origin), &origin) == 0 && origin.node.len < sizeof(node) && origin.node.len > 0)
-		memcpy(node, origin.node.data, origin.node.len);
-	snprintf(id, sizeof(id), "%016" PRIx64 "-%" PRIu64, origin.boot_id, m->counter);
-	r.sequence = e->seq;
-	r.type = m->type ? records_string((const char *)m->type->data) : records_string("");
-	r.size = m->body_len;
-	r.origin_node = node;
-	r.origin_uid = origin.uid;
-	r.origin_proof = records_string(wire_proof_name(origin.proof));
-	r.age_ms = now - e->entered_ms;
-	r.attempt = e->attempt;
-	r.state = records_string(states[e->state]);
-	r.priority = records_string(wire_priority_name(m->priority));
-	r.body.data = m->body;
-	r.body.len = m->body_len < BODY_MAX ? (size_t)m->body_len : BODY_MAX;
-	r.ttl_ms = e->expires_ms > now ? e->expires_ms - now : 0;
-	r.id = id;
-	r.reason = e->reason ? e->reason : records_string("");
-	w->full = !page_add(w->pg, &r.base);
-	if (w->full)
-		return false;
-	w->at->done++;
-	w->at->left--;
-	return true;
-}
-
-bool
-records_messages(const struct control_sources *src, struct queue *q, struct cursor *at, struct page *pg)
-{
-	struct walk w = { .src = src, .at = at, .pg = pg };
-
-	queue_each(q, add_message, &w);
-	return !w.full;
-}
+/* ---------------------------------------------------------- what was done -- */
 
 void
 records_done(const char *text, struct page *pg)

@@ -354,6 +354,39 @@ struct queue_moved {
 int queue_move(struct queue *from, struct queue *to, uint64_t up_to, uint64_t max, struct queue_moved *ret);
 /* Call fn for each entry (waiting by priority in order, then held, delayed, parked) until it returns false. */
 void queue_each(struct queue *q, bool (*fn)(void *arg, const struct entry *e), void *arg);
+
+/*
+ * A look at what is in a queue, in order, which changes nothing: waiting by
+ * priority, then held, delayed, syncing, parked, in each by number. A few
+ * messages at a time are copied, or read back if only the store has them.
+ */
+struct queue_peek;
+#define QUEUE_SEEN_BODY 1024 /* bytes of a body that are seen */
+
+/* A message, as it was when the look came to it. What is pointed to is the peek's. */
+struct queue_seen {
+	uint64_t seq, counter, entered_ms, expires_ms;
+	uint64_t size;           /* of its body; with is_unread all that is counted for it */
+	uint32_t attempt;
+	uint8_t state, priority; /* enum entry_state, enum wire_priority */
+	bool is_unread;          /* its bytes could not be had: the rest is empty */
+	const char *type, *reason;
+	struct wire_bytes origin, body;
+};
+
+/* ready is called from the loop when it is worth trying again after -EAGAIN. NULL: out of memory. */
+struct queue_peek *queue_peek_new(struct queues *qs, void (*ready)(void *arg), void *arg);
+/*
+ * The message it has come to in q, which is the same queue each time; at most
+ * `most` more are wanted. 1; 0: there are no more; -EAGAIN: being read; -EBUSY:
+ * too much is being read for others, try again in a while.
+ */
+int queue_peek_get(struct queue_peek *p, struct queue *q, uint64_t most, const struct queue_seen **ret);
+/* On to the next one. */
+void queue_peek_next(struct queue_peek *p);
+/* Also while something is being read; before queues_free. NULL is fine. */
+void queue_peek_free(struct queue_peek *p);
+
 /* Numbers (first, last) of this sender that still are in the queue, rising, at most max pairs; returns pairs. O(queue). */
 size_t queue_ranges_of(struct queue *q, const struct sender *s, uint64_t (*ret)[2], size_t max);
 

@@ -123,6 +123,18 @@ cold_each(struct cold_list *l, bool (*fn)(void *arg, struct queue *q, struct col
 }
 
 void
+cold_each_behind(struct cold_list *l, uint64_t seq, bool (*fn)(void *arg, struct queue *q, struct cold *c), void *arg,
+    struct queue *q)
+{
+	LIST_FOREACH (node, &l->chunks) {
+		struct cold_chunk *k = list_entry(node, struct cold_chunk, node);
+
+		if (k->end > 0 && k->at[k->end - 1].seq > seq && !each_of_chunk(k, fn, arg, q))
+			return;
+	}
+}
+
+void
 cold_each_expired(struct cold_list *l, uint64_t now_ms, bool (*fn)(void *arg, struct queue *q, struct cold *c), void *arg,
     struct queue *q)
 {

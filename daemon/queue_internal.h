@@ -77,6 +77,7 @@ struct queues {
 	struct list hungry;        /* queues that would load more */
 	struct list stalled;       /* struct load that the store would not take */
 	uint64_t loading, loading_bytes;
+	uint64_t peeking;          /* reads for queue_peek */
 	struct loop_timer sweep;   /* of expired messages among the cold */
 
 	/* Room in the store. */
@@ -181,6 +182,9 @@ void cold_pop(struct cold_list *l, struct cold *ret);
 void cold_remove(struct cold_list *l, struct cold *c);
 /* Call fn for each, in order, until it returns false. fn may cold_remove the one it is given. */
 bool cold_each(struct cold_list *l, bool (*fn)(void *arg, struct queue *q, struct cold *c), void *arg, struct queue *q);
+/* The same, without most of those up to seq. fn removes none. */
+void cold_each_behind(struct cold_list *l, uint64_t seq, bool (*fn)(void *arg, struct queue *q, struct cold *c), void *arg,
+    struct queue *q);
 /* Call fn for each that may have expired. */
 void cold_each_expired(struct cold_list *l, uint64_t now_ms, bool (*fn)(void *arg, struct queue *q, struct cold *c), void *arg,
     struct queue *q);

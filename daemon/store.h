@@ -219,6 +219,7 @@ struct store_read {
 	void (*done)(struct store_read *r, int error);
 	void *memory;
 	uint64_t counter; /* the message's */
+	uint64_t last_len; /* of the whole last part */
 	struct store_bytes parts[STORE_PARTS];
 	void *impl[4];
 };
@@ -228,6 +229,8 @@ struct store_read {
  * way: after the next done), -ESHUTDOWN (fenced, as above: not before a restart).
  */
 int store_read(struct store *s, store_ref ref, struct store_read *r);
+/* The same; but of a last part that was written in pieces only the first is read, and its len is that. */
+int store_read_start(struct store *s, store_ref ref, struct store_read *r);
 /* done will not be called. */
 void store_read_cancel(struct store *s, struct store_read *r);
 

@@ -328,6 +328,7 @@ struct read_job {
 	struct store_read *r; /* NULL: nobody wants to know any more */
 	store_ref ref;
 	bool is_range, is_running, is_dead;
+	bool is_start; /* of the pieces only the first */
 	struct disk_file *close;
 	/* Record; note; pieces without their heads. */
 	uint8_t *memory;

@@ -140,10 +140,11 @@ find_parts(struct read_job *j, struct store_read *r)
 
 	if (store_message_decode(&rec, &e, r->parts) < 0)
 		return -EIO;
+	r->last_len = e.body ? e.last_len : r->parts[STORE_PARTS - 1].len;
 	if (e.body) {
-		if (e.last_len != j->body_len)
+		if (j->is_start ? e.last_len < j->body_len : e.last_len != j->body_len)
 			return -EIO;
-		r->parts[STORE_PARTS - 1].data = j->memory + j->body_at;
+		r->parts[STORE_PARTS - 1] = (struct store_bytes){ j->memory + j->body_at, (size_t)j->body_len };
 	}
 	if (j->has_note)
 		r->parts[STORE_NOTE] = (struct store_bytes){ j->memory + store_padded(rec.len), j->note_len };
@@ -349,11 +350,12 @@ start(struct store *s, struct read_job *j)
 	return r < 0 ? r : store_reader_submit(s, j);
 }
 
-int
-store_read(struct store *s, store_ref ref, struct store_read *r)
+static int
+read_back(struct store *s, store_ref ref, struct store_read *r, bool is_start)
 {
 	struct slot *t = &s->slots[ref];
 	const struct store_body *b = t->large ? store_body_find(s, ref) : NULL;
+	uint32_t pieces = !b ? 0 : is_start && b->n > 1 ? 1 : b->n;
 	struct read_job *j;
 	int e;
 
@@ -361,9 +363,10 @@ store_read(struct store *s, store_ref ref, struct store_read *r)
 		return -ESHUTDOWN;
 	if (s->n_reads >= STORE_READS_MAX)
 		return -EAGAIN;
-	j = store_read_job_new(s, 1 + (b ? b->n : 0));
+	j = store_read_job_new(s, 1 + pieces);
 	if (!j)
 		return -ENOMEM;
+	j->is_start = is_start;
 	j->ref = ref;
 	j->r = r;
 	e = start(s, j);
@@ -377,6 +380,18 @@ store_read(struct store *s, store_ref ref, struct store_read *r)
 	r->memory = NULL;
 	r->impl[0] = j;
 	return 0;
+}
+
+int
+store_read(struct store *s, store_ref ref, struct store_read *r)
+{
+	return read_back(s, ref, r, false);
+}
+
+int
+store_read_start(struct store *s, store_ref ref, struct store_read *r)
+{
+	return read_back(s, ref, r, true);
 }
 
 void

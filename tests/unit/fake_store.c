@@ -154,6 +154,12 @@ store_read(struct store *s, store_ref ref, struct store_read *r)
 	return 0;
 }
 
+int
+store_read_start(struct store *s, store_ref ref, struct store_read *r)
+{
+	return store_read(s, ref, r);
+}
+
 void
 store_read_cancel(struct store *s, struct store_read *r)
 {
@@ -177,7 +183,8 @@ fake_store_serve(struct store *s)
 			continue;
 		memcpy(reads[i]->parts, k->m.parts, sizeof(k->m.parts));
 		reads[i]->counter = k->m.counter;
-		reads[i]->done(reads[i], s->read_error);
+		reads[i]->last_len = k->m.parts[STORE_PARTS - 1].len;
+		reads[i]->done(reads[i], k->kept ? s->read_error : -ECANCELED);
 	}
 }
 

@@ -227,16 +227,28 @@ read_done(struct store_read *r, int error)
 	read_error = error;
 }
 
-int
-box_read(store_ref ref, struct store_read *r)
+static int
+read_by(int (*begin)(struct store *s, store_ref ref, struct store_read *r), store_ref ref, struct store_read *r)
 {
 	read_error = 1;
 	r->done = read_done;
-	ck_assert_int_eq(store_read(box.store, ref, r), 0);
+	ck_assert_int_eq(begin(box.store, ref, r), 0);
 	ck_assert_int_eq(read_error, 1);
 	while (read_error == 1)
 		loop_step(box.loop, true);
 	return read_error;
+}
+
+int
+box_read(store_ref ref, struct store_read *r)
+{
+	return read_by(store_read, ref, r);
+}
+
+int
+box_read_start(store_ref ref, struct store_read *r)
+{
+	return read_by(store_read_start, ref, r);
 }
 
 void

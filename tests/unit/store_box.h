@@ -61,6 +61,7 @@ struct store_message box_message(uint32_t queue, uint64_t seq, uint32_t flow, ui
 void box_check(store_ref ref, uint64_t seq, size_t len);
 /* 0 or the error; on 0 r holds the parts. */
 int box_read(store_ref ref, struct store_read *r);
+int box_read_start(store_ref ref, struct store_read *r);
 /* The one found with that queue and sequence, or NULL. */
 struct store_found *box_find(uint32_t queue, uint64_t seq);
 const char *box_path(const char *file);

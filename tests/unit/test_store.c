@@ -233,6 +233,36 @@ START_TEST(large_bodies)
 }
 END_TEST
 
+/* Of a body in pieces only the first is read; of any other all. */
+START_TEST(the_start_of_a_body)
+{
+	static const size_t lens[] = { 0, 300, 50000, 200000 };
+	struct store_read r;
+	uint32_t q;
+
+	box_open();
+	q = new_queue("q");
+	for (uint64_t i = 0; i < 4; i++) {
+		struct store_message m = box_message(q, i + 1, 0, 0, lens[i]);
+		store_ref ref;
+
+		if (lens[i] > 300)
+			put_large(q, i + 1, lens[i], &ref);
+		else
+			ck_assert_int_eq(store_put(box.store, &m, &ref), 0);
+		box_sync();
+		ck_assert_int_eq(box_read_start(ref, &r), 0);
+		ck_assert_uint_eq(r.last_len, lens[i]);
+		ck_assert_uint_eq(r.parts[4].len, lens[i] < store_piece_max(box.store) ? lens[i] : store_piece_max(box.store));
+		m = box_message(q, i + 1, 0, 0, lens[i]);
+		ck_assert(r.parts[4].len == 0 || memcmp(r.parts[4].data, m.parts[4].data, r.parts[4].len) == 0);
+		ck_assert_uint_eq(r.parts[0].len, m.parts[0].len);
+		free(r.memory);
+		box_check(ref, i + 1, lens[i]);
+	}
+}
+END_TEST
+
 START_TEST(too_large)
 {
 	static char large[STORE_PART_MAX + 1];
@@ -368,6 +398,7 @@ main(void)
 	tcase_add_test(tc, taken_before_it_was_written);
 	tcase_add_test(tc, moved_with_a_note);
 	tcase_add_test(tc, large_bodies);
+	tcase_add_test(tc, the_start_of_a_body);
 	tcase_add_test(tc, too_large);
 	tcase_add_test(tc, reads_end);
 	tcase_add_test(tc, times_are_kept);
