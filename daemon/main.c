@@ -14,11 +14,12 @@
 #define DEFAULT_FILE CONNECTD_SYSCONFDIR "/connectd/connectd.conf"
 
 #define EXTEND_S 30 /* more time for a start that goes on */
+#define EXTEND_EACH_MS 1000
 
 enum { EXIT_STOPPED = 0, EXIT_RUNNING = 1, EXIT_USAGE = 2, EXIT_CONFIG = 78 };
 
 struct process {
-	unsigned percent; /* of the journal read */
+	uint64_t told_ms; /* when it was told how far the journal is read */
 	struct loop *loop;
 	struct log log;
 	struct service *service;
@@ -125,17 +126,18 @@ status(void *arg, const char *text)
 	service_notify(p->service, line);
 }
 
-/* A large journal takes longer than systemd waits: told at each percent. */
+/* A large journal takes longer than systemd waits: told each second. */
 static void
 recovering(void *arg, uint64_t done, uint64_t total)
 {
 	struct process *p = arg;
 	unsigned percent = total > 0 ? (unsigned)(100 * done / total) : 100;
+	uint64_t now = loop_wall_ms(p->loop);
 	char text[120];
 
-	if (percent == p->percent)
+	if (now - p->told_ms < EXTEND_EACH_MS)
 		return;
-	p->percent = percent;
+	p->told_ms = now;
 	snprintf(text, sizeof(text), "EXTEND_TIMEOUT_USEC=%u000000\nSTATUS=reading the journal: %u %%", EXTEND_S, percent);
 	service_notify(p->service, text);
 }

@@ -17,6 +17,7 @@
 
 #define PASSED_FIRST 3 /* the first descriptor that systemd passes */
 #define PASSED_MAX 256
+#define SURE_S 5 /* how long systemd may be behind */
 
 struct passed {
 	char *name;
@@ -39,6 +40,8 @@ struct service {
 void
 service_notify(struct service *s, const char *text)
 {
+	static const struct timeval patience = { .tv_sec = SURE_S };
+	bool is_ready = strncmp(text, "READY=", 6) == 0;
 	const char *path = getenv("NOTIFY_SOCKET");
 	struct sockaddr_un to = { .sun_family = AF_UNIX };
 	size_t len = path ? strlen(path) : 0;
@@ -50,10 +53,12 @@ service_notify(struct service *s, const char *text)
 	memcpy(to.sun_path, path, len);
 	if (path[0] == '@')
 		to.sun_path[0] = '\0'; /* an abstract socket */
-	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | (is_ready ? 0 : SOCK_NONBLOCK), 0);
 	if (fd < 0)
 		return;
-	/* What gets lost is said again, or missed by nobody. */
+	/* Without that the start fails; what else gets lost is said again, or missed by nobody. */
+	if (is_ready)
+		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	(void)!sendto(fd, text, strlen(text), MSG_NOSIGNAL, (struct sockaddr *)&to,
 	    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len));
 	close(fd);

@@ -27,7 +27,10 @@ int service_new(struct loop *l, const struct service_events *ev, void *arg, stru
 /* Closes passed sockets that nobody took. NULL is fine. */
 void service_free(struct service *s);
 
-/* "READY=1", "STOPPING=1", "STATUS=...": nothing happens if nobody listens. */
+/*
+ * "READY=1", "STOPPING=1", "STATUS=...": nothing happens if nobody listens. With
+ * the first it waits, a few seconds, if the listener is behind.
+ */
 void service_notify(struct service *s, const char *text);
 
 /* The i-th socket passed in under this name, now the caller's; -1: there is none. */
