@@ -26,6 +26,7 @@ struct daemon {
 	struct message_store messages;
 	struct task_runner *runner, *writer, *reader;
 	struct store *store;
+	bool has_journal; /* and the state folder knows, or is being told */
 	struct control_sources sources;
 	struct control *control;
 	struct clients *clients;
@@ -130,10 +131,38 @@ count_connections(void *arg, uint64_t *ret_all, uint64_t *ret_pending, uint64_t 
 /* ----------------------------------------------------------------- the store -- */
 
 static void
+journal_marked(void *arg, int error)
+{
+	struct daemon *d = arg;
+
+	if (error < 0 && error != -ECANCELED)
+		log_warning(d->core.log, NULL, "state folder: that there is a journal could not be written down, tried again at the next start: %s",
+		    strerror(-error));
+}
+
+/* The first batch of a folder's life: from now on it would be missed. */
+static void
+mark_journal(struct daemon *d)
+{
+	struct store_stats st;
+	int r;
+
+	store_stats(d->store, &st);
+	if (st.newest_start == 0)
+		return;
+	d->has_journal = true;
+	r = state_mark_journal_soon(d->core.state, journal_marked, d);
+	if (r < 0)
+		journal_marked(d, r);
+}
+
+static void
 on_synced(void *arg, uint64_t ticket)
 {
 	struct daemon *d = arg;
 
+	if (!d->has_journal)
+		mark_journal(d);
 	queues_synced(router_queues(d->core.router), ticket);
 	intake_synced(&d->core.intake, ticket);
 	for (size_t i = 0; i < d->n_links; i++)
@@ -196,11 +225,12 @@ open_store(struct daemon *d, char why[static 200])
 	struct core *core = &d->core;
 	const struct store_config cfg = { .loop = core->loop, .disk = state_disk(core->state), .writer = d->writer,
 		.reader = d->reader, .segment = core->node->segment, .max_disk = core->node->max_disk,
-		.start_count = state_start_count(core->state) };
+		.start_count = state_start_count(core->state), .least_start = state_journal_start(core->state) };
 	const struct store_events ev = { on_synced, on_store_state, on_store_room, on_damaged, d };
 	const struct recover_env env = { .core = core, .clients = d->clients, .find = find_link, .arg = d,
 		.progress = d->opt.progress, .progress_arg = d->opt.arg };
 	struct recover_report report;
+	struct store_stats st;
 	int r = recover(&env, &cfg, &ev, &d->store, &report, why);
 
 	if (r < 0)
@@ -208,6 +238,14 @@ open_store(struct daemon *d, char why[static 200])
 	d->strays = report.strays;
 	d->n_strays = report.n_strays;
 	core->intake.store = core->store = d->store;
+	store_stats(d->store, &st);
+	d->has_journal = st.newest_start != 0;
+	/* Before anything is confirmed that only this journal has. */
+	r = d->has_journal ? state_mark_journal(core->state) : 0;
+	if (r < 0) {
+		snprintf(why, 200, "state folder: that there is a journal could not be written down: %s", strerror(-r));
+		return r;
+	}
 	r = queues_set_store(router_queues(core->router), d->store);
 	if (r < 0) {
 		snprintf(why, 200, "%s",

@@ -349,6 +349,22 @@ state_had_start(const struct state *s, uint32_t start_count, uint64_t boot_id)
 	return start_count <= s->n_boots && s->boots[start_count - 1] == boot_id;
 }
 
+uint32_t
+state_journal_start(const struct state *s)
+{
+	return s->journal_start;
+}
+
+int
+state_mark_journal(struct state *s)
+{
+	int r = state_starts_mark(s);
+
+	if (r == 0)
+		s->journal_start = s->n_boots;
+	return r;
+}
+
 /* ------------------------------------------------------------- who was met -- */
 
 const struct state_peer *

@@ -47,6 +47,16 @@ uint64_t state_boot_id(const struct state *s);
 /* Did this folder have that start? (0, 0) means "never met" and is always known. */
 bool state_had_start(const struct state *s, uint32_t start_count, uint64_t boot_id);
 
+/*
+ * The newest start that is known to have left a journal; 0: none. A journal in
+ * which nothing is of that start or a later one is not that of this folder.
+ */
+uint32_t state_journal_start(const struct state *s);
+/* The present start has one, on disk. Blocks. 0 or a negative errno. */
+int state_mark_journal(struct state *s);
+/* The same in a task. As state_meet, but never 1. */
+int state_mark_journal_soon(struct state *s, void (*done)(void *arg, int error), void *arg);
+
 /* What was met under a name, as it is on disk; NULL: never. */
 const struct state_peer *state_met(const struct state *s, const char *peer);
 /* The peer that a store id is kept under; NULL: none. */

@@ -11,6 +11,10 @@ write_run(void *arg)
 {
 	struct write *w = arg;
 
+	if (w->change == STATE_JOURNAL) {
+		w->error = state_starts_mark(w->state);
+		return;
+	}
 	if (w->change != STATE_FORGET) {
 		w->error = disk_replace(w->disk, w->path, w->text, w->len);
 		return;
@@ -34,6 +38,9 @@ take_effect(const struct write *w)
 		break;
 	case STATE_RENEW:
 		memcpy(s->store_id, w->met.store_id, STATE_ID);
+		break;
+	case STATE_JOURNAL:
+		s->journal_start = s->n_boots;
 		break;
 	}
 }
@@ -159,4 +166,12 @@ state_renew(struct state *s, void (*done)(void *arg, int error), void *arg)
 	/* Starts go on being counted: the folder's history is its own. */
 	w->len = state_node_print(s->node, w->met.store_id, s->first_id, w->text);
 	return submit(s, w);
+}
+
+int
+state_mark_journal_soon(struct state *s, void (*done)(void *arg, int error), void *arg)
+{
+	struct write *w = write_new(s, STATE_JOURNAL, NULL, done, arg);
+
+	return w ? submit(s, w) : -ENOMEM;
 }

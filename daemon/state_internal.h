@@ -26,6 +26,7 @@ struct state {
 	uint8_t first_id[STATE_ID]; /* before it was renewed: what the records of starts are checked with */
 	uint64_t *boots; /* of every start: boots[start count - 1] */
 	uint32_t n_boots;
+	uint32_t journal_start; /* the newest start with a journal; 0: none had one */
 	struct hmap peers; /* struct met */
 	uint64_t seed;
 	struct list writes; /* struct write, not told yet */
@@ -37,9 +38,9 @@ struct met {
 	struct state_peer met;
 };
 
-enum state_change { STATE_MEET, STATE_FORGET, STATE_RENEW };
+enum state_change { STATE_MEET, STATE_FORGET, STATE_RENEW, STATE_JOURNAL };
 
-/* A change on its way to the disk. The task touches only what is here. */
+/* A change on its way to the disk. The task touches only what is here; of the starts what no longer changes. */
 struct write {
 	struct list node;
 	struct disk *disk;
@@ -68,6 +69,8 @@ size_t state_node_print(const char *node, const uint8_t store_id[static STATE_ID
 /* ---- state_starts.c */
 /* Read the starts there were, and begin another one: nothing may be sent before that is on disk. 0 or a negative errno. */
 int state_starts_begin(struct state *s, char why[static 200]);
+/* The present start has a journal. 0 or a negative errno. Also from a task. */
+int state_starts_mark(const struct state *s);
 
 /* ---- state_change.c */
 /* Is another record of this peer on its way, which would take the place of the present one? */

@@ -3,7 +3,8 @@
  * alike, one written after the other, each in its own old place: a power cut
  * may spoil whatever is being written, synced before or not, and never both;
  * and a full disk does not keep the daemon from starting, as the blocks are
- * there already. A record counts if it is good in either.
+ * there already. A record counts if it is good in either. That of a start which
+ * has left a journal has another check.
  */
 #include <endian.h>
 #include <errno.h>
@@ -17,6 +18,7 @@
 #define RECORD 16
 #define AHEAD (64u << 10) /* bytes that a file grows by */
 #define COPIES 2
+#define WITH_JOURNAL UINT64_C(0x6a6f75726e616c21) /* changes the check of a start with a journal */
 
 static const char *const names[COPIES] = { STATE_STARTS, STATE_STARTS ".2" };
 
@@ -47,15 +49,27 @@ check(const struct state *s, uint32_t index, uint64_t boot)
 
 /* The boot id of a good record; 0: it is not. */
 static uint64_t
-record_read(const struct state *s, const struct copy *c, uint32_t index)
+record_read(const struct state *s, const struct copy *c, uint32_t index, bool *ret_journal)
 {
-	uint64_t le[2], boot;
+	uint64_t le[2], boot, with;
 
+	*ret_journal = false;
 	if ((uint64_t)(index + 1) * RECORD > c->size)
 		return 0;
 	memcpy(le, c->bytes + (size_t)index * RECORD, sizeof(le));
 	boot = le64toh(le[0]);
-	return boot != 0 && le64toh(le[1]) == check(s, index, boot) ? boot : 0;
+	with = le64toh(le[1]) ^ check(s, index, boot);
+	*ret_journal = boot != 0 && with == WITH_JOURNAL;
+	return boot != 0 && (with == 0 || with == WITH_JOURNAL) ? boot : 0;
+}
+
+static void
+record_write(const struct state *s, uint32_t index, bool journal, uint8_t *at)
+{
+	uint64_t boot = s->boots[index], with = journal ? WITH_JOURNAL : 0;
+	uint64_t le[2] = { htole64(boot), htole64(check(s, index, boot) ^ with) };
+
+	memcpy(at, le, sizeof(le));
 }
 
 static int
@@ -94,10 +108,11 @@ starts_read(struct state *s, const struct copy copies[static COPIES], char why[s
 	if (!s->boots)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < size / RECORD; i++) {
-		uint64_t boot = record_read(s, &copies[0], i);
+		bool journal[COPIES];
+		uint64_t boot = record_read(s, &copies[0], i, &journal[0]), other = record_read(s, &copies[1], i, &journal[1]);
 
 		if (boot == 0)
-			boot = record_read(s, &copies[1], i);
+			boot = other;
 		if (boot == 0 && bad == 0)
 			bad = i + 1;
 		if (boot == 0)
@@ -107,6 +122,8 @@ starts_read(struct state *s, const struct copy copies[static COPIES], char why[s
 			return -EINVAL;
 		}
 		s->boots[s->n_boots++] = boot;
+		if (journal[0] || journal[1])
+			s->journal_start = s->n_boots;
 	}
 	return 0;
 }
@@ -139,11 +156,9 @@ copy_write(const struct state *s, struct copy *c)
 
 	if (!all)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < s->n_boots; i++) {
-		uint64_t le[2] = { htole64(s->boots[i]), htole64(check(s, i, s->boots[i])) };
-
-		memcpy(all + (size_t)i * RECORD, le, sizeof(le));
-	}
+	/* Of those with a journal only the newest matters. */
+	for (uint32_t i = 0; i < s->n_boots; i++)
+		record_write(s, i, i + 1 == s->journal_start, all + (size_t)i * RECORD);
 	r = grow(c, len);
 	if (r == 0) {
 		n = disk_pwrite(c->file, all, len, 0);
@@ -160,10 +175,11 @@ static int
 starts_write(const struct state *s, struct copy copies[static COPIES])
 {
 	unsigned first = 0;
+	bool journal;
 	int r;
 
 	for (uint32_t i = 0; i + 1 < s->n_boots && first == 0; i++)
-		first = record_read(s, &copies[1], i) == 0;
+		first = record_read(s, &copies[1], i, &journal) == 0 || (i + 1 == s->journal_start && !journal);
 	r = copy_write(s, &copies[first]);
 	return r < 0 ? r : copy_write(s, &copies[1 - first]);
 }
@@ -193,6 +209,28 @@ state_starts_begin(struct state *s, char why[static 200])
 	for (unsigned i = 0; i < COPIES; i++) {
 		disk_file_close(copies[i].file);
 		free(copies[i].bytes);
+	}
+	return r;
+}
+
+/* One record, where it is: nothing else is written, and there is room for it. */
+int
+state_starts_mark(const struct state *s)
+{
+	uint8_t record[RECORD];
+	int r = 0;
+
+	record_write(s, s->n_boots - 1, true, record);
+	for (unsigned i = 0; i < COPIES && r == 0; i++) {
+		struct disk_file *file = NULL;
+		ssize_t n;
+
+		r = disk_file_open(s->disk, names[i], false, &file);
+		if (r < 0)
+			break;
+		n = disk_pwrite(file, record, sizeof(record), (uint64_t)(s->n_boots - 1) * RECORD);
+		r = n < 0 ? (int)n : disk_sync(file);
+		disk_file_close(file);
 	}
 	return r;
 }

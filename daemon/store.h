@@ -113,6 +113,7 @@ struct store_config {
 	uint64_t segment;           /* bytes of a new segment: a multiple of 4096, at least STORE_SEGMENT_MIN */
 	uint64_t max_disk;          /* bytes of all segments; at least STORE_HELD_BACK + 4 of them */
 	uint32_t start_count;
+	uint32_t least_start;       /* the journal must be of this start or a later one; 0: any will do, or none */
 };
 
 #define STORE_FOLDER "journal"
@@ -121,7 +122,7 @@ struct store_config {
  * Recover what is there, rewrite and sync the last batch, be ready to append.
  * Blocks. 0 and *ret; or a negative errno and a sentence in why: -ENOSPC (no
  * room for the one segment that recovery needs), -EIO, -EINVAL (not a journal
- * of this version, or a network file system), -ENOMEM. A refused start changes
+ * of this version, older than least_start, or on a network file system), -ENOMEM. A refused start changes
  * nothing that is there.
  */
 int store_open(const struct store_config *cfg, const struct store_recovery *found, const struct store_events *ev,
@@ -272,6 +273,7 @@ struct store_stats {
 	uint64_t damaged;          /* records and batches set aside, at recovery and since */
 	uint64_t sync_us_last, sync_us_max;
 	uint64_t recovered_messages, recovery_ms;
+	uint32_t newest_start;     /* the newest that would be found in the journal, if it is this one; else 0 */
 };
 void store_stats(const struct store *s, struct store_stats *ret);
 

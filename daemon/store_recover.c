@@ -346,6 +346,27 @@ settle_files(struct recovery *rc)
 	}
 }
 
+/* Nothing of a start that has left a journal is here: what was confirmed then is lost, and that must be said. */
+static int
+check_start(const struct recovery *rc)
+{
+	uint32_t least = rc->s->cfg.least_start, newest = 0;
+	char what[101];
+
+	for (size_t i = 0; i < rc->n_files; i++)
+		if (rc->files[i].valid)
+			raise32(&newest, rc->files[i].h.start_count);
+	if (newest >= least)
+		return 0;
+	if (newest == 0)
+		snprintf(what, sizeof(what), "the journal is missing, and start %" PRIu32 " had one: it was", least);
+	else
+		snprintf(what, sizeof(what), "the journal is of start %" PRIu32 ", the state folder of start %" PRIu32 ": it was restored alone, or", newest,
+		    least);
+	snprintf(rc->why, 200, "%s lost; restore all of the folder, or remove all of it, then connectctl peer adopt NAME at the peers", what);
+	return -EINVAL;
+}
+
 int
 store_recover(struct store *s, const struct store_recovery *found, char why[static 200])
 {
@@ -358,6 +379,8 @@ store_recover(struct store *s, const struct store_recovery *found, char why[stat
 	if (r == 0)
 		r = store_grow(&rc.files, &rc.files_room, rc.n_files + 1, sizeof(*rc.files));
 	rc.open_file = NULL;
+	if (r == 0)
+		r = check_start(&rc);
 	if (r == 0)
 		r = find_newest(&rc, &last);
 	if (r > 0) {

@@ -222,6 +222,7 @@ recover_rewrite(struct recovery *rc, struct last *l)
 	rc->replay = f->h.replay;
 	s->current = f->segment;
 	s->before = f->h.before;
+	s->stats.newest_start = s->cfg.start_count;
 	for (size_t i = 0; i < rc->n_files; i++)
 		rc->files[i].counts = false;
 	recover_sort(rc);

@@ -77,6 +77,7 @@ batch_done(void *arg)
 	s->batch_full = false;
 	store_update_state(s);
 	s->stats.syncs++;
+	s->stats.newest_start = s->cfg.start_count;
 	s->stats.sync_us_last = us;
 	if (s->stats.sync_us_max < us)
 		s->stats.sync_us_max = us;

@@ -338,32 +338,74 @@ START_TEST(journal_of_a_later_start)
 }
 END_TEST
 
-/*
- * The other way about: an older journal below the rest of now. The node itself
- * does not notice yet; whoever was told by it that messages arrived does.
- */
+#define REFUSED_PARTS "restore all of the folder, or remove all of it, then connectctl peer adopt NAME at the peers"
+
+/* The other way about: an older journal below the rest of now, or none. */
 START_TEST(journal_of_an_earlier_start)
 {
-	begin(_i + 2); /* rome receives */
+	begin(_i);
 	pass(&rome, 1, 10);
 	ck_assert_int_eq(node_stop(&rome), 0);
 	copy_state(&rome, &other, "");
-	node_start(&rome);
-	node_await_peer(&hub, "rome", "up");
-	pass(&rome, 11, 20);
-	/* A crash loses nothing, and nobody says so. */
-	node_kill(&rome);
+	for (int i = 0; i < 2; i++) {
+		node_start(&rome);
+		node_await_peer(&hub, "rome", "up");
+		pass(&rome, 11 + 5 * (uint64_t)i, 15 + 5 * (uint64_t)i);
+		/* A crash loses nothing, and nobody says so. */
+		node_kill(&rome);
+	}
+	run("mv %s/state/journal %s/journal", rome.dir, rome.dir);
+	/* Not the second time either. */
+	for (int i = 0; i < 2; i++)
+		ck_assert_int_eq(node_refuses(&rome), 78);
+	ck_assert(node_logged(&rome, "the journal is missing, and start 3 had one: it was lost; " REFUSED_PARTS));
+	copy_state(&other, &rome, "/journal");
+	for (int i = 0; i < 2; i++)
+		ck_assert_int_eq(node_refuses(&rome), 78);
+	ck_assert(node_logged(&rome, "the journal is of start 1, the state folder of start 3: it was restored alone, or lost; " REFUSED_PARTS));
+	/* With its own journal it goes on. */
+	run("rm -rf %s/state/journal && mv %s/journal %s/state/journal", rome.dir, rome.dir, rome.dir);
 	node_start(&rome);
 	node_await_peer(&hub, "rome", "up");
 	pass(&rome, 21, 25);
+	take(rome_sends ? &hub : &rome, 1, 25);
 	ck_assert(!node_logged(&hub, "lost messages"));
-	ck_assert_int_eq(node_stop(&rome), 0);
+	end();
+}
+END_TEST
+
+/*
+ * An older journal of the same start: the node itself does not notice; whoever
+ * was told by it that messages arrived does.
+ */
+START_TEST(older_journal_of_the_same_start)
+{
+	begin(_i + 2); /* rome receives */
+	pass(&rome, 1, 10);
+	/* Nothing is being written. */
+	copy_state(&rome, &other, "");
+	pass(&rome, 11, 20);
+	node_kill(&rome);
 	copy_state(&other, &rome, "/journal");
 	node_start(&rome);
 	node_await_peer(&hub, "rome", "up");
-	pass(&rome, 26, 30);
+	pass(&rome, 21, 25);
 	node_await_logged(&hub, "rome/orders: it has lost messages that it had confirmed");
 	end();
+}
+END_TEST
+
+/* Starts that wrote nothing left no journal, and none is missed. */
+START_TEST(without_a_journal)
+{
+	node_init(&other, "rome", "[queue \"*\"]\ndurable = no\n");
+	for (int i = 0; i < 3; i++) {
+		node_start(&other);
+		node_kill(&other);
+	}
+	run("rm -rf %s/state/journal", other.dir);
+	node_start(&other);
+	ck_assert_int_eq(node_stop(&other), 0);
 }
 END_TEST
 
@@ -397,7 +439,9 @@ main(void)
 	tcase_add_loop_test(tc, cloned, 0, 4);
 	tcase_add_loop_test(tc, wiped, 0, 4);
 	tcase_add_loop_test(tc, journal_of_a_later_start, 0, 4);
-	tcase_add_loop_test(tc, journal_of_an_earlier_start, 0, 2);
+	tcase_add_loop_test(tc, journal_of_an_earlier_start, 0, 4);
+	tcase_add_loop_test(tc, older_journal_of_the_same_start, 0, 2);
+	tcase_add_test(tc, without_a_journal);
 	tcase_add_loop_test(tc, moved, 0, 4);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);

@@ -57,7 +57,8 @@ told_damaged(void *arg, const char *what)
 int
 fake_box_try_open(void)
 {
-	struct store_config cfg = { .loop = fake_box.loop, .disk = fake_disk.disk, .segment = fake_box.segment, .max_disk = 64 * fake_box.segment };
+	struct store_config cfg = { .loop = fake_box.loop, .disk = fake_disk.disk, .segment = fake_box.segment, .max_disk = 64 * fake_box.segment,
+		.start_count = ++fake_box.starts, .least_start = fake_box.least_start };
 	struct store_recovery found = { .queue = told_queue, .flow = told_flow, .message = told_message };
 	struct store_events ev = { .synced = told_synced, .state = told_state, .damaged = told_damaged };
 	int r;

@@ -12,6 +12,7 @@ extern struct fake_box {
 	struct task_runner *writer, *reader;
 	struct store *store;
 	uint64_t segment;
+	uint32_t starts, least_start;
 	struct store_found found[FAKE_BOX_MAX];
 	size_t n;
 	unsigned n_damaged;

@@ -216,6 +216,54 @@ START_TEST(records_belong_to_their_place_and_folder)
 }
 END_TEST
 
+/* The newest start with a journal, over starts without; what is written for it takes no new space. */
+START_TEST(starts_with_a_journal)
+{
+	struct state *s = open_ok();
+
+	ck_assert_uint_eq(state_journal_start(s), 0);
+	state_close(s);
+	s = open_ok();
+	ck_assert_int_eq(state_mark_journal(s), 0);
+	ck_assert_uint_eq(state_journal_start(s), 2);
+	ck_assert(size_of("starts") == AHEAD && size_of("starts.2") == AHEAD);
+	state_close(s);
+	for (uint32_t i = 3; i <= 6; i++) {
+		uint64_t boot;
+
+		s = open_ok();
+		ck_assert_uint_eq(state_start_count(s), i);
+		ck_assert_uint_eq(state_journal_start(s), i == 6 ? 5 : 2);
+		boot = state_boot_id(s);
+		if (i == 5)
+			ck_assert_int_eq(state_mark_journal(s), 0);
+		ck_assert(state_had_start(s, i, boot));
+		state_close(s);
+	}
+}
+END_TEST
+
+/* Of the two files either is enough for that, too; and a mark that was only half written may be there or not. */
+START_TEST(either_file_tells_of_the_journal)
+{
+	static const char *const files[] = { "starts", "starts.2" };
+	static const uint8_t junk[64];
+
+	for (uint32_t i = 0; i < 6; i++) {
+		struct state *s = open_ok();
+
+		ck_assert_uint_eq(state_start_count(s), i + 1);
+		ck_assert_uint_eq(state_journal_start(s), i);
+		ck_assert_int_eq(state_mark_journal(s), 0);
+		state_close(s);
+		if (i < 4)
+			write_at(files[i % 2], 16 * (long)i, junk, 16);
+		else
+			ck_assert_int_eq(unlink(path_of(files[i % 2])), 0);
+	}
+}
+END_TEST
+
 START_TEST(missing_node_file_is_damage)
 {
 	state_close(open_ok());
@@ -366,6 +414,22 @@ START_TEST(another_identity)
 }
 END_TEST
 
+START_TEST(the_first_journal_of_a_folder)
+{
+	struct told told = { 0 };
+	struct state *s = open_ok();
+
+	ck_assert_int_eq(state_mark_journal_soon(s, tell, &told), 0);
+	ck_assert_uint_eq(state_journal_start(s), 0);
+	wait_for(&told, 1);
+	ck_assert_uint_eq(state_journal_start(s), 1);
+	state_close(s);
+	s = open_ok();
+	ck_assert_uint_eq(state_journal_start(s), 1);
+	state_close(s);
+}
+END_TEST
+
 START_TEST(the_last_meeting_wins)
 {
 	struct state_peer a = peer_of(1, 1, 10), b = peer_of(1, 2, 20);
@@ -485,6 +549,9 @@ main(void)
 	tcase_add_test(tc, either_file_is_enough);
 	tcase_add_test(tc, record_bad_in_both_is_damage);
 	tcase_add_test(tc, records_belong_to_their_place_and_folder);
+	tcase_add_test(tc, starts_with_a_journal);
+	tcase_add_test(tc, either_file_tells_of_the_journal);
+	tcase_add_test(tc, the_first_journal_of_a_folder);
 	tcase_add_test(tc, missing_node_file_is_damage);
 	tcase_add_test(tc, damaged_node_files);
 	tcase_add_test(tc, meetings_are_kept);

@@ -55,6 +55,63 @@ START_TEST(crash_loop_keeps_the_disk)
 }
 END_TEST
 
+static uint32_t
+newest_start(void)
+{
+	struct store_stats st;
+
+	store_stats(fake_box.store, &st);
+	return st.newest_start;
+}
+
+static void
+is_refused(const char *text)
+{
+	ck_assert_int_eq(fake_box_try_open(), -EINVAL);
+	ck_assert_msg(strstr(fake_box.why, text) != NULL, "%s", fake_box.why);
+	ck_assert_ptr_nonnull(strstr(fake_box.why, "; restore all of the folder, or remove all of it, then connectctl peer adopt NAME at the peers"));
+}
+
+/* It was restored alone. Being asked again does not help, and nothing has changed. */
+START_TEST(journal_of_an_earlier_start)
+{
+	fake_box_put_batches(1, 5, 100);
+	ck_assert_uint_eq(newest_start(), 1);
+	fake_box_close();
+	fake_box.least_start = 1;
+	fake_box_open();
+	ck_assert_uint_eq(newest_start(), 2);
+	fake_box_close();
+	fake_box.least_start = 3;
+	is_refused("the journal is of start 2, the state folder of start 3: it was restored alone, or lost");
+	is_refused("the journal is of start 2, the state folder of start 3");
+	fake_box.least_start = 2;
+	fake_box_open();
+	ck_assert_uint_eq(fake_box.n, 5);
+	ck_assert_uint_eq(fake_box.n_damaged, 0);
+	ck_assert_uint_eq(newest_start(), fake_box.starts);
+}
+END_TEST
+
+START_TEST(missing_journal)
+{
+	fake_box_close();
+	fake_disk_free();
+	fake_disk_new(1);
+	fake_box.least_start = UINT32_MAX;
+	is_refused("the journal is missing, and start 4294967295 had one: it was lost");
+	/* It never had one: that is the first start, or one after a start that wrote nothing. */
+	fake_box.least_start = 0;
+	fake_box_open();
+	ck_assert_uint_eq(newest_start(), 0);
+	fake_box_work();
+	ck_assert_uint_eq(newest_start(), 0);
+	store_define_queue(fake_box.store, store_new_queue(fake_box.store), (struct store_bytes){ "q", 1 });
+	fake_box_work();
+	ck_assert_uint_eq(newest_start(), fake_box.starts);
+}
+END_TEST
+
 START_TEST(torn_tail_is_no_damage)
 {
 	const char *name;
@@ -218,6 +275,8 @@ main(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, last_batch_is_rewritten);
 	tcase_add_test(tc, crash_loop_keeps_the_disk);
+	tcase_add_test(tc, journal_of_an_earlier_start);
+	tcase_add_test(tc, missing_journal);
 	tcase_add_test(tc, torn_tail_is_no_damage);
 	tcase_add_test(tc, a_lost_batch_is_damage);
 	tcase_add_test(tc, a_bad_record_is_set_aside);
