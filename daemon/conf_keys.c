@@ -124,7 +124,8 @@ static const struct conf_key keys[] = {
 	{ QUEUE(ack_timeout), DURATION(SECOND / 10, 365 * DAY, "none"), OR_NONE, NOW,
 	    .help = "Time for acknowledging; then the message is offered again." },
 	{ QUEUE(dead_letter), .type = CONF_TYPE_DEAD_LETTER, .def = "*.dead", NOW,
-	    .help = "The queue that dead messages move to. *.dead is the queue's own name with .dead behind it." },
+	    .help = "The queue that dead messages move to. *.dead is the queue's own name with .dead behind it. "
+	            "That of a durable queue is durable, whatever its own section says." },
 	{ QUEUE(send), .type = CONF_TYPE_ACCESS, .def = "default", .sample = "user:shop, group:web", NOW,
 	    .help = "Who may send: a list of user:, group:, unit: and peer: with a name; none; or default, which is "
 	            "whoever may open the socket, and every peer." },

@@ -428,6 +428,11 @@ bool queue_is_unused(const struct queue *q);
 bool queue_is_settled(const struct queue *q);
 /* From now on a dead-letter queue: nothing that enters expires, is delayed, or dies again. */
 void queue_make_dead_letter(struct queue *q);
+/*
+ * What is durable shall come here: it is kept from now on, whatever its section
+ * says. 0; or a negative errno: -EBUSY, flows are open that were told otherwise.
+ */
+int queue_make_durable(struct queue *q);
 /* The owner's node in its table, keyed by queue_name. */
 struct hmap_node *queue_map_node(struct queue *q);
 struct queue *queue_from_map(struct hmap_node *n);

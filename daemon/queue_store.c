@@ -63,6 +63,22 @@ queues_define(struct queues *qs, struct queue *q)
 }
 
 int
+queue_make_durable(struct queue *q)
+{
+	int r;
+
+	if (q->conf.durable || !q->qs->store)
+		return 0;
+	if (!list_empty(&q->inlets))
+		return -EBUSY;
+	q->conf.durable = true;
+	r = queues_define(q->qs, q);
+	if (r < 0)
+		q->conf.durable = false;
+	return r;
+}
+
+int
 queue_define_anew(struct queue *q)
 {
 	int r = q->qs->store && q->number != 0 ? define(q, q->number) : 0;

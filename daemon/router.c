@@ -192,9 +192,11 @@ router_dead_letter(void *arg, struct queue *q)
 	} else {
 		first = false;
 	}
-	if (dead)
-		router_share_letters(dead, q, named != NULL, first);
-	return dead;
+	if (!dead)
+		return NULL;
+	router_share_letters(dead, q, named != NULL, first);
+	/* What was confirmed as stored stays so when it dies. */
+	return queue_conf(q)->durable && queue_make_durable(dead) < 0 ? NULL : dead;
 }
 
 /* ----------------------------------------------------------------- new, free -- */

@@ -385,6 +385,31 @@ START_TEST(move_dead_letters)
 }
 END_TEST
 
+/* Where queues keep messages in memory unless they say otherwise: what was stored is, dead, too. */
+START_TEST(dead_letters_of_a_durable_queue)
+{
+	struct connectd *c;
+
+	node_init(&paris, "paris", "[queue \"*\"]\ndurable = no\n[queue \"tried\"]\ndurable = yes\n");
+	node_start(&paris);
+	for (int i = 1; i <= 2; i++) {
+		struct connectd_msg *m;
+
+		fill("tried", 1);
+		c = program_open(&paris, "rejecter");
+		program_consume(c, "tried", 1);
+		m = program_take(c);
+		ck_assert_int_eq(connectd_nack(c, m, CONNECTD_TO_DEAD, 0, "no good"), 0);
+		connectd_msg_unref(m);
+		node_await_queue(&paris, "tried.dead", queue_holds, (uint64_t)i);
+		connectd_close(c);
+		again();
+		ck_assert_uint_eq(waiting_in("tried.dead"), i);
+	}
+	end();
+}
+END_TEST
+
 int
 main(void)
 {
@@ -403,6 +428,7 @@ main(void)
 	tcase_add_test(tc, move_and_kill);
 	tcase_add_test(tc, purge_and_kill);
 	tcase_add_test(tc, move_dead_letters);
+	tcase_add_test(tc, dead_letters_of_a_durable_queue);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
 	nodes_begin();

@@ -288,8 +288,8 @@ node_check_books(struct node *n)
 		const Connectd__V1__Queue *q = (const Connectd__V1__Queue *)a.items[i];
 		const Connectd__V1__Counters *c = q->counters;
 
-		ck_assert_msg(c->accepted + c->moved_in == c->consumed + c->forwarded + c->expired + c->dead + c->dropped + c->purged +
-		    c->moved_out + q->waiting, "%s: the books of %s do not balance", n->name, q->name);
+		ck_assert_msg(c->present + c->accepted + c->moved_in == c->consumed + c->forwarded + c->expired + c->dead + c->dropped +
+		    c->purged + c->moved_out + c->damaged + q->waiting, "%s: the books of %s do not balance", n->name, q->name);
 	}
 	answer_free(&a);
 }
