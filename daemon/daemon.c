@@ -136,6 +136,8 @@ on_synced(void *arg, uint64_t ticket)
 
 	queues_synced(router_queues(d->core.router), ticket);
 	intake_synced(&d->core.intake, ticket);
+	for (size_t i = 0; i < d->n_links; i++)
+		link_synced(d->links[i]);
 	control_synced(d->control);
 }
 

@@ -369,6 +369,12 @@ link_drain(struct link *l)
 		session_send(l->live->session, &f);
 }
 
+void
+link_synced(struct link *l)
+{
+	outflows_synced(l);
+}
+
 bool
 link_is_drained(const struct link *l)
 {

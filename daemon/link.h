@@ -42,6 +42,8 @@ void link_accept(struct link *l, struct session *s, const struct wire_hello *hel
 /* Orderly stop: Drain, no dialling. Messages still go out until link_close. */
 void link_drain(struct link *l);
 /* Nothing more is on its way that would be lost: every memory message confirmed or none can go. */
+/* More of what was appended to the store is synced. */
+void link_synced(struct link *l);
 bool link_is_drained(const struct link *l);
 void link_close(struct link *l, enum wire_close_code code, const char *reason);
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "link_internal.h"
+#include "store.h"
 
 #define TURN_MESSAGES 64
 #define TURN_BYTES (64 * 1024)
@@ -291,6 +292,7 @@ bury_some(struct outflow *of)
 		[WIRE_VERDICT_NO_QUEUE] = WIRE_REJECT_NO_QUEUE,
 		[WIRE_VERDICT_BAD_ADDRESS] = WIRE_REJECT_NO_QUEUE,
 	};
+	bool stored;
 
 	for (int i = 0; i < TURN_MESSAGES; i++) {
 		struct list *first = list_first(held(of));
@@ -303,14 +305,49 @@ bury_some(struct outflow *of)
 			return TURN_DRY;
 		}
 		of->cursor = NULL;
+		stored = e->ref != 0;
 		if (!e->msg)
 			queue_doomed(e);
 		else if (queue_bury(e, WIRE_LEVEL_REJECTED, codes[of->verdict], of->reason) != 0) {
 			park(of);
 			return TURN_BLOCKED;
 		}
+		if (stored)
+			of->recorded = store_ticket(of->from->link->core->store);
 	}
 	return TURN_MORE;
+}
+
+/*
+ * While a crash could undo the move of what was refused, nothing behind it may
+ * be accepted there: the mark would be above it, and the peer would take it for
+ * one that it has.
+ */
+static bool
+waits_for_record(struct outflow *of)
+{
+	struct link *l = of->from->link;
+
+	if (of->recorded == 0 || of->recorded <= store_synced(l->core->store))
+		return false;
+	list_remove(&of->ready);
+	list_append(&l->recording, &of->ready);
+	return true;
+}
+
+void
+outflows_synced(struct link *l)
+{
+	struct list waiting, *n;
+
+	if (list_empty(&l->recording))
+		return;
+	list_init(&waiting);
+	list_splice(&waiting, &l->recording);
+	while ((n = list_first(&waiting)) != NULL) {
+		list_remove(n);
+		make_ready(list_entry(n, struct outflow, ready));
+	}
 }
 
 /* The verdict on the message the flow is halted at is recorded, then the flow goes on. */
@@ -319,6 +356,7 @@ settle_reject(struct outflow *of)
 {
 	struct wire_frame f = { .kind = WIRE_RESUME };
 	struct entry *e = NULL, *behind = NULL;
+	bool stored;
 
 	LIST_FOREACH (n, held(of))
 		if (entry_of(n)->seq == of->reject_number) {
@@ -327,12 +365,19 @@ settle_reject(struct outflow *of)
 			behind = entry_of(n);
 			break;
 		}
+	stored = e && e->ref != 0;
 	if (e && !e->msg) {
 		queue_doomed(e);
 	} else if (e && queue_bury(e, WIRE_LEVEL_REJECTED, of->reject_code, of->reason) != 0) {
 		park(of);
 		return TURN_BLOCKED;
 	}
+	if (stored) {
+		store_hurry(of->from->link->core->store);
+		of->recorded = store_ticket(of->from->link->core->store);
+	}
+	if (waits_for_record(of))
+		return TURN_BLOCKED;
 	/* Whatever was sent behind it was discarded, also if it was given up meanwhile itself. */
 	of->cursor = behind;
 	f.u.resume.flow = of->id;
@@ -396,6 +441,8 @@ turn(struct outflow *of)
 	struct session *s = of->from->link->live->session;
 	size_t room = session_room(s), stop = room > TURN_BYTES ? room - TURN_BYTES : 0;
 
+	if (waits_for_record(of))
+		return TURN_BLOCKED;
 	switch (of->out.state) {
 	case FLOW_OUT_CLOSED:
 		open_flow(of);
@@ -714,6 +761,7 @@ outflows_init(struct link *l)
 		list_init(&l->ready[p]);
 	list_init(&l->no_window);
 	list_init(&l->parked);
+	list_init(&l->recording);
 	loop_call_init(&l->pump, pump, l);
 	loop_timer_init(&l->retry, l->core->loop, retry, l);
 	l->router_peer = (struct router_peer){ .name = l->peer->name, .attach = attach, .detach = detach };

@@ -65,6 +65,7 @@ struct outflow {
 	char reason[WIRE_REASON_MAX + 1];
 	enum wire_reject_code reject_code; /* of the message the flow is halted at */
 	uint64_t reject_number;            /* 0: not halted */
+	uint64_t recorded;                 /* what was refused is among the dead letters for good once this ticket is synced */
 };
 
 /* An outbound queue, of which the link is the only consumer. */
@@ -119,6 +120,7 @@ struct link {
 	struct list ready[WIRE_PRIORITIES];
 	struct list no_window; /* wait for the session's window */
 	struct list parked;    /* wait for the retry timer */
+	struct list recording; /* wait for the store */
 	struct loop_call pump;
 	struct loop_timer retry;
 	uint64_t window, window_granted, window_used;
@@ -163,6 +165,7 @@ void outflows_done(struct link *l);
 void outflows_up(struct link *l, const struct wire_limits *limits);
 void outflows_down(struct link *l);
 void outflows_writable(struct link *l);
+void outflows_synced(struct link *l);
 /* FlowState, Confirm, Reject, Credit. As intake_frame. */
 enum wire_close_code outflows_frame(struct link *l, const struct wire_frame *f, const char **ret_reason);
 /* The peer may have what waits for it now, by other numbers: it is flagged when it is sent. */

@@ -93,6 +93,31 @@ START_TEST(durable_demanded)
 }
 END_TEST
 
+/*
+ * One that was stored here and is refused there is among the dead letters for
+ * good before anything behind it is accepted: else the mark there would be
+ * above it, and after a crash here it would pass for delivered.
+ */
+START_TEST(refused_and_killed)
+{
+	begin("", "[queue \"fleeting\"]\ndurable = no\n");
+	for (uint64_t i = 1; i <= 12; i++) {
+		struct told durable = { 0 }, behind = { 0 };
+		struct connectd_msg *m = program_message("berlin/fleeting", "x", 0);
+
+		send_durable("berlin/fleeting", &durable);
+		ck_assert_int_eq(connectd_msg_set_durability(m, CONNECTD_MEMORY), 0);
+		program_send(from, m, &behind);
+		program_flush(from);
+		ck_assert_uint_eq(behind.arrived, 1);
+		node_kill(&paris);
+		node_start(&paris);
+		node_await_queue(&paris, "berlin.fleeting.dead", queue_holds, i);
+	}
+	end();
+}
+END_TEST
+
 /* Whole, in chunks, and one that would have been reserved for. */
 static const size_t sizes[] = { 2000, 200000, 3000000 };
 
@@ -391,6 +416,7 @@ main(void)
 
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, durable_demanded);
+	tcase_add_test(tc, refused_and_killed);
 	tcase_add_loop_test(tc, too_large_for_the_destination, 0, sizeof(sizes) / sizeof(*sizes));
 	tcase_add_test(tc, unknown_node);
 	tcase_add_test(tc, queues_a_peer_may_not_make);
