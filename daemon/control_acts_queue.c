@@ -52,10 +52,6 @@ purge(struct control *c, struct act *act, struct queue *q)
 	struct queue_stats before, st;
 
 	queue_stats(q, loop_now_ms(core->loop), &before);
-	/* Nobody is left who could tell what has arrived. */
-	if (records_is_orphan(core, q))
-		for (unsigned p = 0; p < WIRE_PRIORITIES; p++)
-			queue_doubt_over(q, (enum wire_priority)p, 0);
 	queue_purge(q, &act->messages, &act->bytes);
 	queue_stats(q, loop_now_ms(core->loop), &st);
 	act->in_doubt = st.messages;

@@ -50,8 +50,6 @@ bool records_peers(const struct control_sources *src, struct cursor *at, struct 
 bool records_queues(const struct control_sources *src, struct cursor *at, struct page *pg);
 bool records_clients(const struct control_sources *src, struct cursor *at, struct page *pg);
 bool records_producers(const struct control_sources *src, struct cursor *at, struct page *pg);
-/* It is for a node that is no peer any more. */
-bool records_is_orphan(const struct core *core, const struct queue *q);
 void records_done(const char *text, struct page *pg);
 
 /* An event as a delimited record, malloc'ed; NULL: out of memory. */

@@ -300,8 +300,9 @@ records_clients(const struct control_sources *src, struct cursor *at, struct pag
 
 /* ----------------------------------------------------------------- queues -- */
 
-bool
-records_is_orphan(const struct core *core, const struct queue *q)
+/* It is for a node that is no peer any more. */
+static bool
+is_orphan(const struct core *core, const struct queue *q)
 {
 	return queue_node(q) && !conf_peer_find(core->conf, queue_node(q));
 }
@@ -338,7 +339,7 @@ add_queue(void *arg, struct queue *q)
 	r.on_disk = st.on_disk;
 	r.min_bytes = queue_number(q) != 0 ? queue_conf(q)->min_bytes : 0;
 	r.held = queue_is_held(q);
-	r.orphan = st.messages > 0 && records_is_orphan(w->src->core, q);
+	r.orphan = st.messages > 0 && is_orphan(w->src->core, q);
 	counters.accepted = st.counters.accepted;
 	counters.moved_in = st.counters.moved_in;
 	counters.consumed = st.counters.consumed;

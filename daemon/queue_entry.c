@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static uint64_t
 now_ms(const struct queue *q)
@@ -321,6 +322,9 @@ queue_purge(struct queue *q, uint64_t *ret_messages, uint64_t *ret_bytes)
 {
 	*ret_messages = *ret_bytes = 0;
 	queue_settle(q);
+	/* Without a link, as its peer is not configured any more, nobody will ever tell what that has. */
+	if (list_empty(&q->consumers))
+		memset(q->in_doubt, 0, sizeof(q->in_doubt));
 	for (unsigned p = 0; p < WIRE_PRIORITIES; p++) {
 		struct purge purge = { ret_messages, ret_bytes };
 

@@ -408,12 +408,29 @@ START_TEST(restored_ones_are_in_doubt_until_the_peer_tells)
 		ck_assert_int_eq(queue_restore_message(b.q, &found, &h.sender), 0);
 	}
 	ck_assert(h.sender.open == 4 && box_stats(b.q).counters.present == 4);
+	taker_attach(&t, b.q);
 	queue_purge(b.q, &messages, &bytes);
 	ck_assert_uint_eq(messages, 0);
 	queue_doubt_over(b.q, WIRE_PRIORITY_NORMAL, 1);
 	queue_purge(b.q, &messages, &bytes);
 	ck_assert(messages == 3 && h.by_level[WIRE_LEVEL_PURGED] == 3 && h.sender.open == 1);
 	ck_assert_uint_eq(fake_store_kept(&store), 1);
+}
+END_TEST
+
+/* The peer is not configured any more: what waits for it can be purged all the same. */
+START_TEST(restored_orphans_can_be_purged)
+{
+	struct store_message m = { .queue = 1, .seq = 1 };
+	struct store_found found = { .queue = 1, .seq = 1, .bytes = 10 };
+	uint64_t messages, bytes;
+
+	begin("berlin", false);
+	ck_assert_int_eq(store_put(&store, &m, &found.ref), 0);
+	ck_assert_int_eq(queue_restore_message(b.q, &found, NULL), 0);
+	queue_purge(b.q, &messages, &bytes);
+	ck_assert_uint_eq(messages, 1);
+	ck_assert_uint_eq(fake_store_kept(&store), 0);
 }
 END_TEST
 
@@ -546,6 +563,7 @@ main(void)
 	tcase_add_test(tc, damaged_ones_are_dead_letters);
 	tcase_add_test(tc, reads_that_are_refused_are_tried_again);
 	tcase_add_test(tc, restored_ones_are_in_doubt_until_the_peer_tells);
+	tcase_add_test(tc, restored_orphans_can_be_purged);
 	tcase_add_test(tc, restored_ones_may_be_second_at_the_peer);
 	tcase_add_test(tc, a_queue_is_settled_when_its_end_is_synced);
 	tcase_add_test(tc, no_room_on_disk_is_no_credit);
