@@ -171,6 +171,14 @@ on_synced(void *arg, uint64_t ticket)
 }
 
 static void
+on_offered(void *arg, uint32_t queue, uint64_t seq)
+{
+	struct daemon *d = arg;
+
+	queues_offered(router_queues(d->core.router), queue, seq);
+}
+
+static void
 on_store_state(void *arg, enum store_state st, const char *why)
 {
 	static const char *const names[] = { "open", "full", "failed" };
@@ -226,7 +234,7 @@ open_store(struct daemon *d, char why[static 200])
 	const struct store_config cfg = { .loop = core->loop, .disk = state_disk(core->state), .writer = d->writer,
 		.reader = d->reader, .segment = core->node->segment, .max_disk = core->node->max_disk,
 		.start_count = state_start_count(core->state), .least_start = state_journal_start(core->state) };
-	const struct store_events ev = { on_synced, on_store_state, on_store_room, on_damaged, d };
+	const struct store_events ev = { on_synced, on_offered, on_store_state, on_store_room, on_damaged, d };
 	const struct recover_env env = { .core = core, .clients = d->clients, .find = find_link, .arg = d,
 		.progress = d->opt.progress, .progress_arg = d->opt.arg };
 	struct recover_report report;

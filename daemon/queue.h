@@ -427,6 +427,8 @@ int queues_define(struct queues *qs, struct queue *q);
 struct store *queues_store(const struct queues *qs); /* NULL: there is none */
 /* The store may have room again (store_events.room). */
 void queues_disk_back(struct queues *qs);
+/* The store knows by now what was offered of a queue (store_events.offered). */
+void queues_offered(struct queues *qs, uint32_t number, uint64_t seq);
 /* Everything appended up to ticket is synced (store_events.synced). */
 void queues_synced(struct queues *qs, uint64_t ticket);
 /*

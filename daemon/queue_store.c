@@ -312,6 +312,26 @@ entry_synced(struct entry *e)
 	entry_maybe_cool(e);
 }
 
+/* Consumers may see what is there. */
+static void
+offer(struct queue *q)
+{
+	list_remove(&q->offering_node);
+	q->offer_ticket = 0;
+	queue_wake(q, queue_waiting(q, -1));
+}
+
+void
+queues_offered(struct queues *qs, uint32_t number, uint64_t seq)
+{
+	LIST_FOREACH_SAFE (node, &qs->offering) {
+		struct queue *q = list_entry(node, struct queue, offering_node);
+
+		if (q->number == number && q->offered <= seq)
+			offer(q);
+	}
+}
+
 static void
 offered(struct queues *qs, uint64_t ticket)
 {
@@ -320,9 +340,7 @@ offered(struct queues *qs, uint64_t ticket)
 
 		if (q->offer_ticket > ticket)
 			continue;
-		list_remove(node);
-		q->offer_ticket = 0;
-		queue_wake(q, queue_waiting(q, -1));
+		offer(q);
 	}
 }
 

@@ -9,8 +9,8 @@
  * what was handed to them.
  *
  * What is appended is durable in the order appended, without gaps: a crash
- * keeps a prefix (and, when messages had to wait for space, dones from behind
- * them that belong to no group). Each append raises the *ticket*; `synced(ticket)` says that
+ * keeps a prefix (and, when messages had to wait for space, dones and offers
+ * from behind them that belong to no group). Each append raises the *ticket*; `synced(ticket)` says that
  * everything up to it is on disk.
  */
 #ifndef STORE_H
@@ -69,6 +69,11 @@ struct store_message {
 struct store_events {
 	/* Everything appended up to ticket is on disk. */
 	void (*synced)(void *arg, uint64_t ticket);
+	/*
+	 * That messages of this queue up to seq were offered is on disk: told before
+	 * synced is, when messages ahead of it wait for space. May be NULL.
+	 */
+	void (*offered)(void *arg, uint32_t queue, uint64_t seq);
 	void (*state)(void *arg, enum store_state st, const char *why);
 	/* store_room has grown, after it was below what store_want_room asked for. */
 	void (*room)(void *arg);

@@ -191,7 +191,7 @@ build(struct store *s, struct builder *b, const struct plan *p)
 	for (uint64_t n = s->head; n < p->end; n++)
 		store_add_item(b, store_item(s, n));
 	if (p->cut)
-		store_add_dones_behind(b, p->end, p->behind);
+		store_add_behind(b, p->end, p->behind);
 #ifdef PLANT_MARK_AHEAD
 	for (uint64_t n = p->end; n < s->tail && 32 * s->n_marks + 64 < s->batch_max; n++)
 		if (store_item(s, n)->flow && (store_item(s, n)->kind == ITEM_MARK || store_item(s, n)->kind == ITEM_MESSAGE))

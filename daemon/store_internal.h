@@ -282,7 +282,7 @@ void store_add_item(struct builder *b, struct item *it);
  * Messages wait for space, and what makes some waits behind them, from that
  * item on: a done that belongs to no group may go ahead, within limit bytes.
  */
-void store_add_dones_behind(struct builder *b, uint64_t from, uint64_t limit);
+void store_add_behind(struct builder *b, uint64_t from, uint64_t limit);
 /* For the end of the batch: the last pair is raised if it is of the same number, or one is added. */
 void store_add_pair(struct number_pair *pairs, size_t *n, uint32_t number, uint64_t value);
 /* The end of the batch: dones, marks, offered. */

@@ -223,10 +223,11 @@ store_add_item(struct builder *b, struct item *it)
 
 /*
  * Messages wait for space, and what makes some waits behind them: a done that
- * belongs to no group may go ahead. Nothing that was confirmed depends on it.
+ * belongs to no group may go ahead. Nothing that was confirmed depends on it. So
+ * may an offer, or a consumer that comes now would get nothing until then.
  */
 void
-store_add_dones_behind(struct builder *b, uint64_t from, uint64_t limit)
+store_add_behind(struct builder *b, uint64_t from, uint64_t limit)
 {
 	struct store *s = b->s;
 	uint64_t tail = s->in_group ? s->group_start : s->tail;
@@ -234,7 +235,9 @@ store_add_dones_behind(struct builder *b, uint64_t from, uint64_t limit)
 	for (uint64_t n = from; n < tail && limit >= 40; n++) {
 		if (!store_may_overtake(s, n, tail))
 			continue;
-		add_done(b, store_item(s, n));
+		store_add_item(b, store_item(s, n));
+		if (store_item(s, n)->kind == ITEM_OFFERED)
+			store_item(s, n)->kind = ITEM_NONE;
 		limit -= 40;
 	}
 }

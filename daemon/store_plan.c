@@ -93,14 +93,21 @@ room_in(const struct store *s, const struct segment *g)
 	return taken < g->size ? (g->size - taken) / 4096 * 4096 : 0;
 }
 
-/* A done that may go ahead of messages that wait for space. */
+/* A done or an offer that may go ahead of messages that wait for space. */
 bool
 store_may_overtake(const struct store *s, uint64_t n, uint64_t tail)
 {
 	const struct item *it = store_item(s, n);
+	const struct defined *d;
 	const struct moved *m;
 
-	if (it->kind != ITEM_DONE || it->joined || (n + 1 < tail && store_item(s, n + 1)->joined))
+	if (it->joined || (n + 1 < tail && store_item(s, n + 1)->joined))
+		return false;
+	if (it->kind == ITEM_OFFERED) {
+		d = store_defined_find(&s->queues, it->queue);
+		return d && d->is_defined;
+	}
+	if (it->kind != ITEM_DONE)
 		return false;
 	m = s->slots[it->ref].moved ? store_moved_find(s, it->ref) : NULL;
 	return s->slots[it->ref].state == SLOT_WRITTEN && !(m && m->waiting > 0);

@@ -143,6 +143,9 @@ store_batch_synced(struct store *s)
 		release(s, &s->releases[i]);
 	s->n_releases = 0;
 	s->synced = s->closed;
+	for (size_t i = 0; i < s->n_offers && s->ev.offered; i++)
+		s->ev.offered(s->ev.arg, s->offers[i].number, s->offers[i].value);
+	s->n_offers = 0;
 	store_snapshot_synced(s);
 	store_look(s);
 	store_reader_synced(s);

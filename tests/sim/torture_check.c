@@ -66,9 +66,9 @@ found_state(struct model_state *st, const struct model_found *f)
 }
 
 /*
- * When space is short a done goes ahead of messages that wait for space: by
- * message, where in the chain (from 1) it is done for itself alone, and where
- * it is moved last. 0: not at all.
+ * When space is short a done goes ahead of messages that wait for space (as does
+ * an offer, see offered_ahead): by message, where in the chain (from 1) it is
+ * done for itself alone, and where it is moved last. 0: not at all.
  */
 struct later {
 	uint32_t done, moved;
@@ -106,11 +106,27 @@ goes_ahead(const struct later *l, uint32_t at)
 	return l->done > at && l->moved <= at;
 }
 
-/* A note does not show in what is found: places are compared without. `at` is how far in the chain we are. */
+/* Is that offered by one of those that come next, for itself alone? */
+static bool
+offered_ahead(const uint32_t *chain, uint32_t n, uint32_t queue, uint64_t offered)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		const struct append *a = model_get(chain[i]);
+
+		if (a->kind == APPEND_OFFERED && a->queue == queue && a->seq == offered && !a->joined &&
+		    !(i > 0 && model_get(chain[i - 1])->joined))
+			return true;
+	}
+	return false;
+}
+
+/* A note does not show in what is found: places are compared without. The last n of the chain come next, all - n were applied. */
 static bool
 same(const struct model_state *want, const struct model_state *found, const struct model_found *f, const struct later *later,
-    uint32_t at)
+    const uint32_t *chain, uint32_t n_next, uint32_t all)
 {
+	uint32_t at = all - n_next;
+
 	if (want->n_live < found->n_live)
 		return false;
 	for (size_t i = 0; i < want->n_places || i < found->n_places; i++) {
@@ -125,7 +141,9 @@ same(const struct model_state *want, const struct model_state *found, const stru
 	for (uint32_t q = 0; q < want->n_queues || q < f->n_queues; q++) {
 		const struct model_queue *a = &want->queues[q], *b = &f->queues[q];
 
-		if (a->exists != b->exists || (a->exists && (a->definition != b->definition || a->offered != b->offered)))
+		if (a->exists != b->exists || (a->exists && a->definition != b->definition))
+			return false;
+		if (a->exists && a->offered != b->offered && !(b->offered > a->offered && offered_ahead(chain, n_next, q, b->offered)))
 			return false;
 	}
 	for (uint32_t n = 0; n < want->n_flows || n < f->n_flows; n++) {
@@ -257,7 +275,7 @@ model_check(struct model_state *st, const struct model_found *f, uint32_t least,
 	for (;;) {
 		bool is_whole = n == 0 || !model_get(chain[n - 1])->joined;
 
-		if (is_whole && same(st, &found, f, later, all - n)) {
+		if (is_whole && same(st, &found, f, later, chain, n, all)) {
 			ret = tip;
 			break;
 		}
@@ -287,6 +305,14 @@ model_check(struct model_state *st, const struct model_found *f, uint32_t least,
 		struct append a = { .kind = APPEND_DONE, .message = i, .queue = st->places[i].queue, .seq = st->places[i].seq };
 
 		if (!st->places[i].live || (i < found.n_places && found.places[i].live))
+			continue;
+		ret = model_append(ret, &a);
+		model_apply(st, &a);
+	}
+	for (uint32_t q = 1; q < st->n_queues && q < f->n_queues; q++) {
+		struct append a = { .kind = APPEND_OFFERED, .queue = q, .seq = f->queues[q].offered };
+
+		if (!st->queues[q].exists || f->queues[q].offered <= st->queues[q].offered)
 			continue;
 		ret = model_append(ret, &a);
 		model_apply(st, &a);

@@ -129,6 +129,27 @@ START_TEST(what_was_there_is_written_down_before_it_is_offered)
 }
 END_TEST
 
+/* Also when other appends wait for space in front of it. */
+START_TEST(an_offer_may_be_known_early)
+{
+	begin(NULL, false);
+	flow_fill(&b, &f, 2, NULL);
+	sync_all();
+	taker_attach(&t, b.q);
+	ck_assert_ptr_null(queue_take(&t.consumer, -1));
+	fake_loop_run(b.loop);
+	t.wakes = 0;
+	queues_offered(b.qs, queue_number(b.q) + 1, store.offered);
+	queues_offered(b.qs, queue_number(b.q), store.offered - 1);
+	fake_loop_run(b.loop);
+	ck_assert_uint_eq(t.wakes, 0);
+	queues_offered(b.qs, queue_number(b.q), store.offered);
+	fake_loop_run(b.loop);
+	ck_assert_uint_gt(t.wakes, 0);
+	ck_assert_ptr_nonnull(queue_take(&t.consumer, -1));
+}
+END_TEST
+
 START_TEST(memory_messages_are_not_stored)
 {
 	struct message *m = body(10);
@@ -554,6 +575,7 @@ main(void)
 	tcase_add_test(tc, local_ones_are_offered_once_synced);
 	tcase_add_test(tc, what_came_over_a_link_is_offered_at_once);
 	tcase_add_test(tc, what_was_there_is_written_down_before_it_is_offered);
+	tcase_add_test(tc, an_offer_may_be_known_early);
 	tcase_add_test(tc, memory_messages_are_not_stored);
 	tcase_add_test(tc, memory_messages_do_not_overtake_in_their_flow);
 	tcase_add_test(tc, nothing_overtakes_on_a_link);
