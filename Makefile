@@ -190,10 +190,8 @@ ASAN = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-po
 check-asan: deps-check
 	$(Q)$(MAKE) --no-print-directory B=$(B)/asan SANITIZE="$(ASAN)" CFLAGS="-O1 -g" NO_SHELL_TESTS=1 check-run
 
-# Those that move much through the store are left to AddressSanitizer: here they take minutes.
-VALGRIND_BIN = $(filter-out %/test_store_space %/test_store_torture,$(UNIT_BIN))
 check-valgrind: $(UNIT_BIN)
-	$(Q)CK_TIMEOUT_MULTIPLIER=4 B=$(B) tests/lib/run $(VALGRIND_BIN:%="valgrind -q --error-exitcode=99 --leak-check=full --child-silent-after-fork=yes %")
+	$(Q)JOBS=2 CK_TIMEOUT_MULTIPLIER=4 B=$(B) tests/lib/run $(UNIT_BIN:%="valgrind -q --error-exitcode=99 --leak-check=full --child-silent-after-fork=yes %")
 
 check-debian13:
 	$(Q)tests/debian13
