@@ -159,13 +159,43 @@ void meet_end_probes(struct link *l);
 /* Candidates that this end may drop because the pair has its session now. */
 void meet_settle(struct link *l);
 
+/* link_send.c */
+void outflows_send_init(struct link *l);
+void outflows_send_done(struct link *l);
+/* What it has taken and is not confirmed, by rising seq. */
+static inline struct list *
+outflow_held(struct outflow *of)
+{
+	return &of->from->consumer.held[of->priority];
+}
+static inline struct entry *
+outflow_entry(struct list *n)
+{
+	return list_entry(n, struct entry, node);
+}
+/* The entry behind e among those held, or NULL. */
+struct entry *outflow_next_held(struct outflow *of, struct entry *e);
+/* It has something to send, or to settle. */
+void outflow_ready(struct outflow *of);
+/* Try again in a while: its reason is not ours to mend. */
+void outflow_park(struct outflow *of);
+/* Its queue goes: the other end need not keep it open, and its id is free once the other end knows. */
+void outflow_close(struct outflow *of);
+void outflow_give_id(struct outflow *of);
+void outflow_say_closed(struct link *l, uint32_t id, uint64_t number);
+void outflow_say_abort(const struct outflow *of, uint64_t number);
+/* The peer's window has grown. */
+void outflows_window_wake(struct link *l);
+/* The rest of the body under way will not be sent. */
+void outflow_window_give_back(struct outflow *of);
+void outflows_writable(struct link *l);
+void outflows_synced(struct link *l);
+
 /* link_flow.c */
 void outflows_init(struct link *l);
 void outflows_done(struct link *l);
 void outflows_up(struct link *l, const struct wire_limits *limits);
 void outflows_down(struct link *l);
-void outflows_writable(struct link *l);
-void outflows_synced(struct link *l);
 /* FlowState, Confirm, Reject, Credit. As intake_frame. */
 enum wire_close_code outflows_frame(struct link *l, const struct wire_frame *f, const char **ret_reason);
 /* The peer may have what waits for it now, by other numbers: it is flagged when it is sent. */

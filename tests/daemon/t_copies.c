@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "operator.h"
 #include "program.h"
 #include "wire.h"
 
@@ -115,32 +116,6 @@ take(struct node *n, uint64_t first, uint64_t last)
 
 /* ---------------------------------------------------------------- what is said */
 
-static bool
-shown(const struct node *n, const char *text)
-{
-	const char *b = getenv("B");
-	char command[256], line[1024];
-	bool found = false;
-	FILE *f;
-
-	snprintf(command, sizeof(command), "%s/connectctl -s %s peers", b != NULL ? b : "build", n->socket);
-	f = popen(command, "r");
-	ck_assert_ptr_nonnull(f);
-	while (fgets(line, sizeof(line), f) != NULL)
-		found |= strstr(line, text) != NULL;
-	ck_assert_int_eq(pclose(f), 0);
-	return found;
-}
-
-static void
-await_shown(const struct node *n, const char *text)
-{
-	uint64_t until = program_clock_ms() + PROGRAM_PATIENCE_MS;
-
-	while (!shown(n, text))
-		ck_assert_msg(program_clock_ms() < until, "connectctl at %s does not show: %s", n->name, text);
-}
-
 #define RESTORED "restored or cloned"
 #define WIPED "it has a new state folder, and messages for or from the old one are open here"
 
@@ -155,8 +130,8 @@ check_conflict(struct node *n, const char *why)
 	node_await_logged(&hub, why);
 	node_await_logged(n, "state-conflict");
 	node_await_logged(&hub, "state-conflict");
-	await_shown(n, "conflict");
-	await_shown(n, why);
+	operator_awaits(n, "conflict", "peers");
+	operator_awaits(n, why, "peers");
 	/* And what is to be done, at both ends. */
 	snprintf(step, sizeof(step), "%sconnectctl peer adopt rome on %s", strcmp(why, RESTORED) == 0 ? "connectctl renew on rome, then " : "",
 	    hub.name);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "operator.h"
 #include "program.h"
 #include "proxy.h"
 #include "wire.h"
@@ -79,32 +80,6 @@ connects(struct node *n, const char *peer, char ret_error[static 200])
 }
 
 /* What an operator sees. */
-static bool
-shown(const struct node *n, const char *text)
-{
-	const char *b = getenv("B");
-	char command[256], line[1024];
-	bool found = false;
-	FILE *f;
-
-	snprintf(command, sizeof(command), "%s/connectctl -s %s peers", b != NULL ? b : "build", n->socket);
-	f = popen(command, "r");
-	ck_assert_ptr_nonnull(f);
-	while (fgets(line, sizeof(line), f) != NULL)
-		found |= strstr(line, text) != NULL;
-	ck_assert_int_eq(pclose(f), 0);
-	return found;
-}
-
-static void
-await_shown(const struct node *n, const char *text)
-{
-	uint64_t until = program_clock_ms() + PROGRAM_PATIENCE_MS;
-
-	while (!shown(n, text))
-		ck_assert_msg(program_clock_ms() < until, "connectctl does not show %s", text);
-}
-
 /* Refused by both, in words, in the log and to operators. */
 static void
 check_conflict(struct node *n, const char *why)
@@ -116,7 +91,7 @@ check_conflict(struct node *n, const char *why)
 	ck_assert_msg(strstr(error, why) != NULL, "%s", error);
 	ck_assert(node_logged(n, why) && node_logged(&hub, why));
 	ck_assert(node_logged(n, "state-conflict") && node_logged(&hub, "state-conflict"));
-	await_shown(n, "conflict"); /* it dials again all the time */
+	operator_awaits(n, "conflict", "peers"); /* it dials again all the time */
 	/* It may have a session already. */
 	connects(&hub, "rome", error);
 	ck_assert_msg(strstr(error, why) != NULL, "%s", error);
