@@ -49,12 +49,14 @@ static void
 purge(struct control *c, struct act *act, struct queue *q)
 {
 	const struct core *core = c->src->core;
-	struct queue_stats before, st;
+	struct queue_stats before;
+	struct queue_purged purged;
 
 	queue_stats(q, loop_now_ms(core->loop), &before);
-	queue_purge(q, &act->messages, &act->bytes);
-	queue_stats(q, loop_now_ms(core->loop), &st);
-	act->in_doubt = st.messages;
+	queue_purge(q, &purged);
+	act->messages = purged.messages;
+	act->bytes = purged.bytes;
+	act->in_doubt = purged.in_doubt;
 	log_warning(core->log, NULL, "an operator has %llu messages purged from %s", (unsigned long long)act->messages, queue_name(q));
 	/* What was in memory alone is gone whatever becomes of the journal. */
 	if (before.stored > 0)

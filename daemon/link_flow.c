@@ -27,6 +27,7 @@ settle(struct outflow *of, uint64_t number)
 			of->kept_there = outflow_entry(n)->seq;
 		queue_done(outflow_entry(n), WIRE_LEVEL_ARRIVED);
 	}
+	queue_arrived(of->from->queue, of->priority, number);
 }
 
 /* Its mark went to disk with each message: if it is below what was confirmed, messages are gone with it. */
@@ -79,6 +80,8 @@ flow_state(struct outflow *of, const struct wire_flow_state *st, const char **re
 			of->verdict = WIRE_VERDICT_LIMIT;
 			outflow_park(of);
 		} else {
+			/* It has nothing that it would tell of. */
+			queue_doubt_over(of->from->queue, of->priority, 0);
 			outflow_ready(of);
 		}
 		return WIRE_CLOSE_NORMAL;
@@ -273,6 +276,13 @@ outflows_done(struct link *l)
 	outflows_send_done(l);
 }
 
+static bool
+has_something(struct outqueue *oq, int priority)
+{
+	return !list_empty(outflow_held(&oq->flows[priority])) || queue_waiting(oq->queue, priority) > 0 ||
+	       queue_awaits_outcome(oq->queue, priority);
+}
+
 /* The session is open: whatever has something to send, or to settle, opens its flow. */
 void
 outflows_up(struct link *l, const struct wire_limits *limits)
@@ -284,7 +294,7 @@ outflows_up(struct link *l, const struct wire_limits *limits)
 		struct outqueue *oq = list_entry(n, struct outqueue, node);
 
 		for (int i = 0; i < WIRE_PRIORITIES; i++)
-			if (!list_empty(outflow_held(&oq->flows[i])) || queue_waiting(oq->queue, i) > 0)
+			if (has_something(oq, i))
 				outflow_ready(&oq->flows[i]);
 	}
 }

@@ -60,7 +60,7 @@ queues_memory(const struct queues *qs, uint64_t *ret_used, uint64_t *ret_message
 bool
 queue_is_unused(const struct queue *q)
 {
-	return q->n == 0 && q->n_consumers == 0 && list_empty(&q->inlets) && !q->held;
+	return q->n == 0 && q->n_consumers == 0 && list_empty(&q->inlets) && list_empty(&q->all_ended) && !q->held;
 }
 
 void
@@ -107,6 +107,7 @@ queue_new(struct queues *qs, const char *node, const char *name, const struct co
 	}
 	list_init(&q->delayed);
 	list_init(&q->parked);
+	list_init(&q->all_ended);
 	list_init(&q->syncing);
 	list_init(&q->offering_node);
 	list_init(&q->hungry_node);
@@ -148,6 +149,7 @@ queue_free(struct queue *q)
 	discard_all(&q->parked);
 	discard_all(&q->syncing);
 	queue_load_close(q);
+	queue_doubt_forget(q, NULL);
 	queue_disk_close(q);
 	assert(q->n == 0 && q->bytes == 0 && q->claimed_messages == 0 && q->claimed_bytes == 0);
 	list_remove(&q->roomy_node);
@@ -439,4 +441,5 @@ queue_forget(struct queue *q, struct sender *s)
 		each(q, forget, s);
 	for (unsigned p = 0; p < WIRE_PRIORITIES && s->open > 0; p++)
 		cold_each(&q->cold[p], forget_cold, s, q);
+	queue_doubt_forget(q, s);
 }

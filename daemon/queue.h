@@ -328,8 +328,13 @@ bool queue_keeps(const struct queue *q, enum message_durability durability);
 struct queue_counters *queue_counters(struct queue *q); /* rejected and duplicates are counted by the flow's end */
 /* Highest sequence given so far: (start count: 24 bits, counter: 40 bits); the counter is 0 before the first. */
 uint64_t queue_last_seq(const struct queue *q);
-/* Drop what waits and what clients hold; what a link has sent is doomed. Counts. */
-void queue_purge(struct queue *q, uint64_t *ret_messages, uint64_t *ret_bytes);
+struct queue_purged {
+	uint64_t messages, bytes;
+	uint64_t in_doubt; /* of them: the peer may have them, and who sent them hears what became of them when it tells */
+};
+
+/* Drop what waits, what clients hold, and the bodies of what a link has sent, or may have in an earlier start. */
+void queue_purge(struct queue *q, struct queue_purged *ret);
 /*
  * A held queue gives nothing to its consumers, links too, and is filled as
  * before; what they hold already goes its way. Kept together with its
@@ -391,10 +396,14 @@ void queue_peek_free(struct queue_peek *p);
 size_t queue_ranges_of(struct queue *q, const struct sender *s, uint64_t (*ret)[2], size_t max);
 
 /*
- * Of an outbound queue: the peer told what it has accepted. Until then nothing
- * found at start expires or is purged, as the peer may have it.
+ * Of an outbound queue: the peer told what it has accepted. Of what a start found
+ * and has expired or was purged since then, the rest is told now.
  */
 void queue_doubt_over(struct queue *q, enum wire_priority prio, uint64_t accepted);
+/* Has something ended of which only the peer can tell how? */
+bool queue_awaits_outcome(const struct queue *q, int prio);
+/* It has confirmed up to here; of those that ended here meanwhile senders hear that. What is held is the consumer's. */
+void queue_arrived(struct queue *q, enum wire_priority prio, uint64_t confirmed);
 
 /* The sender goes away: entries forget it. O(queue); for the end of a daemon. */
 void queue_forget(struct queue *q, struct sender *s);

@@ -265,12 +265,12 @@ next_entry(struct queue *q, int prio)
 				return NULL;
 			continue;
 		}
-		if (e->expires_ms == 0 || e->expires_ms > loop_now_ms(q->qs->loop) || queue_in_doubt(q, e->priority, e->seq)) {
+		if (e->expires_ms == 0 || e->expires_ms > loop_now_ms(q->qs->loop)) {
 			if (prio < 0)
 				q->turns[p]--;
 			return e;
 		}
-		entry_expire(e);
+		entry_end(e, WIRE_LEVEL_EXPIRED);
 	}
 }
 

@@ -45,9 +45,6 @@ entry_arm(struct entry *e)
 		deadline = 0; /* dead already */
 		break;
 	}
-	/* What the peer may have cannot be called expired: looked at again when it is taken, or that is known. */
-	if (e->state != ENTRY_HELD && queue_in_doubt(q, e->priority, e->seq))
-		deadline = 0;
 	wheel_remove(&q->qs->wheel, &e->timer);
 	if (deadline != 0)
 		queue_timer_set(q->qs, &e->timer, deadline);
@@ -213,12 +210,6 @@ entry_finish(struct entry *e, enum wire_level level, enum wire_reject_code code,
 	entry_discard(e);
 }
 
-void
-entry_expire(struct entry *e)
-{
-	entry_finish(e, WIRE_LEVEL_EXPIRED, WIRE_REJECT_UNKNOWN, "its time to live is over");
-}
-
 /* A link has sent it: whether it got through is known later. Its body goes now. */
 static void
 doom(struct entry *e, enum wire_level level)
@@ -276,9 +267,9 @@ entry_due(struct entry *e)
 		queue_wake(q, entry_back(e, 0, "ack_timeout"));
 	} else if (e->state == ENTRY_HELD) {
 		if (take_away(e, WIRE_LEVEL_EXPIRED))
-			entry_expire(e);
+			entry_end(e, WIRE_LEVEL_EXPIRED);
 	} else if (expired) {
-		entry_expire(e);
+		entry_end(e, WIRE_LEVEL_EXPIRED);
 	} else if (!e->msg) {
 		entry_unlink(e);
 		entry_load(e);
@@ -289,74 +280,72 @@ entry_due(struct entry *e)
 	}
 }
 
-/* Of what waits; what the peer may have stays until that is known. */
 static void
-purge_one(struct entry *e, uint64_t *messages, uint64_t *bytes)
+purge_one(struct entry *e, struct queue_purged *purged)
 {
-	if (queue_in_doubt(e->queue, e->priority, e->seq))
-		return;
-	++*messages;
-	*bytes += e->bytes;
-	entry_finish(e, WIRE_LEVEL_PURGED, WIRE_REJECT_UNKNOWN, "purged");
+	purged->messages++;
+	purged->bytes += e->bytes;
+	purged->in_doubt += queue_in_doubt(e->queue, e->priority, e->seq);
+	entry_end(e, WIRE_LEVEL_PURGED);
 }
 
-struct purge {
-	uint64_t *messages, *bytes;
-};
+static void
+purge_all(struct list *head, struct queue_purged *purged)
+{
+	LIST_FOREACH_SAFE (node, head)
+		purge_one(list_entry(node, struct entry, node), purged);
+}
+
+static void
+purge_held(struct list *head, struct queue_purged *purged)
+{
+	LIST_FOREACH_SAFE (node, head) {
+		struct entry *e = list_entry(node, struct entry, node);
+
+		if (e->doomed)
+			continue;
+		purged->messages++;
+		purged->bytes += e->bytes;
+		if (take_away(e, WIRE_LEVEL_PURGED))
+			entry_end(e, WIRE_LEVEL_PURGED);
+		else
+			purged->in_doubt++;
+	}
+}
 
 static bool
 purge_cold(void *arg, struct queue *q, struct cold *c)
 {
-	struct purge *purge = arg;
+	struct queue_purged *purged = arg;
+	bool in_doubt = queue_in_doubt(q, c->priority, c->seq);
+	uint64_t bytes = c->bytes;
 
-	if (queue_in_doubt(q, c->priority, c->seq))
+	if (!cold_end(q, c, WIRE_LEVEL_PURGED))
 		return true;
-	++*purge->messages;
-	*purge->bytes += c->bytes;
-	cold_finish(q, c, WIRE_LEVEL_PURGED, WIRE_REJECT_UNKNOWN, "purged");
+	purged->messages++;
+	purged->bytes += bytes;
+	purged->in_doubt += in_doubt;
 	return true;
 }
 
 void
-queue_purge(struct queue *q, uint64_t *ret_messages, uint64_t *ret_bytes)
+queue_purge(struct queue *q, struct queue_purged *ret)
 {
-	*ret_messages = *ret_bytes = 0;
+	*ret = (struct queue_purged){ 0 };
 	queue_settle(q);
 	/* Without a link, as its peer is not configured any more, nobody will ever tell what that has. */
 	if (list_empty(&q->consumers))
-		memset(q->in_doubt, 0, sizeof(q->in_doubt));
+		queue_doubt_never_over(q);
 	for (unsigned p = 0; p < WIRE_PRIORITIES; p++) {
-		struct purge purge = { ret_messages, ret_bytes };
-
-		cold_each(&q->cold[p], purge_cold, &purge, q);
-		LIST_FOREACH_SAFE (node, &q->loading[p])
-			purge_one(list_entry(node, struct entry, node), ret_messages, ret_bytes);
+		cold_each(&q->cold[p], purge_cold, ret, q);
+		purge_all(&q->loading[p], ret);
+		LIST_FOREACH (node, &q->consumers)
+			purge_held(&list_entry(node, struct consumer, all)->held[p], ret);
+		purge_all(&q->waiting[p], ret);
 	}
-	LIST_FOREACH (node, &q->consumers) {
-		struct consumer *c = list_entry(node, struct consumer, all);
-
-		for (unsigned p = 0; p < WIRE_PRIORITIES; p++) {
-			LIST_FOREACH_SAFE (held, &c->held[p]) {
-				struct entry *e = list_entry(held, struct entry, node);
-
-				if (e->doomed)
-					continue;
-				++*ret_messages;
-				*ret_bytes += e->bytes;
-				if (take_away(e, WIRE_LEVEL_PURGED))
-					entry_finish(e, WIRE_LEVEL_PURGED, WIRE_REJECT_UNKNOWN, "purged");
-			}
-		}
-	}
-	for (unsigned p = 0; p < WIRE_PRIORITIES; p++)
-		LIST_FOREACH_SAFE (node, &q->waiting[p])
-			purge_one(list_entry(node, struct entry, node), ret_messages, ret_bytes);
-	LIST_FOREACH_SAFE (node, &q->delayed)
-		purge_one(list_entry(node, struct entry, node), ret_messages, ret_bytes);
-	LIST_FOREACH_SAFE (node, &q->syncing)
-		purge_one(list_entry(node, struct entry, node), ret_messages, ret_bytes);
-	LIST_FOREACH_SAFE (node, &q->parked)
-		purge_one(list_entry(node, struct entry, node), ret_messages, ret_bytes);
+	purge_all(&q->delayed, ret);
+	purge_all(&q->syncing, ret);
+	purge_all(&q->parked, ret);
 }
 
 /* ------------------------------------------------------------------- back -- */
@@ -380,7 +369,7 @@ entry_back(struct entry *e, uint64_t delay_ms, const char *reason)
 		return false;
 	}
 	if (e->expires_ms != 0 && e->expires_ms <= now_ms(q)) {
-		entry_expire(e);
+		entry_end(e, WIRE_LEVEL_EXPIRED);
 		return false;
 	}
 	entry_unlink(e);

@@ -152,6 +152,9 @@ struct queue {
 	uint64_t offer_up_to;        /* what was there when the first consumer came; what comes since says it itself */
 	uint64_t offer_ticket;       /* consumers wait until that is synced; 0: no need */
 	uint64_t in_doubt[WIRE_PRIORITIES]; /* up to here the peer may have them */
+	/* Heaps of those of them that have ended, and whose senders will hear how; and all of these. */
+	struct entry *ended[WIRE_PRIORITIES];
+	struct list all_ended;
 	uint64_t may_be_known;       /* up to here the peer may have them by another number */
 	struct list all_node, offering_node, hungry_node;
 
@@ -200,8 +203,8 @@ void entry_maybe_cool(struct entry *e);
 void entry_load(struct entry *e);
 /* A loading entry is taken out of the reader's hands. */
 void entry_unload(struct entry *e);
-/* A cold one leaves for good. */
-void cold_finish(struct queue *q, struct cold *c, enum wire_level level, enum wire_reject_code code, const char *reason);
+/* A cold one leaves for good: neither counted as that, nor told. What it was is copied to ret. */
+void cold_leave(struct queue *q, struct cold *c, struct cold *ret);
 /* Something among the cold can expire, or could not be asked for. */
 void queue_sweep_soon(struct queues *qs);
 void queue_loads_init(struct queues *qs);
@@ -240,12 +243,22 @@ int queue_define_anew(struct queue *q);
 void entry_forget_sync(struct entry *e);
 /* May a consumer see what waits here now? Asks the store to write that down first, if need be. */
 bool queue_may_offer(struct queue *q);
-/* May this one expire or be purged: does the peer certainly not have it? */
+
+/* ---- queue_doubt.c: what ends here while the peer may have it */
+/* May the peer have it, from an earlier start? */
 static inline bool
 queue_in_doubt(const struct queue *q, unsigned prio, uint64_t seq)
 {
 	return q->node_name[0] != '\0' && seq <= q->in_doubt[prio];
 }
+/* Its end, EXPIRED or PURGED, in any state but held: gone, and told now or when the peer tells what it has. */
+void entry_end(struct entry *e, enum wire_level level);
+/* The same. false: out of memory, and it stays. */
+bool cold_end(struct queue *q, struct cold *c, enum wire_level level);
+/* Nobody will ever tell: they ended as they did here. */
+void queue_doubt_never_over(struct queue *q);
+/* Those of s, or all, are told to nobody. */
+void queue_doubt_forget(struct queue *q, const struct sender *s);
 
 /* ---- queue_put.c */
 uint64_t queue_next_seq(struct queue *q);
@@ -275,8 +288,6 @@ void queue_count_left(struct queue *q, enum wire_level level);
 void entry_discard(struct entry *e);
 /* Arm or stop the timer for what comes next in its state. */
 void entry_arm(struct entry *e);
-/* Its time to live is over. */
-void entry_expire(struct entry *e);
 /* Its timer has fired. */
 void entry_due(struct entry *e);
 /* Tell the sender, once. */

@@ -288,10 +288,8 @@ queue_load_ahead(struct queue *q, unsigned prio)
 	struct cold *c;
 
 	while ((c = cold_first(&q->cold[prio])) != NULL && q->n_loading[prio] < AHEAD_MESSAGES) {
-		if (c->expires_ms != 0 && c->expires_ms <= loop_now_ms(q->qs->loop) && !queue_in_doubt(q, prio, c->seq)) {
-			cold_finish(q, c, WIRE_LEVEL_EXPIRED, WIRE_REJECT_UNKNOWN, "its time to live is over");
+		if (c->expires_ms != 0 && c->expires_ms <= loop_now_ms(q->qs->loop) && cold_end(q, c, WIRE_LEVEL_EXPIRED))
 			continue;
-		}
 		if (!may_load(q, prio, c->bytes) || !warm_first(q, prio)) {
 			if (list_empty(&q->hungry_node))
 				list_append(&q->qs->hungry, &q->hungry_node);
@@ -345,22 +343,16 @@ entry_unload(struct entry *e)
 }
 
 void
-cold_finish(struct queue *q, struct cold *c, enum wire_level level, enum wire_reject_code code, const char *reason)
+cold_leave(struct queue *q, struct cold *c, struct cold *ret)
 {
-	struct cold gone = *c;
-
-	queue_count_left(q, level);
-	cold_remove(&q->cold[gone.priority], c);
-	q->n_waiting[gone.priority]--;
+	*ret = *c;
+	cold_remove(&q->cold[ret->priority], c);
+	q->n_waiting[ret->priority]--;
 	q->n--;
-	q->bytes -= gone.bytes;
+	q->bytes -= ret->bytes;
 	q->qs->n--;
-	queue_disk_left(q, gone.bytes);
-	queue_unstore(q, gone.ref, gone.seq);
-	if (gone.sender) {
-		gone.sender->open--;
-		gone.sender->told(gone.sender, gone.number, level, code, reason);
-	}
+	queue_disk_left(q, ret->bytes);
+	queue_unstore(q, ret->ref, ret->seq);
 	queue_room_back(q);
 	queue_check_unused(q);
 }
@@ -371,9 +363,9 @@ expire(void *arg, struct queue *q, struct cold *c)
 	uint64_t now = loop_now_ms(q->qs->loop);
 	uint64_t *left = arg;
 
-	if (c->expires_ms == 0 || c->expires_ms > now || queue_in_doubt(q, c->priority, c->seq))
+	/* Without the memory for it: at the next sweep. */
+	if (c->expires_ms == 0 || c->expires_ms > now || !cold_end(q, c, WIRE_LEVEL_EXPIRED))
 		return true;
-	cold_finish(q, c, WIRE_LEVEL_EXPIRED, WIRE_REJECT_UNKNOWN, "its time to live is over");
 	return --*left > 0;
 }
 

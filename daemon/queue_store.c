@@ -494,12 +494,6 @@ queue_restore_message(struct queue *q, const struct store_found *f, struct sende
 }
 
 void
-queue_doubt_over(struct queue *q, enum wire_priority prio, uint64_t accepted)
-{
-	q->in_doubt[prio] = accepted;
-}
-
-void
 queue_set_may_be_known(struct queue *q, uint64_t up_to)
 {
 	q->may_be_known = up_to;

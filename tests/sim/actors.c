@@ -319,11 +319,11 @@ is_rest(void *arg, struct queue *q)
 static bool
 empty_dead_letters(void *arg, struct queue *q)
 {
-	uint64_t messages, bytes;
+	struct queue_purged purged;
 
 	(void)arg;
 	if (queue_is_dead_letter(q))
-		queue_purge(q, &messages, &bytes);
+		queue_purge(q, &purged);
 	return true;
 }
 

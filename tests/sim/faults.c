@@ -20,11 +20,11 @@ some_node(void)
 static bool
 purge_some(void *arg, struct queue *q)
 {
-	uint64_t messages, bytes;
+	struct queue_purged purged;
 
 	(void)arg;
 	if (world_chance(50))
-		queue_purge(q, &messages, &bytes);
+		queue_purge(q, &purged);
 	return true;
 }
 

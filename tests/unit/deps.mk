@@ -62,7 +62,7 @@ DEPS_test_conf_file = $(CONF)
 LIBS_test_conf_file = -linih
 DEPS_test_conf_print = $(CONF)
 LIBS_test_conf_print = -linih
-QUEUE = daemon/queue $(addprefix daemon/queue_,cold consumers dead disk entry heap load move peek put room store timer) tests/unit/fake_store \
+QUEUE = daemon/queue $(addprefix daemon/queue_,cold consumers dead disk doubt entry heap load move peek put room store timer) tests/unit/fake_store \
 	common/wheel $(MESSAGE)
 DEPS_test_queue = $(QUEUE) tests/unit/queue_box tests/unit/fake_loop
 DEPS_test_queue_disk = $(QUEUE) tests/unit/queue_box tests/unit/fake_loop

@@ -184,7 +184,7 @@ END_TEST
 
 START_TEST(purge_takes_everything_a_client_could_get)
 {
-	uint64_t messages, bytes;
+	struct queue_purged purged;
 	struct entry *e;
 
 	start(NULL);
@@ -195,8 +195,8 @@ START_TEST(purge_takes_everything_a_client_could_get)
 	e = take();
 	take();
 	queue_return(e, 0, NULL);
-	queue_purge(b.q, &messages, &bytes);
-	ck_assert(messages == 7 && bytes == 70);
+	queue_purge(b.q, &purged);
+	ck_assert(purged.messages == 7 && purged.bytes == 70);
 	ck_assert_uint_eq(t.lost, 1);
 	ck_assert_uint_eq(h.by_level[WIRE_LEVEL_PURGED], 7);
 	ck_assert_uint_eq(box_stats(b.q).counters.purged, 7);
@@ -207,7 +207,7 @@ END_TEST
 
 START_TEST(purge_dooms_what_a_link_has_sent)
 {
-	uint64_t messages, bytes;
+	struct queue_purged purged;
 	struct entry *e;
 
 	start("berlin");
@@ -218,13 +218,13 @@ START_TEST(purge_dooms_what_a_link_has_sent)
 	e = take();
 	e->sent = true;
 	take();
-	queue_purge(b.q, &messages, &bytes);
-	ck_assert(messages == 3 && bytes == 30);
+	queue_purge(b.q, &purged);
+	ck_assert(purged.messages == 3 && purged.bytes == 30);
 	ck_assert_uint_eq(h.by_level[WIRE_LEVEL_PURGED], 2);
 	ck_assert(t.lost == 1 && t.last_lost != e);
 	ck_assert(!e->msg && e->doomed == WIRE_LEVEL_PURGED);
-	queue_purge(b.q, &messages, &bytes);
-	ck_assert(messages == 0 && bytes == 0);
+	queue_purge(b.q, &purged);
+	ck_assert(purged.messages == 0 && purged.bytes == 0);
 	box_balance(b.q);
 	/* Rejected there: it meets its doom instead of being buried. */
 	ck_assert_int_eq(queue_bury(e, WIRE_LEVEL_REJECTED, WIRE_REJECT_DENIED, "no"), 0);
@@ -235,13 +235,13 @@ END_TEST
 
 START_TEST(link_that_goes_leaves_the_doomed_behind)
 {
-	uint64_t messages, bytes;
+	struct queue_purged purged;
 
 	start("berlin");
 	taker_link(&t, b.q);
 	put(WIRE_PRIORITY_NORMAL, 1);
 	take()->sent = true;
-	queue_purge(b.q, &messages, &bytes);
+	queue_purge(b.q, &purged);
 	put(WIRE_PRIORITY_NORMAL, 2);
 	take();
 	queue_detach(&t.consumer);

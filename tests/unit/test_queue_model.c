@@ -333,12 +333,13 @@ wait(void)
 static void
 purge(void)
 {
-	uint64_t messages, bytes, want = box_stats(m.box.q).messages;
+	struct queue_purged purged;
+	uint64_t want = box_stats(m.box.q).messages;
 
 	m.purging = true;
-	queue_purge(m.box.q, &messages, &bytes);
+	queue_purge(m.box.q, &purged);
 	m.purging = false;
-	REQUIRE(messages == want && box_stats(m.box.q).messages == 0);
+	REQUIRE(purged.messages == want && box_stats(m.box.q).messages == 0);
 }
 
 static void

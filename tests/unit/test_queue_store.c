@@ -416,26 +416,89 @@ START_TEST(tried_again_they_stay)
 }
 END_TEST
 
-START_TEST(restored_ones_are_in_doubt_until_the_peer_tells)
+/* Four of an earlier start, for a peer that is configured. */
+static void
+restore_four(uint64_t expires_ms)
 {
-	uint64_t messages, bytes;
-
 	begin("berlin", false);
 	for (uint64_t i = 1; i <= 4; i++) {
 		struct store_message m = { .queue = 1, .seq = i, .number = i };
-		struct store_found found = { .queue = 1, .seq = i, .number = i, .bytes = 10 };
+		struct store_found found = { .queue = 1, .seq = i, .number = i, .bytes = 10, .expires_ms = expires_ms };
 
 		ck_assert_int_eq(store_put(&store, &m, &found.ref), 0);
 		ck_assert_int_eq(queue_restore_message(b.q, &found, &h.sender), 0);
 	}
 	ck_assert(h.sender.open == 4 && box_stats(b.q).counters.present == 4);
 	taker_attach(&t, b.q);
-	queue_purge(b.q, &messages, &bytes);
-	ck_assert_uint_eq(messages, 0);
+}
+
+/* Of four that ended in doubt the peer has confirmed the first, and only accepted the second. */
+static void
+peer_tells(enum wire_level ended)
+{
+	uint64_t count = ended == WIRE_LEVEL_PURGED ? 1 : 0;
+
+	ck_assert_uint_eq(fake_store_kept(&store), 0);
+	ck_assert(box_stats(b.q).messages == 0 && box_stats(b.q).bytes == 0);
+	ck_assert(h.n == 0 && h.sender.open == 4 && !queue_is_unused(b.q));
+	queue_arrived(b.q, WIRE_PRIORITY_NORMAL, 1);
+	ck_assert(h.n == 1 && h.level == WIRE_LEVEL_ARRIVED && h.number == 1);
+	queue_doubt_over(b.q, WIRE_PRIORITY_NORMAL, 2);
+	ck_assert(h.by_level[ended] == 2 && h.number == 4 && h.sender.open == 1);
+	/* The peer was restarted, and has lost it with its mark. */
 	queue_doubt_over(b.q, WIRE_PRIORITY_NORMAL, 1);
-	queue_purge(b.q, &messages, &bytes);
-	ck_assert(messages == 3 && h.by_level[WIRE_LEVEL_PURGED] == 3 && h.sender.open == 1);
-	ck_assert_uint_eq(fake_store_kept(&store), 1);
+	ck_assert(h.by_level[ended] == 3 && h.number == 2 && h.sender.open == 0);
+	ck_assert_uint_eq(box_stats(b.q).counters.purged, 4 * count);
+	ck_assert_uint_eq(box_stats(b.q).counters.expired, 4 - 4 * count);
+}
+
+START_TEST(purged_in_doubt_is_gone_and_told_when_the_peer_tells)
+{
+	struct queue_purged purged;
+
+	restore_four(0);
+	queue_purge(b.q, &purged);
+	ck_assert(purged.messages == 4 && purged.bytes == 40 && purged.in_doubt == 4);
+	peer_tells(WIRE_LEVEL_PURGED);
+}
+END_TEST
+
+START_TEST(expired_in_doubt_is_gone_and_told_when_the_peer_tells)
+{
+	restore_four(loop_now_ms(b.loop) + 500);
+	fake_loop_advance(b.loop, 5000);
+	peer_tells(WIRE_LEVEL_EXPIRED);
+}
+END_TEST
+
+/* What the peer told that it does not have ends as usual. */
+START_TEST(purged_without_doubt_is_told_at_once)
+{
+	struct queue_purged purged;
+
+	restore_four(0);
+	queue_doubt_over(b.q, WIRE_PRIORITY_NORMAL, 1);
+	queue_purge(b.q, &purged);
+	ck_assert(purged.messages == 4 && purged.in_doubt == 1);
+	ck_assert(h.by_level[WIRE_LEVEL_PURGED] == 3 && h.sender.open == 1);
+	/* Its sender goes away, or the daemon ends. */
+	queue_forget(b.q, &h.sender);
+	ck_assert_uint_eq(h.sender.open, 0);
+}
+END_TEST
+
+/* It has been read into memory, and was not taken. */
+START_TEST(read_in_doubt_ends_the_same_way)
+{
+	struct queue_purged purged;
+
+	restore_four(0);
+	ck_assert_ptr_null(queue_take(&t.consumer, -1));
+	fake_store_serve(&store);
+	fake_loop_run(b.loop);
+	queue_purge(b.q, &purged);
+	ck_assert(purged.messages == 4 && purged.in_doubt == 4);
+	peer_tells(WIRE_LEVEL_PURGED);
 }
 END_TEST
 
@@ -444,13 +507,13 @@ START_TEST(restored_orphans_can_be_purged)
 {
 	struct store_message m = { .queue = 1, .seq = 1 };
 	struct store_found found = { .queue = 1, .seq = 1, .bytes = 10 };
-	uint64_t messages, bytes;
+	struct queue_purged purged;
 
 	begin("berlin", false);
 	ck_assert_int_eq(store_put(&store, &m, &found.ref), 0);
 	ck_assert_int_eq(queue_restore_message(b.q, &found, NULL), 0);
-	queue_purge(b.q, &messages, &bytes);
-	ck_assert_uint_eq(messages, 1);
+	queue_purge(b.q, &purged);
+	ck_assert_uint_eq(purged.messages, 1);
 	ck_assert_uint_eq(fake_store_kept(&store), 0);
 }
 END_TEST
@@ -584,7 +647,10 @@ main(void)
 	tcase_add_test(tc, cold_ones_are_read_whatever_comes_behind);
 	tcase_add_test(tc, damaged_ones_are_dead_letters);
 	tcase_add_test(tc, reads_that_are_refused_are_tried_again);
-	tcase_add_test(tc, restored_ones_are_in_doubt_until_the_peer_tells);
+	tcase_add_test(tc, purged_in_doubt_is_gone_and_told_when_the_peer_tells);
+	tcase_add_test(tc, expired_in_doubt_is_gone_and_told_when_the_peer_tells);
+	tcase_add_test(tc, purged_without_doubt_is_told_at_once);
+	tcase_add_test(tc, read_in_doubt_ends_the_same_way);
 	tcase_add_test(tc, restored_orphans_can_be_purged);
 	tcase_add_test(tc, restored_ones_may_be_second_at_the_peer);
 	tcase_add_test(tc, a_queue_is_settled_when_its_end_is_synced);
