@@ -134,6 +134,7 @@ ahead_done(void *arg)
 	struct store *s = arg;
 	struct ahead_job j = s->ahead;
 	struct segment *g = j.segment;
+	bool was_bare = !g->allocated;
 
 	s->ahead = (struct ahead_job){ 0 };
 	if (j.renamed)
@@ -168,6 +169,9 @@ ahead_done(void *arg)
 	}
 	if (!j.from[0] && (j.what == AHEAD_NEXT || j.what == AHEAD_SPARE))
 		s->no_space = false;
+	/* There is space again: the next one need not wait for the timer. */
+	else if (was_bare && (j.what == AHEAD_NEXT || j.what == AHEAD_SPARE))
+		s->try_space = true;
 	store_update_state(s);
 	store_room_grown(s);
 	if (s->wants_next && s->next)

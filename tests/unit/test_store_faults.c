@@ -161,6 +161,35 @@ START_TEST(free_files_without_blocks)
 }
 END_TEST
 
+/* Those held back get their blocks again one after the other, not one each time the timer fires. */
+START_TEST(blocks_come_back_at_once)
+{
+	struct store_stats st;
+
+	fake_box_put_batches(1, 5, 100);
+	fake_box_work();
+	fake_box_close();
+	fake_disk.no_blocks = 5;
+	fake_box_open();
+	/* The next segment is made, and then there is no space for a while. */
+	ck_assert(fake_task_run(fake_box.writer));
+	fake_disk.no_blocks = 1;
+	fake_loop_run(fake_box.loop);
+	while (fake_task_run(fake_box.writer))
+		fake_loop_run(fake_box.loop);
+	ck_assert_uint_eq(fake_disk.no_blocks, 0);
+	store_stats(fake_box.store, &st);
+	ck_assert_int_eq(st.state, STORE_FULL);
+	fake_loop_advance(fake_box.loop, 1000);
+	for (int i = 0; i < 20; i++)
+		while (fake_task_run(fake_box.writer))
+			fake_loop_run(fake_box.loop);
+	store_stats(fake_box.store, &st);
+	ck_assert_int_eq(st.state, STORE_OPEN);
+	ck_assert_uint_ge(store_room(fake_box.store), st.capacity / 2);
+}
+END_TEST
+
 static unsigned n_read;
 static int read_error;
 
@@ -278,6 +307,7 @@ main(void)
 	tcase_add_test(tc, names_before_contents);
 	tcase_add_loop_test(tc, unreadable_is_no_damage, 0, 2);
 	tcase_add_test(tc, free_files_without_blocks);
+	tcase_add_test(tc, blocks_come_back_at_once);
 	tcase_add_test(tc, reads_end_at_a_fence);
 	tcase_add_test(tc, a_read_is_tried_twice);
 	suite_add_tcase(suite, tc);
