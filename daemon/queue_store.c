@@ -9,6 +9,7 @@
 #define FLAG_MAYBE_DUPLICATE 1
 #define FLAG_OFFERED 2 /* a consumer may see it as soon as it is synced */
 #define FLAG_UNDATED 4 /* was a dead letter: the time to live in its record is over with */
+#define FLAG_AGES 8    /* was moved by an operator: its queue's time to live counts beside that in its record */
 #define DEFINITION_MAX 512
 
 struct store *
@@ -291,7 +292,7 @@ queue_store_move(struct queue *from, struct queue *to, store_ref ref, uint64_t f
 	/* Why it was a dead letter is no news any more. */
 	struct store_bytes note = { from->dead_letter ? "" : NULL, 0 };
 	int r = store_move(from->qs->store, ref, from->number, from_seq, to->number, to_seq,
-	    (redelivered ? FLAG_MAYBE_DUPLICATE : 0) | (undated ? FLAG_UNDATED : 0) | (to->n_consumers > 0 ? FLAG_OFFERED : 0), note);
+	    (redelivered ? FLAG_MAYBE_DUPLICATE : 0) | (undated ? FLAG_UNDATED : FLAG_AGES) | (to->n_consumers > 0 ? FLAG_OFFERED : 0), note);
 
 	if (r == 0)
 		from->done_ticket = store_ticket(from->qs->store);
@@ -457,7 +458,11 @@ queue_restore_message(struct queue *q, const struct store_found *f, struct sende
 	/* Once a dead letter it has no time to live but that of the queue it was moved to. */
 	c.undated = q->dead_letter || (f->flags & FLAG_UNDATED);
 	if (c.undated)
-		c.expires_ms = q->dead_letter || q->conf.ttl == 0 ? 0 : now + q->conf.ttl;
+		c.expires_ms = 0;
+	/* When it was moved here nobody knows any more: its queue's time to live counts anew. */
+	if ((c.undated || (f->flags & FLAG_AGES)) && !q->dead_letter && q->conf.ttl != 0 &&
+	    (c.expires_ms == 0 || now + q->conf.ttl < c.expires_ms))
+		c.expires_ms = now + q->conf.ttl;
 #ifdef PLANT_SEQ_REUSED
 	if (q->counter < f->seq)
 		q->counter = f->seq;

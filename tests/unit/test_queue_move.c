@@ -278,6 +278,38 @@ START_TEST(hold)
 }
 END_TEST
 
+/* The queue it comes to has a time to live, which counts after a restart, too. */
+START_TEST(moved_ones_age_by_their_new_queue)
+{
+	struct store_message m = { .queue = 3, .seq = 100 };
+	struct store_found found = { .queue = 3, .seq = 100, .bytes = 10 };
+	struct queue_moved moved;
+	store_ref ref;
+
+	begin();
+	put(1, 10, WIRE_PRIORITY_NORMAL, 0);
+	queue_free(to);
+	b.conf.ttl = 1000;
+	to = queue_new(b.qs, NULL, "to", &b.conf, false);
+	ck_assert_int_eq(queues_define(b.qs, to), 0);
+	ck_assert_int_eq(queue_move(b.q, to, UINT64_MAX, UINT64_MAX, &moved), 0);
+	ref = store.last;
+	ck_assert(moved.messages == 1 && store.messages[ref].m.queue == queue_number(to));
+	/* As a start would find it; and one that was not moved. */
+	found.flags = store.messages[ref].m.flags;
+	ck_assert_int_eq(store_put(&store, &m, &found.ref), 0);
+	ck_assert_int_eq(queue_restore_message(to, &found, NULL), 0);
+	m.seq = ++found.seq;
+	found.flags = 0;
+	ck_assert_int_eq(store_put(&store, &m, &found.ref), 0);
+	ck_assert_int_eq(queue_restore_message(to, &found, NULL), 0);
+	ck_assert_uint_eq(box_stats(to).messages, 3);
+	fake_loop_advance(b.loop, 5000);
+	ck_assert_uint_eq(box_stats(to).messages, 1);
+	ck_assert_uint_eq(box_stats(to).counters.expired, 2);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -294,6 +326,7 @@ main(void)
 	tcase_add_test(tc, not_into_memory);
 	tcase_add_test(tc, expiry);
 	tcase_add_test(tc, hold);
+	tcase_add_test(tc, moved_ones_age_by_their_new_queue);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
 	srunner_run_all(sr, CK_ENV);
