@@ -174,7 +174,7 @@ void
 socket_init(struct socket *s, const struct transport_ops *ops, const struct socket_kind *kind, struct loop *l,
     const struct transport_events *ev, void *arg)
 {
-	s->t = (struct transport){ ops, ev, arg };
+	s->t = (struct transport){ .ops = ops, .ev = ev, .arg = arg };
 	s->kind = kind;
 	s->loop = l;
 	s->state = SOCKET_CONNECTING;
