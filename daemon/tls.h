@@ -23,10 +23,9 @@
 #define TLS_TEXT_MAX 160
 #define TLS_PEM_MAX 2048
 #define TLS_NAMES_MAX 8
-#define TLS_CHAIN_MAX 8               /* certificates a peer may show */
-#define TLS_CHAIN_BYTES 12288         /* and their length together */
+#define TLS_HANDSHAKE_MAX 12288           /* bytes a peer may send in a handshake: its certificates, above all */
 #define TLS_RECORD_MAX (5 + 16384 + 2048) /* an input buffer holds one, at least */
-#define TLS_OUT_MARK 65536            /* with that much output waiting nothing more is sealed */
+#define TLS_OUT_MARK 65536                /* with that much output waiting nothing more is sealed */
 
 /* What a certificate says of itself. */
 struct tls_certificate {
@@ -154,11 +153,11 @@ enum tls_result tls_open(struct tls *t, uint8_t *in, size_t len, size_t *ret_use
 bool tls_has_record(const uint8_t *in, size_t len);
 
 /*
- * Seal bytes into the output, records as full as they can be. Returns bytes
- * taken: a prefix, perhaps nothing with the output at its mark; a negative
- * errno (tls_why says more).
+ * Seal bytes into the output, behind the first `skip`, records as full as they
+ * can be. Returns bytes taken: a prefix, perhaps nothing with the output at
+ * its mark; a negative errno (tls_why says more).
  */
-ssize_t tls_seal(struct tls *t, const struct iovec *iov, int n);
+ssize_t tls_seal(struct tls *t, const struct iovec *iov, int n, size_t skip);
 
 /* We are done: close_notify goes into the output, behind what was sealed. */
 void tls_close(struct tls *t);
