@@ -31,6 +31,8 @@ say = $(if $(V),,@echo "  $(1)	$(patsubst $(B)/%,%,$(2))")
 PROTOC_C ?= protoc-c
 EVENT_LIBS = -levent_core -levent_extra
 PROTOBUF_LIBS = -lprotobuf-c
+# Debian 12 has no pkg-config file of it.
+TLS_LIBS = -lmbedtls -lmbedx509 -lmbedcrypto
 CHECK_LIBS = -lcheck -lsubunit -lm -lrt -lpthread
 
 # ------------------------------------------------------------------ sources
@@ -106,7 +108,7 @@ link = $(call say,LD,$@)
 dolink = $(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(filter %.o %.a,$^)
 
 DAEMON_OBJ = $(call obj,$(COMMON_SRC) $(DAEMON_SRC)) $(B)/obj/gen/admin.pb-c.o
-DAEMON_LIBS = $(EVENT_LIBS) $(PROTOBUF_LIBS) -linih -lxxhash -lpthread
+DAEMON_LIBS = $(EVENT_LIBS) $(PROTOBUF_LIBS) $(TLS_LIBS) -linih -lxxhash -lpthread
 
 $(B)/connectd: $(DAEMON_OBJ) $(B)/obj/daemon/main.o
 	$(link)
@@ -210,7 +212,7 @@ quickstart: deps-build
 # The real core and library on virtual doors; planted faults are separate builds.
 $(B)/sim: $(call obj,$(SIM_SRC) $(COMMON_SRC) $(CORE_SRC) $(filter-out $(LIB_DOOR_SRC),$(LIB_SRC))) $(B)/obj/gen/admin.pb-c.o
 	$(link)
-	$(dolink) $(PROTOBUF_LIBS) -linih -lxxhash -lpthread
+	$(dolink) $(PROTOBUF_LIBS) $(TLS_LIBS) -linih -lxxhash -lpthread
 
 sim: $(B)/sim
 	$(Q)$(B)/sim $(if $(SEED),--seed $(SEED),$(if $(SEEDS),--seeds $(SEEDS),--seconds $(or $(SECONDS),10)))

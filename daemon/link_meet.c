@@ -498,7 +498,7 @@ meet_dial(struct link *l, const struct names_url *url)
 	if (!c)
 		return error;
 	c->nonce = ++l->core->next_nonce;
-	c->session = session_new_dialling(&l->core->sessions, transport_for(url->scheme), url, &events, c, &error);
+	c->session = session_new_dialling(&l->core->sessions, transport_for(url->scheme), url, NULL, &events, c, &error);
 	if (!c->session) {
 		release(c);
 		return error;

@@ -340,7 +340,7 @@ open_port(struct listen *ls, const struct conf_listen *conf, const struct names_
 		return -ENOMEM;
 	p->listen = ls;
 	p->conf = conf;
-	r = ops->listen(ls->env.core->loop, url, fd, accepted, failed, p, &p->tl);
+	r = ops->listen(ls->env.core->loop, url, NULL, fd, accepted, failed, p, &p->tl);
 	if (r < 0) {
 		free(p);
 		return r;

@@ -119,7 +119,8 @@ take_event(struct session *s, enum session_event event)
 		if (s->state != SESSION_CONNECTING)
 			return;
 		set_state(s, SESSION_GREETING);
-		send_hello(s);
+		if (s->dialled)
+			send_hello(s);
 		return;
 	case EVENT_HELLO:
 		if (s->dialled)
@@ -392,19 +393,21 @@ session_new(struct session_env *env, struct transport *t, bool dialled, const st
 	}
 	s->t = t;
 	transport_set_events(t, &transport_events, s);
-	set_state(s, dialled ? SESSION_CONNECTING : SESSION_GREETING);
+	set_state(s, dialled || t->awaits_up ? SESSION_CONNECTING : SESSION_GREETING);
+	if (t->awaits_up)
+		t->ops->identity(t, &s->identity); /* its address, for who counts and tells */
 	return s;
 }
 
 struct session *
 session_new_dialling(struct session_env *env, const struct transport_ops *ops, const struct names_url *url,
-    const struct session_events *ev, void *arg, int *ret_error)
+    const struct transport_security *security, const struct session_events *ev, void *arg, int *ret_error)
 {
 	struct session *s = make(env, true, ev, arg);
 	int r = -ENOMEM;
 
 	if (s)
-		r = ops->connect(env->loop, url, env->handshake_ms, &transport_events, s, &s->t);
+		r = ops->connect(env->loop, url, security, env->handshake_ms, &transport_events, s, &s->t);
 	if (r < 0) {
 		if (s)
 			unlist(s);

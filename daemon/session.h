@@ -69,12 +69,16 @@ struct session_events {
 	void (*down)(void *arg, enum wire_close_code code, bool by_peer, int error, const char *reason);
 };
 
-/* Takes over t (its events are set). dialled: this end connected it. NULL: out of memory, t is closed. */
+/*
+ * Takes over t (its events are set). dialled: this end connected it. One that
+ * was accepted and awaits its handshake is CONNECTING until it is over. NULL:
+ * out of memory, t is closed.
+ */
 struct session *session_new(struct session_env *env, struct transport *t, bool dialled, const struct session_events *ev,
     void *arg);
 /* For a transport whose `connect` needs its events before it exists: make the session first, then give it the transport. */
 struct session *session_new_dialling(struct session_env *env, const struct transport_ops *ops, const struct names_url *url,
-    const struct session_events *ev, void *arg, int *ret_error);
+    const struct transport_security *security, const struct session_events *ev, void *arg, int *ret_error);
 /* Cut without a word, now; no call-backs after. Safe inside any call-back: memory goes later. NULL is fine. */
 void session_free(struct session *s);
 /* Cut all that are left: those whose owner only waits for their end. */

@@ -134,6 +134,7 @@ socket_fail(struct socket *s, int error, const char *text)
 }
 
 static void cut(struct socket *s);
+static void send_tail(struct socket *s);
 static void discard(struct socket *s);
 
 static void
@@ -146,7 +147,10 @@ ready(void *arg, bool readable, bool writable)
 		return;
 	}
 	if (s->state == SOCKET_DRAINING) {
-		discard(s);
+		if (s->tail && writable)
+			send_tail(s);
+		if (s->state == SOCKET_DRAINING && readable)
+			discard(s);
 		return;
 	}
 	/* The first call-back may end the stream; its memory outlasts this. */
@@ -174,7 +178,7 @@ void
 socket_init(struct socket *s, const struct transport_ops *ops, const struct socket_kind *kind, struct loop *l,
     const struct transport_events *ev, void *arg)
 {
-	s->t = (struct transport){ ops, ev, arg };
+	s->t = (struct transport){ .ops = ops, .ev = ev, .arg = arg };
 	s->kind = kind;
 	s->loop = l;
 	s->state = SOCKET_CONNECTING;
@@ -305,6 +309,8 @@ finish(struct socket *s)
 	}
 	loop_timer_stop(&s->timer);
 	socket_drop(s);
+	free(s->tail);
+	s->tail = NULL;
 	s->state = SOCKET_CLOSED;
 	loop_call_cancel(&s->call);
 	loop_call_init(&s->call, release, s);
@@ -335,11 +341,39 @@ discard(struct socket *s)
 			return;
 		if (n < 0 && errno == EINTR)
 			continue;
+		if (n == 0 && s->tail) {
+			loop_watch_want(&s->watch, false, true); /* it is done, we are not */
+			return;
+		}
 		if (n <= 0) {
 			finish(s);
 			return;
 		}
 	}
+}
+
+static void
+send_tail(struct socket *s)
+{
+	while (s->tail_at < s->tail_len) {
+		ssize_t n = send(s->fd, s->tail + s->tail_at, s->tail_len - s->tail_at, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		if (n < 0 && errno == EAGAIN)
+			return;
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0) {
+			cut(s);
+			return;
+		}
+		s->tail_at += (size_t)n;
+	}
+	free(s->tail);
+	s->tail = NULL;
+	if (shutdown(s->fd, SHUT_WR) < 0)
+		cut(s);
+	else
+		loop_watch_want(&s->watch, true, false);
 }
 
 static void
@@ -375,7 +409,7 @@ start_draining(struct socket *s)
 	struct drains *d = drains_of(s->loop);
 
 	/* ENOTCONN: reset meanwhile. */
-	if (!d || shutdown(s->fd, SHUT_WR) < 0)
+	if (!d || (!s->tail && shutdown(s->fd, SHUT_WR) < 0))
 		return false;
 	if (d->n == SOCKET_DRAINING_MAX)
 		cut(list_entry(list_first(&d->list), struct socket, draining));
@@ -383,9 +417,19 @@ start_draining(struct socket *s)
 	list_append(&d->list, &s->draining);
 	s->state = SOCKET_DRAINING;
 	loop_call_cancel(&s->call);
-	loop_watch_want(&s->watch, true, false);
+	loop_watch_want(&s->watch, true, s->tail != NULL);
 	loop_timer_start(&s->timer, SOCKET_DRAIN_MS);
 	return true;
+}
+
+void
+socket_close_tail(struct transport *t, uint8_t *tail, size_t len)
+{
+	struct socket *s = of(t);
+
+	s->tail = tail;
+	s->tail_len = len;
+	socket_close(t, true);
 }
 
 void

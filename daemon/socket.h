@@ -16,7 +16,7 @@
 #define SOCKET_ACCEPT_MAX 16    /* streams accepted before others get their turn */
 #define SOCKET_BACKLOG 512
 
-extern const struct transport_ops transport_unix, transport_tcp;
+extern const struct transport_ops transport_unix, transport_tcp, transport_tls;
 
 enum socket_state {
 	SOCKET_CONNECTING, /* the kind is at work */
@@ -53,6 +53,8 @@ struct socket {
 	bool reading, short_write; /* wanted; `writable` is owed */
 	int error;                 /* why it is down */
 	int left;                  /* broken: input seen before the last `readable` */
+	uint8_t *tail;             /* draining: what is still to be written, or NULL */
+	size_t tail_at, tail_len;
 	char text[TRANSPORT_TEXT_MAX];
 };
 
@@ -78,6 +80,8 @@ ssize_t socket_read(struct transport *t, void *buf, size_t len);
 ssize_t socket_writev(struct transport *t, const struct iovec *iov, int n);
 void socket_want_read(struct transport *t, bool on);
 void socket_close(struct transport *t, bool drain);
+/* For a kind on top: close and drain, once the tail is written. It was allocated, and is taken over; NULL: nothing. */
+void socket_close_tail(struct transport *t, uint8_t *tail, size_t len);
 
 /* --------------------------------------------------------------- listener */
 

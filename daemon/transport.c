@@ -14,6 +14,8 @@ transport_for(enum names_scheme scheme)
 		return &transport_unix;
 	case NAMES_TCP:
 		return &transport_tcp;
+	case NAMES_TLS:
+		return &transport_tls;
 	default:
 		return NULL;
 	}

@@ -15,6 +15,7 @@
 #include <sys/uio.h>
 
 #include "names.h"
+#include "tls.h"
 
 struct loop;
 struct transport;
@@ -33,6 +34,26 @@ struct transport_identity {
 	bool has_ip;                      /* v6, ip: for `from = CIDR` */
 	bool v6;
 	uint8_t ip[16];
+	struct tls_peer tls; /* of kinds with certificates, once the other side's is known */
+	bool tired;          /* its key has done enough: a new stream is due */
+};
+
+/*
+ * What kinds with certificates need to know; NULL for the others. It is
+ * copied, and the context referenced.
+ */
+struct transport_security {
+	struct tls_context *context;
+	/*
+	 * Is this the one it should be? Called once per stream, from the loop,
+	 * before `up`; what is known of the other side is in id->tls. False:
+	 * the other side gets an alert, and `down` says why. Must not close or
+	 * touch the stream. arg must live as long as the stream (or until `up`,
+	 * `down` or its close).
+	 */
+	bool (*check)(void *arg, const struct transport_identity *id, char why[static TRANSPORT_TEXT_MAX]);
+	void *arg;
+	uint64_t handshake_ms; /* listening: bounds the handshake of each accepted stream */
 };
 
 struct transport_events {
@@ -56,22 +77,26 @@ struct transport_ops {
 	 * Start connecting. 0 and *ret, or a negative errno (our own fault: no
 	 * memory, no descriptors, a path too long); later `up` or `down`. A
 	 * name is resolved without blocking; its addresses are tried in order.
-	 * timeout_ms bounds everything before `up`.
+	 * timeout_ms bounds everything before `up`. -EINVAL: a kind with
+	 * certificates, and no security.
 	 */
-	int (*connect)(struct loop *l, const struct names_url *url, uint64_t timeout_ms, const struct transport_events *ev,
-	    void *arg, struct transport **ret);
+	int (*connect)(struct loop *l, const struct names_url *url, const struct transport_security *security,
+	    uint64_t timeout_ms, const struct transport_events *ev, void *arg, struct transport **ret);
 	/*
 	 * Bind and listen; fd >= 0 is a listening socket passed in instead (the
 	 * caller keeps it if this fails). The host is a numeric address. A unix
 	 * socket is made with mode 0600: widening it is the caller's.
 	 * `accepted` hands over each new stream; its events are set with
-	 * transport_set_events before returning, or it is closed; it is up
-	 * already and `up` is not called. `failed` says that accepting does
-	 * not work now (descriptors or memory ran out) and will be tried again
-	 * at once: the caller pauses for a while.
+	 * transport_set_events before returning, or it is closed. It is up
+	 * already and `up` is not called, unless it says awaits_up: then a
+	 * handshake is still to come, that of a stranger, and `up` or `down`
+	 * ends it. `failed` says that accepting does not work now (descriptors
+	 * or memory ran out) and will be tried again at once: the caller
+	 * pauses for a while.
 	 */
-	int (*listen)(struct loop *l, const struct names_url *url, int fd, void (*accepted)(void *arg, struct transport *t),
-	    void (*failed)(void *arg, int error, const char *text), void *arg, struct transport_listener **ret);
+	int (*listen)(struct loop *l, const struct names_url *url, const struct transport_security *security, int fd,
+	    void (*accepted)(void *arg, struct transport *t), void (*failed)(void *arg, int error, const char *text),
+	    void *arg, struct transport_listener **ret);
 
 	/* Bytes read (len is not 0); -EAGAIN: none now; 0: orderly end; another negative errno: gone (down follows). */
 	ssize_t (*read)(struct transport *t, void *buf, size_t len);
@@ -81,9 +106,13 @@ struct transport_ops {
 	 * the other side's last words are still there to be read).
 	 */
 	ssize_t (*writev)(struct transport *t, const struct iovec *iov, int n);
-	/* Back-pressure. Switching on delivers `readable` again if anything is there. On at first. */
+	/*
+	 * Back-pressure. Switching on delivers `readable` again if anything is
+	 * there. On at first. Off, a handshake does not go on either (but its
+	 * deadline does): who accepted it says when there is time for it.
+	 */
 	void (*want_read)(struct transport *t, bool on);
-	/* Bytes accepted by writev that the other end's kernel has not acknowledged, as far as known. */
+	/* Bytes accepted by writev that the other end's kernel has not acknowledged, as far as known; with what a kind adds. */
 	size_t (*out_pending)(struct transport *t);
 	void (*identity)(struct transport *t, struct transport_identity *ret);
 	/*
@@ -95,6 +124,8 @@ struct transport_ops {
 
 	/* Stop (no longer accept) and resume accepting: limits, descriptors run out. */
 	void (*listen_pause)(struct transport_listener *tl, bool paused);
+	/* For streams accepted from now on, as after a reload. Kinds without certificates have no such function: NULL. */
+	void (*listen_security)(struct transport_listener *tl, const struct transport_security *security);
 	/* The URL in force, with the port that was given for port 0; "unix:" and the path, perhaps cut. */
 	void (*listen_url)(struct transport_listener *tl, char buf[static TRANSPORT_TEXT_MAX]);
 	void (*listen_close)(struct transport_listener *tl);
@@ -105,6 +136,7 @@ struct transport {
 	const struct transport_ops *ops;
 	const struct transport_events *ev;
 	void *arg;
+	bool awaits_up; /* accepted, and a handshake is still to come */
 };
 
 struct transport_listener {

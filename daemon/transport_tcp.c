@@ -203,13 +203,14 @@ resolved(void *arg, int error, const char *text, const union resolve_address *ad
 static const struct socket_kind kind = { .writable = writable, .late = late, .settled = settled };
 
 static int
-tcp_connect(struct loop *l, const struct names_url *url, uint64_t timeout_ms, const struct transport_events *ev, void *arg,
-    struct transport **ret)
+tcp_connect(struct loop *l, const struct names_url *url, const struct transport_security *security, uint64_t timeout_ms,
+    const struct transport_events *ev, void *arg, struct transport **ret)
 {
 	struct tcp *c = calloc(1, sizeof(*c));
 	struct dial *d = calloc(1, sizeof(*d));
 	uint64_t now = loop_now_ms(l);
 
+	(void)security;
 	if (!c || !d)
 		goto fail;
 	c->dial = d;
@@ -306,12 +307,14 @@ bind_new(const struct names_url *url)
 }
 
 static int
-tcp_listen(struct loop *l, const struct names_url *url, int fd, void (*accepted)(void *arg, struct transport *t),
-    void (*failed)(void *arg, int error, const char *text), void *arg, struct transport_listener **ret)
+tcp_listen(struct loop *l, const struct names_url *url, const struct transport_security *security, int fd,
+    void (*accepted)(void *arg, struct transport *t), void (*failed)(void *arg, int error, const char *text), void *arg,
+    struct transport_listener **ret)
 {
 	struct socket_listener *sl = calloc(1, sizeof(*sl));
 	int r;
 
+	(void)security;
 	if (!sl)
 		return -ENOMEM;
 	r = fd >= 0 ? socket_check_passed(fd, AF_INET, AF_INET6) : bind_new(url);

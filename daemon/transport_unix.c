@@ -74,13 +74,14 @@ nothing(struct socket *s)
 static const struct socket_kind kind = { .writable = nothing, .late = try_connect, .settled = nothing };
 
 static int
-unix_connect(struct loop *l, const struct names_url *url, uint64_t timeout_ms, const struct transport_events *ev, void *arg,
-    struct transport **ret)
+unix_connect(struct loop *l, const struct names_url *url, const struct transport_security *security, uint64_t timeout_ms,
+    const struct transport_events *ev, void *arg, struct transport **ret)
 {
 	struct unix_stream *u = calloc(1, sizeof(*u));
 	uint64_t now = loop_now_ms(l);
 	int r;
 
+	(void)security;
 	if (!u)
 		return -ENOMEM;
 	r = set_path(&u->to, url->path);
@@ -212,13 +213,15 @@ unlink_own(struct unix_listener *ul)
 }
 
 static int
-unix_listen(struct loop *l, const struct names_url *url, int fd, void (*accepted)(void *arg, struct transport *t),
-    void (*failed)(void *arg, int error, const char *text), void *arg, struct transport_listener **ret)
+unix_listen(struct loop *l, const struct names_url *url, const struct transport_security *security, int fd,
+    void (*accepted)(void *arg, struct transport *t), void (*failed)(void *arg, int error, const char *text), void *arg,
+    struct transport_listener **ret)
 {
 	struct unix_listener *ul = calloc(1, sizeof(*ul));
 	struct sockaddr_un sa;
 	int r;
 
+	(void)security;
 	if (!ul)
 		return -ENOMEM;
 	r = set_path(&sa, url->path);

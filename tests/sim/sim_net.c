@@ -362,12 +362,12 @@ url_name(const struct names_url *url, char buf[static NAME_LEN])
 }
 
 static int
-net_connect(struct loop *l, const struct names_url *url, uint64_t timeout_ms, const struct transport_events *ev, void *arg,
-    struct transport **ret)
+net_connect(struct loop *l, const struct names_url *url, const struct transport_security *security, uint64_t timeout_ms,
+    const struct transport_events *ev, void *arg, struct transport **ret)
 {
 	struct conn *c = conn_new(true);
 
-	(void)timeout_ms;
+	(void)security, (void)timeout_ms;
 	url_name(url, c->address);
 	end_init(c, 0, l);
 	c->end[0].open = true;
@@ -379,12 +379,13 @@ net_connect(struct loop *l, const struct names_url *url, uint64_t timeout_ms, co
 }
 
 static int
-net_listen(struct loop *l, const struct names_url *url, int fd, void (*accepted)(void *arg, struct transport *t),
-    void (*failed)(void *arg, int error, const char *text), void *arg, struct transport_listener **ret)
+net_listen(struct loop *l, const struct names_url *url, const struct transport_security *security, int fd,
+    void (*accepted)(void *arg, struct transport *t), void (*failed)(void *arg, int error, const char *text), void *arg,
+    struct transport_listener **ret)
 {
 	struct listener *li = calloc(1, sizeof(*li));
 
-	(void)fd, (void)failed;
+	(void)security, (void)fd, (void)failed;
 	if (!li)
 		abort();
 	li->tl.ops = &ops;
@@ -477,8 +478,19 @@ net_listen_close(struct transport_listener *tl)
 	free(l);
 }
 
-static const struct transport_ops ops = { net_connect, net_listen, net_read, net_writev, net_want_read, net_out_pending,
-	net_identity, net_close, net_listen_pause, net_listen_url, net_listen_close };
+static const struct transport_ops ops = {
+	.connect = net_connect,
+	.listen = net_listen,
+	.read = net_read,
+	.writev = net_writev,
+	.want_read = net_want_read,
+	.out_pending = net_out_pending,
+	.identity = net_identity,
+	.close = net_close,
+	.listen_pause = net_listen_pause,
+	.listen_url = net_listen_url,
+	.listen_close = net_listen_close,
+};
 
 const struct transport_ops *
 transport_for(enum names_scheme scheme)

@@ -212,7 +212,7 @@ START_TEST(path_too_long)
 
 	memset(text + strlen(text), 'x', 120);
 	url = world_url(text);
-	ck_assert_int_eq(transport_for(NAMES_UNIX)->connect(w->loop, &url, 1000, NULL, NULL, &t), -ENAMETOOLONG);
+	ck_assert_int_eq(transport_for(NAMES_UNIX)->connect(w->loop, &url, NULL, 1000, NULL, NULL, &t), -ENAMETOOLONG);
 	ck_assert_ptr_null(t);
 	memcpy(w->url, text, TRANSPORT_TEXT_MAX);
 	ck_assert_int_eq(world_listen(w, -1), -ENAMETOOLONG);

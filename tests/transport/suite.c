@@ -211,7 +211,7 @@ int
 world_listen(struct world *w, int fd)
 {
 	struct names_url url = world_url(w->url);
-	int r = ops_of(w)->listen(w->loop, &url, fd, on_accepted, on_failed, w, &w->tl);
+	int r = ops_of(w)->listen(w->loop, &url, NULL, fd, on_accepted, on_failed, w, &w->tl);
 
 	if (r == 0) {
 		char buf[TRANSPORT_TEXT_MAX];
@@ -265,7 +265,7 @@ world_dial_to(struct world *w, const char *text, uint64_t timeout_ms)
 
 	ck_assert_uint_le(w->n_dialled, ENDS_MAX);
 	e->w = w;
-	ck_assert_int_eq(ops_of(w)->connect(w->loop, &url, timeout_ms, &events, e, &e->t), 0);
+	ck_assert_int_eq(ops_of(w)->connect(w->loop, &url, NULL, timeout_ms, &events, e, &e->t), 0);
 	/* Never from inside a call. */
 	ck_assert_int_eq(e->ups + e->downs + e->readables, 0);
 	return e;

@@ -177,13 +177,14 @@ mem_new(struct loop *l)
 }
 
 static int
-mem_connect(struct loop *l, const struct names_url *url, uint64_t timeout_ms, const struct transport_events *ev, void *arg,
-    struct transport **ret)
+mem_connect(struct loop *l, const struct names_url *url, const struct transport_security *security, uint64_t timeout_ms,
+    const struct transport_events *ev, void *arg, struct transport **ret)
 {
 	struct net *net = net_of(l);
 	struct mem *m = mem_new(l);
 	struct mem_listener *ml;
 
+	(void)security;
 	if (!net || !m) {
 		free(m);
 		return -ENOMEM;
@@ -339,12 +340,14 @@ accept_all(void *arg)
 }
 
 static int
-mem_listen(struct loop *l, const struct names_url *url, int fd, void (*accepted)(void *arg, struct transport *t),
-    void (*failed)(void *arg, int error, const char *text), void *arg, struct transport_listener **ret)
+mem_listen(struct loop *l, const struct names_url *url, const struct transport_security *security, int fd,
+    void (*accepted)(void *arg, struct transport *t), void (*failed)(void *arg, int error, const char *text), void *arg,
+    struct transport_listener **ret)
 {
 	struct net *net = net_of(l);
 	struct mem_listener *ml = calloc(1, sizeof(*ml));
 
+	(void)security;
 	(void)failed; /* nothing can run out here */
 	if (!net || !ml || fd >= 0) {
 		free(ml);

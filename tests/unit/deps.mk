@@ -5,6 +5,7 @@ DEPS_test_frame = common/frame
 DEPS_test_flow = common/flow
 DEPS_test_names = common/names
 DEPS_test_units = common/units
+DEPS_test_pin = common/pin
 DEPS_test_hmap = common/hmap
 DEPS_test_wire = $(WIRE)
 DEPS_test_wire_run = $(WIRE)

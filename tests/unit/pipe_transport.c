@@ -66,10 +66,10 @@ append(struct pipe_end *e, const void *data, size_t len)
 }
 
 static int
-op_connect(struct loop *l, const struct names_url *url, uint64_t timeout_ms, const struct transport_events *ev, void *arg,
-    struct transport **ret)
+op_connect(struct loop *l, const struct names_url *url, const struct transport_security *security, uint64_t timeout_ms,
+    const struct transport_events *ev, void *arg, struct transport **ret)
 {
-	(void)l, (void)url, (void)timeout_ms;
+	(void)l, (void)url, (void)security, (void)timeout_ms;
 	if (pipe_dial.error)
 		return pipe_dial.error;
 	transport_set_events(&pipe_dial.end->t, ev, arg);

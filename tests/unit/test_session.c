@@ -71,10 +71,10 @@ START_TEST(a_dialled_session_can_make_its_transport)
 	int error = 0;
 
 	pipe_dial = (struct pipe_dial){ .error = -EMFILE };
-	ck_assert_ptr_null(session_new_dialling(&w->env, &pipe_ops, &url, &end_events, &w->x, &error));
+	ck_assert_ptr_null(session_new_dialling(&w->env, &pipe_ops, &url, NULL, &end_events, &w->x, &error));
 	ck_assert_int_eq(error, -EMFILE);
 	pipe_dial = (struct pipe_dial){ .end = &w->a };
-	w->x.s = session_new_dialling(&w->env, &pipe_ops, &url, &end_events, &w->x, &error);
+	w->x.s = session_new_dialling(&w->env, &pipe_ops, &url, NULL, &end_events, &w->x, &error);
 	ck_assert_ptr_nonnull(w->x.s);
 	ck_assert_int_eq(session_state(w->x.s), SESSION_CONNECTING);
 	w->y.s = session_new(&w->env, &w->b.t, false, &end_events, &w->y);

@@ -1,0 +1,69 @@
+/* tls_internal: what the files of tls share. */
+#ifndef TLS_INTERNAL_H
+#define TLS_INTERNAL_H
+
+#include "tls.h"
+#include "tls_compat.h"
+
+struct tls_random {
+	mbedtls_entropy_context entropy;
+	mbedtls_ctr_drbg_context drbg;
+};
+
+struct tls_context {
+	size_t refs;
+	struct tls_random random;
+	mbedtls_pk_context key;
+	mbedtls_x509_crt own; /* and the chain that is shown with it */
+	mbedtls_x509_crt ca;
+	mbedtls_x509_crl crl;
+	bool has_ca, has_crl;
+	struct tls_certificate certificate;
+	mbedtls_ssl_config accepting, dialling;
+	uint8_t stage[16384]; /* where small pieces become a record: one stream at a time, all of one loop */
+};
+
+struct tls {
+	struct tls_context *context;
+	mbedtls_ssl_context ssl;
+	bool dialling, done, ended, is_checked;
+	tls_check *check;
+	void *arg;
+	struct tls_peer peer;
+	uint32_t chain_flags; /* all that mbedTLS has against the chain */
+	/* The caller's input, while it is lent to us. */
+	const uint8_t *in;
+	size_t in_len, in_used;
+	size_t fed;        /* of the handshake */
+	bool has_answered; /* something was written since the last byte was read */
+	uint8_t *out;
+	size_t out_head, out_len, out_cap;
+	size_t payload_max;
+	uint64_t sealed, opened, tired; /* records; how many are enough */
+	int error;
+	enum tls_result over; /* TLS_ALERT, TLS_FAILED: why and error say how */
+	char why[TLS_TEXT_MAX];
+};
+
+/* 0 or a negative errno. */
+int tls_random_init(struct tls_random *r);
+void tls_random_done(struct tls_random *r);
+
+/* How mbedTLS calls an error: "X509 - The CRT is corrupt". */
+const char *tls_words(int error, char buf[static TLS_TEXT_MAX]);
+/* What is wrong with a key, as a fragment; false: nothing. */
+bool tls_key_fault(const mbedtls_pk_context *key, char why[static TLS_TEXT_MAX]);
+/* 0 or a negative errno. */
+int tls_certificate_of(const mbedtls_x509_crt *crt, struct tls_certificate *ret);
+int64_t tls_seconds(const mbedtls_x509_time *t);
+
+/* Copy with a NUL behind it, which PEM texts need and DER must not count. NULL: no memory. */
+struct tls_copy {
+	unsigned char *data;
+	size_t len;   /* as mbedTLS wants it */
+	size_t bytes; /* to be wiped */
+};
+int tls_copy(struct tls_blob b, struct tls_copy *ret);
+void tls_copy_done(struct tls_copy *c);
+
+#endif

@@ -1,0 +1,685 @@
+/*
+ * transport_tls: TLS on top of transport_tcp, which dials, listens, reads and
+ * writes for it. Sealing and opening is tls.h's; here is when.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "socket.h"
+#include "tls.h"
+
+#define IN_BYTES 32768 /* a record, and what came with it in one read */
+
+_Static_assert(IN_BYTES >= TLS_RECORD_MAX, "the input buffer must hold a record");
+_Static_assert(TLS_TEXT_MAX == TRANSPORT_TEXT_MAX, "one buffer for a reason");
+
+enum state {
+	CONNECTING, /* TCP is at work */
+	SHAKING,    /* the handshake */
+	UP,
+	BROKEN, /* TCP is gone; what it brought may be left to be read, then `down` */
+	DOWN,   /* `down` is to be told, or was */
+	CLOSED  /* waits for its free */
+};
+
+struct stream {
+	struct transport t;
+	struct loop *loop;
+	struct transport *tcp;
+	struct tls *tls; /* made with the first bytes: a stranger that says nothing costs little */
+	struct transport_security security; /* holds a reference of the context until the handshake is over */
+	enum state state;
+	uint64_t deadline_ms;
+	struct loop_timer timer; /* shaking: the deadline; up: what is buffered is offered again */
+	struct loop_call call;   /* what is to be told; at last the free */
+	bool dialled, reading, short_write, is_over /* the next read says how it ended */;
+	uint8_t *in; /* IN_BYTES; whole records are opened where they lie */
+	size_t in_at, in_len;
+	uint8_t *plain; /* inside in, before in_at: opened and not yet read */
+	size_t plain_len;
+	size_t left; /* broken: what was buffered before the last `readable` */
+	int error;
+	char text[TRANSPORT_TEXT_MAX];
+};
+
+struct listener {
+	struct transport_listener tl;
+	struct loop *loop;
+	struct transport_listener *tcp;
+	struct transport_security security;
+	void (*accepted)(void *arg, struct transport *t);
+	void (*failed)(void *arg, int error, const char *text);
+	void *arg;
+	struct loop_call call;
+};
+
+static struct stream *
+of(struct transport *t)
+{
+	return (struct stream *)(void *)t;
+}
+
+static void
+release(void *arg)
+{
+	free(arg);
+}
+
+/* ------------------------------------------------------------ what is secure */
+
+static void
+set_security(struct transport_security *to, const struct transport_security *from)
+{
+	struct tls_context *before = to->context;
+
+	*to = *from;
+	tls_context_ref(to->context);
+	tls_context_unref(before);
+}
+
+static void
+drop_security(struct transport_security *s)
+{
+	tls_context_unref(s->context);
+	s->context = NULL;
+}
+
+/* "tls://…" for "tcp://…". */
+static void
+rename_scheme(char address[static TRANSPORT_TEXT_MAX])
+{
+	if (strncmp(address, "tcp", 3) == 0)
+		memcpy(address, "tls", 3);
+}
+
+static void
+tls_identity(struct transport *t, struct transport_identity *ret)
+{
+	struct stream *s = of(t);
+
+	s->tcp->ops->identity(s->tcp, ret);
+	rename_scheme(ret->address);
+	if (!s->tls)
+		return;
+	ret->tls = *tls_peer(s->tls);
+	ret->tired = tls_tired(s->tls);
+}
+
+static bool
+check(void *arg, const struct tls_peer *peer, char why[static TLS_TEXT_MAX])
+{
+	struct stream *s = arg;
+	struct transport_identity id;
+
+	tls_identity(&s->t, &id);
+	id.tls = *peer;
+	return s->security.check(s->security.arg, &id, why);
+}
+
+/* -------------------------------------------------------------------- states */
+
+static size_t
+buffered(const struct stream *s)
+{
+	return s->plain_len + s->in_len + s->is_over;
+}
+
+/* Would a read say something, without a byte more from TCP? */
+static bool
+has_news(const struct stream *s)
+{
+	return s->is_over || s->plain_len > 0 || tls_has_record(s->in + s->in_at, s->in_len);
+}
+
+/* Offer what is buffered in the next pass: TCP's readiness knows nothing of it. */
+static void
+offer(struct stream *s)
+{
+	if (s->state == UP && s->reading && has_news(s))
+		loop_timer_start(&s->timer, 0);
+}
+
+static void
+fail(struct stream *s, int error, const char *text)
+{
+	s->state = DOWN;
+	s->error = error;
+	snprintf(s->text, sizeof(s->text), "%s", text);
+	loop_timer_stop(&s->timer);
+	s->tcp->ops->want_read(s->tcp, false);
+	drop_security(&s->security);
+	loop_defer(s->loop, &s->call);
+}
+
+static void
+tell(void *arg)
+{
+	struct stream *s = arg;
+
+	if (s->state == BROKEN) {
+		if (s->reading && has_news(s) && buffered(s) < s->left) {
+			s->left = buffered(s);
+			loop_defer(s->loop, &s->call);
+			s->t.ev->readable(s->t.arg);
+			return;
+		}
+		s->state = DOWN;
+	}
+	if (s->state == DOWN)
+		s->t.ev->down(s->t.arg, s->error, s->text);
+}
+
+/* Write what is sealed. A negative errno: TCP is gone, and will say so. */
+static int
+flush(struct stream *s)
+{
+	struct iovec out;
+	ssize_t n;
+
+	for (;;) {
+		out.iov_base = (uint8_t *)(uintptr_t)tls_out(s->tls, &out.iov_len);
+		if (out.iov_len == 0)
+			return 0;
+		n = s->tcp->ops->writev(s->tcp, &out, 1);
+		if (n < 0)
+			return (int)n;
+		tls_sent(s->tls, (size_t)n);
+		if ((size_t)n < out.iov_len)
+			return 0;
+	}
+}
+
+static bool
+has_output(const struct stream *s)
+{
+	size_t len;
+
+	tls_out(s->tls, &len);
+	return len > 0;
+}
+
+/* TLS is over: an alert of ours goes out, if the other side still listens. */
+static void
+fail_tls(struct stream *s)
+{
+	(void)flush(s);
+	fail(s, tls_error(s->tls), tls_why(s->tls));
+}
+
+/* --------------------------------------------------------------------- input */
+
+static void
+eat(struct stream *s, size_t n)
+{
+	s->in_at += n;
+	s->in_len -= n;
+}
+
+/* More input: bytes, 0 at its end, or a negative errno. All plaintext is read. */
+static ssize_t
+fill(struct stream *s)
+{
+	ssize_t n;
+
+	if (s->in_len == 0) {
+		s->in_at = 0;
+	} else if (s->in_at + s->in_len + TLS_RECORD_MAX > IN_BYTES) {
+		memmove(s->in, s->in + s->in_at, s->in_len);
+		s->in_at = 0;
+	}
+	n = s->tcp->ops->read(s->tcp, s->in + s->in_at + s->in_len, IN_BYTES - s->in_at - s->in_len);
+	if (n > 0)
+		s->in_len += (size_t)n;
+	return n;
+}
+
+static bool
+prepare(struct stream *s)
+{
+	if (s->tls)
+		return true;
+	s->in = malloc(IN_BYTES);
+	s->tls = s->in ? tls_new(s->security.context, s->dialled, check, s) : NULL;
+	if (!s->tls)
+		fail(s, -ENOMEM, "out of memory");
+	return s->tls != NULL;
+}
+
+static void
+rise(struct stream *s)
+{
+	s->state = UP;
+	s->t.awaits_up = false;
+	loop_timer_stop(&s->timer);
+	drop_security(&s->security);
+	/* What came behind the handshake is here already, and TCP will not speak of it again. */
+	offer(s);
+	s->t.ev->up(s->t.arg);
+}
+
+static void
+shake(struct stream *s)
+{
+	ssize_t n;
+
+	if (!prepare(s))
+		return;
+	do {
+		size_t used;
+		enum tls_result r = tls_feed(s->tls, s->in + s->in_at, s->in_len, &used);
+
+		eat(s, used);
+		if (r == TLS_READY) {
+			(void)flush(s);
+			rise(s);
+			return;
+		}
+		if (r != TLS_MORE) {
+			fail_tls(s);
+			return;
+		}
+		(void)flush(s);
+		n = fill(s);
+	} while (n > 0);
+	if (n == 0) {
+		tls_input_ended(s->tls);
+		fail_tls(s);
+	}
+}
+
+/* The next piece of plaintext: 1; 0: none now; -1: the end, which tls knows; a negative errno of TCP is in *ret. */
+static int
+next_plain(struct stream *s, ssize_t *ret)
+{
+	size_t used;
+	ssize_t n;
+
+	for (;;) {
+		enum tls_result r = tls_open(s->tls, s->in + s->in_at, s->in_len, &used, &s->plain, &s->plain_len);
+
+		if (r == TLS_READY) {
+			eat(s, used);
+			if (s->plain_len > 0)
+				return 1;
+			continue;
+		}
+		if (r != TLS_MORE) {
+			eat(s, used);
+			return -1;
+		}
+		n = fill(s);
+		if (n < 0) {
+			*ret = n;
+			return 0;
+		}
+		if (n == 0) {
+			tls_input_ended(s->tls);
+			return -1;
+		}
+	}
+}
+
+static ssize_t
+tls_read(struct transport *t, void *buf, size_t len)
+{
+	struct stream *s = of(t);
+	size_t done = 0;
+	ssize_t none = -EAGAIN;
+
+	assert(len > 0);
+	if (s->state == DOWN)
+		return s->error;
+	if (s->state != UP && s->state != BROKEN)
+		return -ENOTCONN;
+	while (done < len) {
+		size_t n = s->plain_len < len - done ? s->plain_len : len - done;
+
+		if (n > 0) {
+			memcpy((uint8_t *)buf + done, s->plain, n);
+			s->plain += n;
+			s->plain_len -= n;
+			done += n;
+			continue;
+		}
+		switch (next_plain(s, &none)) {
+		case 1:
+			continue;
+		case 0:
+			return done > 0 ? (ssize_t)done : none;
+		}
+		s->is_over = true;
+		if (done > 0) {
+			offer(s);
+			break;
+		}
+		if (tls_error(s->tls))
+			fail_tls(s);
+		else
+			fail(s, 0, "closed by the other side");
+		return s->error;
+	}
+	return (ssize_t)done;
+}
+
+static void
+tls_want_read(struct transport *t, bool on)
+{
+	struct stream *s = of(t);
+
+	s->reading = on;
+	if (s->state == DOWN)
+		return;
+	s->tcp->ops->want_read(s->tcp, on);
+	offer(s);
+}
+
+/* -------------------------------------------------------------------- output */
+
+static ssize_t
+tls_writev(struct transport *t, const struct iovec *iov, int n)
+{
+	struct stream *s = of(t);
+	size_t all = 0, done = 0;
+
+	if (s->state == DOWN || s->state == BROKEN)
+		return s->error ? s->error : -EPIPE;
+	if (s->state != UP)
+		return -ENOTCONN;
+	for (int i = 0; i < n; i++)
+		all += iov[i].iov_len;
+	/* What the kernel did not take yet is enough for now. */
+	while (done < all && !has_output(s)) {
+		ssize_t r = tls_seal(s->tls, iov, n, done);
+
+		if (r < 0) {
+			fail_tls(s);
+			return s->error;
+		}
+		done += (size_t)r;
+		r = flush(s);
+		if (r < 0)
+			return r;
+	}
+	if (done < all)
+		s->short_write = true;
+	return (ssize_t)done;
+}
+
+static size_t
+tls_out_pending(struct transport *t)
+{
+	struct stream *s = of(t);
+	size_t sealed = 0;
+
+	if (s->state != UP)
+		return 0;
+	tls_out(s->tls, &sealed);
+	return sealed + s->tcp->ops->out_pending(s->tcp);
+}
+
+/* -------------------------------------------------------------- from the loop */
+
+static void
+on_up(void *arg)
+{
+	struct stream *s = arg;
+	uint64_t now = loop_now_ms(s->loop);
+
+	s->state = SHAKING;
+	loop_timer_start(&s->timer, s->deadline_ms > now ? s->deadline_ms - now : 0);
+	shake(s);
+}
+
+static void
+on_readable(void *arg)
+{
+	struct stream *s = arg;
+
+	if (s->state == SHAKING) {
+		shake(s);
+	} else if (s->state == UP && s->reading) {
+		s->t.ev->readable(s->t.arg);
+		offer(s);
+	}
+}
+
+static void
+on_writable(void *arg)
+{
+	struct stream *s = arg;
+
+	if (!s->tls || flush(s) < 0 || has_output(s))
+		return;
+	if (s->state == UP && s->short_write) {
+		s->short_write = false;
+		s->t.ev->writable(s->t.arg);
+	}
+}
+
+static void
+on_down(void *arg, int error, const char *text)
+{
+	struct stream *s = arg;
+	char why[TRANSPORT_TEXT_MAX];
+
+	switch (s->state) {
+	case CONNECTING:
+		fail(s, error, text);
+		return;
+	case SHAKING:
+		snprintf(why, sizeof(why), "%.120s during the TLS handshake", text);
+		fail(s, error, why);
+		return;
+	case UP:
+		/* The end of the input is noticed by reading. */
+		if (error == 0) {
+			offer(s);
+			return;
+		}
+		fail(s, error, text);
+		s->state = BROKEN;
+		s->left = SIZE_MAX;
+		return;
+	default:
+		return;
+	}
+}
+
+static const struct transport_events tcp_events = { on_up, on_readable, on_writable, on_down };
+
+static void
+on_timer(void *arg)
+{
+	struct stream *s = arg;
+
+	if (s->state == SHAKING) {
+		fail(s, -ETIMEDOUT, "TLS handshake timed out");
+	} else if (s->state == UP && s->reading && has_news(s)) {
+		s->t.ev->readable(s->t.arg);
+		offer(s);
+	}
+}
+
+/* -------------------------------------------------------------- come and go */
+
+static struct stream *
+stream_new(struct loop *l, const struct transport_security *security, bool dialled)
+{
+	struct stream *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return NULL;
+	s->t.ops = &transport_tls;
+	s->loop = l;
+	set_security(&s->security, security);
+	s->dialled = dialled;
+	s->reading = true;
+	loop_timer_init(&s->timer, l, on_timer, s);
+	loop_call_init(&s->call, tell, s);
+	return s;
+}
+
+static int
+tls_connect(struct loop *l, const struct names_url *url, const struct transport_security *security, uint64_t timeout_ms,
+    const struct transport_events *ev, void *arg, struct transport **ret)
+{
+	uint64_t now = loop_now_ms(l);
+	struct stream *s;
+	int r;
+
+	if (!security || !security->context)
+		return -EINVAL;
+	s = stream_new(l, security, true);
+	if (!s)
+		return -ENOMEM;
+	transport_set_events(&s->t, ev, arg);
+	s->deadline_ms = timeout_ms > UINT64_MAX - now ? UINT64_MAX : now + timeout_ms;
+	r = transport_tcp.connect(l, url, NULL, timeout_ms, &tcp_events, s, &s->tcp);
+	if (r < 0) {
+		drop_security(&s->security);
+		free(s);
+		return r;
+	}
+	*ret = &s->t;
+	return 0;
+}
+
+static void
+tls_stream_close(struct transport *t, bool drain)
+{
+	struct stream *s = of(t);
+	/* An alert of ours is always let through: it says why. */
+	bool says_why = s->state == DOWN && s->tls && tls_error(s->tls) != 0;
+
+	assert(s->state != CLOSED);
+	if (says_why || (drain && (s->state == UP || (s->state == DOWN && s->error == 0 && s->tls)))) {
+		size_t len;
+		uint8_t *tail;
+
+		tls_close(s->tls);
+		tail = tls_take_out(s->tls, &len);
+		socket_close_tail(s->tcp, tail, len);
+	} else {
+		s->tcp->ops->close(s->tcp, false);
+	}
+	s->state = CLOSED;
+	loop_timer_stop(&s->timer);
+	loop_call_cancel(&s->call);
+	drop_security(&s->security);
+	tls_free(s->tls);
+	free(s->in);
+	loop_call_init(&s->call, release, s);
+	loop_defer(s->loop, &s->call);
+}
+
+/* --------------------------------------------------------------- listener */
+
+static void
+tcp_accepted(void *arg, struct transport *tcp)
+{
+	struct listener *tl = arg;
+	struct stream *s = stream_new(tl->loop, &tl->security, false);
+
+	if (!s) {
+		tcp->ops->close(tcp, false);
+		tl->failed(tl->arg, -ENOMEM, "out of memory");
+		return;
+	}
+	s->tcp = tcp;
+	transport_set_events(tcp, &tcp_events, s);
+	s->state = SHAKING;
+	s->t.awaits_up = true;
+	loop_timer_start(&s->timer, tl->security.handshake_ms);
+	tl->accepted(tl->arg, &s->t);
+	assert(s->t.ev || s->state == CLOSED);
+}
+
+static void
+tcp_failed(void *arg, int error, const char *text)
+{
+	struct listener *tl = arg;
+
+	tl->failed(tl->arg, error, text);
+}
+
+static int
+tls_listen(struct loop *l, const struct names_url *url, const struct transport_security *security, int fd,
+    void (*accepted)(void *arg, struct transport *t), void (*failed)(void *arg, int error, const char *text), void *arg,
+    struct transport_listener **ret)
+{
+	struct listener *tl;
+	int r;
+
+	if (!security || !security->context)
+		return -EINVAL;
+	tl = calloc(1, sizeof(*tl));
+	if (!tl)
+		return -ENOMEM;
+	*tl = (struct listener){ .tl = { &transport_tls }, .loop = l, .accepted = accepted, .failed = failed, .arg = arg };
+	r = transport_tcp.listen(l, url, NULL, fd, tcp_accepted, tcp_failed, tl, &tl->tcp);
+	if (r < 0) {
+		free(tl);
+		return r;
+	}
+	set_security(&tl->security, security);
+	loop_call_init(&tl->call, release, tl);
+	*ret = &tl->tl;
+	return 0;
+}
+
+static struct listener *
+listener_of(struct transport_listener *tl)
+{
+	return (struct listener *)(void *)tl;
+}
+
+static void
+tls_listen_pause(struct transport_listener *tl, bool paused)
+{
+	struct transport_listener *tcp = listener_of(tl)->tcp;
+
+	tcp->ops->listen_pause(tcp, paused);
+}
+
+static void
+tls_listen_security(struct transport_listener *tl, const struct transport_security *security)
+{
+	set_security(&listener_of(tl)->security, security);
+}
+
+static void
+tls_listen_url(struct transport_listener *tl, char buf[static TRANSPORT_TEXT_MAX])
+{
+	struct transport_listener *tcp = listener_of(tl)->tcp;
+
+	tcp->ops->listen_url(tcp, buf);
+	rename_scheme(buf);
+}
+
+static void
+tls_listen_close(struct transport_listener *tl)
+{
+	struct listener *l = listener_of(tl);
+
+	l->tcp->ops->listen_close(l->tcp);
+	drop_security(&l->security);
+	loop_defer(l->loop, &l->call);
+}
+
+const struct transport_ops transport_tls = {
+	.connect = tls_connect,
+	.listen = tls_listen,
+	.read = tls_read,
+	.writev = tls_writev,
+	.want_read = tls_want_read,
+	.out_pending = tls_out_pending,
+	.identity = tls_identity,
+	.close = tls_stream_close,
+	.listen_pause = tls_listen_pause,
+	.listen_security = tls_listen_security,
+	.listen_url = tls_listen_url,
+	.listen_close = tls_listen_close,
+};
