@@ -286,12 +286,59 @@ conf_peer(const struct conf *c, size_t i)
 	return &c->sections[CONF_PEER][i]->u.peer;
 }
 
+bool
+conf_peer_is_family(const struct conf_peer *p)
+{
+	return strchr(p->name, '*') != NULL;
+}
+
+/* Does section a fit better than b (NULL: none so far)? Of equally long ones the order of the file must not matter. */
+static bool
+fits_better(const struct conf_section *a, const struct conf_section *b)
+{
+	size_t len = names_literal_len(a->name), best = b ? names_literal_len(b->name) : 0;
+
+	return !b || len > best || (len == best && strcmp(a->name, b->name) < 0);
+}
+
 const struct conf_peer *
 conf_peer_find(const struct conf *c, const char *name)
 {
-	const struct conf_section *s = conf_section_find(c, CONF_PEER, name);
+	const struct conf_section *best = conf_section_find(c, CONF_PEER, name);
 
-	return s ? &s->u.peer : NULL;
+	/* The name of a family is that of no node. */
+	if (best)
+		return conf_peer_is_family(&best->u.peer) ? NULL : &best->u.peer;
+	for (size_t i = 0; i < c->n[CONF_PEER]; i++) {
+		const struct conf_section *s = c->sections[CONF_PEER][i];
+
+		if (conf_peer_is_family(&s->u.peer) && names_match(s->name, name) && fits_better(s, best))
+			best = s;
+	}
+	return best ? &best->u.peer : NULL;
+}
+
+static bool
+any_tls(const struct conf_list *address)
+{
+	struct names_url url;
+
+	for (size_t i = 0; i < address->n; i++)
+		if (names_url_parse(address->items[i], &url, NULL) == 0 && url.scheme == NAMES_TLS)
+			return true;
+	return false;
+}
+
+bool
+conf_needs_identity(const struct conf *c)
+{
+	for (size_t i = 0; i < c->n[CONF_LISTEN]; i++)
+		if (any_tls(&c->sections[CONF_LISTEN][i]->u.listen.address))
+			return true;
+	for (size_t i = 0; i < c->n[CONF_PEER]; i++)
+		if (any_tls(&c->sections[CONF_PEER][i]->u.peer.address))
+			return true;
+	return false;
 }
 
 size_t
@@ -312,7 +359,6 @@ best_section(const struct conf *c, const char *node, const char *name)
 {
 	char full[NAMES_DEST_MAX + 1];
 	const struct conf_section *best;
-	size_t best_len = 0;
 
 	snprintf(full, sizeof(full), "%s%s%s", node ? node : "", node ? "/" : "", name);
 	best = conf_section_find(c, CONF_QUEUE, full);
@@ -320,15 +366,9 @@ best_section(const struct conf *c, const char *node, const char *name)
 		return best;
 	for (size_t i = c->n_exact; i < c->n[CONF_QUEUE]; i++) {
 		const struct conf_section *s = c->sections[CONF_QUEUE][i];
-		size_t len = names_literal_len(s->name);
 
-		if (strcmp(s->name, "*") == 0 || !strchr(s->name, '/') != !node || !names_match(s->name, full))
-			continue;
-		/* Equally long ones: the order of the file must not matter. */
-		if (!best || len > best_len || (len == best_len && strcmp(s->name, best->name) < 0)) {
+		if (strcmp(s->name, "*") != 0 && !strchr(s->name, '/') == !node && names_match(s->name, full) && fits_better(s, best))
 			best = s;
-			best_len = len;
-		}
 	}
 	return best;
 }

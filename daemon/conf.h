@@ -12,6 +12,7 @@
 #include <stdio.h>
 
 #include "names.h"
+#include "pin.h"
 
 #define CONF_SEGMENTS_MIN 8 /* max_disk holds at least so many */
 #define CONF_SEGMENTS_KEPT 6 /* of them so many are never for messages, and of the others a quarter is not */
@@ -26,6 +27,7 @@ struct conf_list { /* of strings */
 /* [node], limits included. Durations in ms, sizes in bytes. */
 struct conf_node {
 	char *name, *state, *socket, *socket_group, *admin_group; /* groups NULL: none */
+	char *key, *certificate, *ca, *crl; /* absolute, or in the state folder; the last two NULL: none */
 	uint32_t socket_group_id, admin_group_id;                 /* of the groups, resolved */
 	uint64_t socket_mode;
 	bool create_queues;
@@ -45,6 +47,8 @@ struct conf_peer {
 	char *name;
 	struct conf_list address;
 	bool plaintext;
+	struct conf_list fingerprint_text;
+	uint8_t (*fingerprint)[PIN_BYTES]; /* fingerprint_text.n of them */
 	struct conf_list from_text;
 	struct names_cidr *from; /* from_text.n of them */
 	uint64_t backoff_min, backoff_max;
@@ -95,7 +99,12 @@ size_t conf_n_listens(const struct conf *c);
 const struct conf_listen *conf_listen(const struct conf *c, size_t i);
 size_t conf_n_peers(const struct conf *c);
 const struct conf_peer *conf_peer(const struct conf *c, size_t i);
+/* Is it for many nodes, by a name with `*`? */
+bool conf_peer_is_family(const struct conf_peer *p);
+/* The peer of that name, or the family it belongs to: the longest literal match. NULL: not configured. */
 const struct conf_peer *conf_peer_find(const struct conf *c, const char *name);
+/* Does anything here need a key and a certificate? */
+bool conf_needs_identity(const struct conf *c);
 
 /*
  * Settings for a queue: the longest literal match among the [queue] sections

@@ -23,6 +23,20 @@ queue_pattern_ok(const char *name)
 	return names_dest_parse(letters, len, &dest) == 0;
 }
 
+/* A node's name, or many: `*` may stand for a letter. */
+static bool
+peer_pattern_ok(const char *name)
+{
+	char letters[NAMES_NODE_MAX + 1];
+	size_t len = strlen(name);
+
+	if (len > NAMES_NODE_MAX)
+		return false;
+	for (size_t i = 0; i < len; i++)
+		letters[i] = name[i] == '*' ? 'x' : name[i];
+	return names_node_ok(letters, len);
+}
+
 const char *
 conf_check_name(enum conf_kind kind, const char *name)
 {
@@ -32,9 +46,7 @@ conf_check_name(enum conf_kind kind, const char *name)
 			return "client is the name of the Unix socket: choose another";
 		return names_queue_ok(name, strlen(name)) ? NULL : "the name may hold A-Z, a-z, 0-9, . _ and -";
 	case CONF_PEER:
-		if (strchr(name, '*'))
-			return "a family of peers needs a CA, which comes with a later version";
-		return names_node_ok(name, strlen(name)) ? NULL : "no node name: a-z, 0-9, . and -, at most 40 bytes";
+		return peer_pattern_ok(name) ? NULL : "no node name: a-z, 0-9, . and -, at most 40 bytes (for a family: with *)";
 	case CONF_QUEUE:
 		return queue_pattern_ok(name) ? NULL : "neither NAME nor NODE/NAME (each may hold *)";
 	default:
@@ -75,6 +87,19 @@ check_node(const struct conf_section *s, struct conf_faults *faults)
 	if (!s->faulty && node->max_disk < CONF_SEGMENTS_MIN * node->segment)
 		conf_fault(faults, s->file, key_line(s, "max_disk") ? key_line(s, "max_disk") : line_of(s, "segment"),
 		    "max_disk must be at least %d times segment", CONF_SEGMENTS_MIN);
+	if (node->crl && !node->ca)
+		conf_fault(faults, s->file, line_of(s, "crl"), "crl is what a CA has revoked, and there is no ca");
+}
+
+static bool
+has_scheme(const struct conf_list *address, enum names_scheme scheme)
+{
+	struct names_url url;
+
+	for (size_t i = 0; i < address->n; i++)
+		if (names_url_parse(address->items[i], &url, NULL) == 0 && url.scheme == scheme)
+			return true;
+	return false;
 }
 
 static void
@@ -82,7 +107,7 @@ check_listen(const struct conf_section *s, struct conf_faults *faults)
 {
 	if (s->u.listen.address.n == 0)
 		conf_fault(faults, s->file, s->line, "[listen \"%s\"] has no address", s->name);
-	else if (!s->u.listen.plaintext)
+	else if (!s->u.listen.plaintext && has_scheme(&s->u.listen.address, NAMES_TCP))
 		conf_fault(faults, s->file, line_of(s, "address"),
 		    "tcp:// is neither encrypted nor authenticated: it needs plaintext = yes in [listen \"%s\"]", s->name);
 }
@@ -131,24 +156,64 @@ check_listen_twice(const struct conf *c, size_t at, struct conf_faults *faults)
 	}
 }
 
+/* How it proves who it is: by a key, a CA, or not at all, which must be said. */
 static void
-check_peer(const struct conf_section *s, const char *node, struct conf_faults *faults)
+check_proof(const struct conf_section *s, bool has_ca, struct conf_faults *faults)
 {
 	const struct conf_peer *p = &s->u.peer;
 
-	if (node && strcmp(s->name, node) == 0)
-		conf_fault(faults, s->file, s->line, "[peer \"%s\"] is this node itself", s->name);
-	if (s->faulty)
-		return;
-	if (!p->plaintext)
+	if (p->plaintext && p->fingerprint_text.n > 0)
 		conf_fault(faults, s->file, line_of(s, "plaintext"),
-		    "this version carries tcp:// only, which is neither encrypted nor authenticated: it needs plaintext = yes in "
-		    "[peer \"%s\"]",
+		    "plaintext = yes and a fingerprint: without encryption nobody can prove a key; remove one of the two");
+	else if (p->plaintext && has_ca)
+		conf_fault(faults, s->file, line_of(s, "plaintext"),
+		    "plaintext = yes, and [node] has a ca: its peers prove who they are; remove one of the two");
+	else if (p->plaintext && has_scheme(&p->address, NAMES_TLS))
+		conf_fault(faults, s->file, line_of(s, "address"),
+		    "tls:// and plaintext = yes: TLS needs a fingerprint of [peer \"%s\"], or a ca in [node]", s->name);
+	else if (!p->plaintext && has_scheme(&p->address, NAMES_TCP))
+		conf_fault(faults, s->file, line_of(s, "address"),
+		    "tcp:// is neither encrypted nor authenticated: it needs plaintext = yes in [peer \"%s\"], or take tls://", s->name);
+	else if (!p->plaintext && p->fingerprint_text.n == 0 && !has_ca)
+		conf_fault(faults, s->file, s->line,
+		    "nothing proves that a node is [peer \"%s\"]: give the fingerprint that connectctl key prints there, or a ca in [node]",
 		    s->name);
-	else if (p->address.n == 0 && p->from_text.n == 0)
+	else if (p->plaintext && p->address.n == 0 && p->from_text.n == 0)
 		conf_fault(faults, s->file, s->line,
 		    "[peer \"%s\"] has no address, so it dials in: with plaintext = yes it needs from, the networks it may come from",
 		    s->name);
+}
+
+static void
+check_family(const struct conf_section *s, bool has_ca, struct conf_faults *faults)
+{
+	if (!has_ca)
+		conf_fault(faults, s->file, s->line, "[peer \"%s\"] is for many nodes: only a ca in [node] can tell them apart", s->name);
+	if (s->u.peer.plaintext)
+		conf_fault(faults, s->file, line_of(s, "plaintext"),
+		    "[peer \"%s\"] is for many nodes, and plaintext = yes lets nobody prove which one it is", s->name);
+	if (s->u.peer.address.n > 0)
+		conf_fault(faults, s->file, line_of(s, "address"), "[peer \"%s\"] is for many nodes, which dial in: it has no address",
+		    s->name);
+	if (s->u.peer.fingerprint_text.n > 0)
+		conf_fault(faults, s->file, line_of(s, "fingerprint"), "[peer \"%s\"] is for many nodes, each with a key of its own",
+		    s->name);
+}
+
+static void
+check_peer(const struct conf_section *s, const struct conf_section *node, struct conf_faults *faults)
+{
+	const struct conf_peer *p = &s->u.peer;
+	bool has_ca = node && node->u.node.ca;
+
+	if (node && node->u.node.name && strcmp(s->name, node->u.node.name) == 0)
+		conf_fault(faults, s->file, s->line, "[peer \"%s\"] is this node itself", s->name);
+	if (s->faulty || (node && node->faulty))
+		return;
+	if (conf_peer_is_family(p))
+		check_family(s, has_ca, faults);
+	else
+		check_proof(s, has_ca, faults);
 	if (p->backoff_max < p->backoff_min)
 		conf_fault(faults, s->file, key_line(s, "backoff_max") ? key_line(s, "backoff_max") : line_of(s, "backoff_min"),
 		    "backoff_max must be at least backoff_min");
@@ -159,7 +224,7 @@ check_access(const struct conf *c, const struct conf_section *s, const char *key
     struct conf_faults *faults)
 {
 	for (size_t i = 0; i < a->n; i++)
-		if (a->items[i].kind == CONF_ACCESS_PEER && !conf_section_find(c, CONF_PEER, a->items[i].name))
+		if (a->items[i].kind == CONF_ACCESS_PEER && !conf_peer_find(c, a->items[i].name))
 			conf_fault(faults, s->file, key_line(s, key), "%s: there is no [peer \"%s\"]", key, a->items[i].name);
 }
 
@@ -225,7 +290,7 @@ conf_check(const struct conf *c, const char *file, struct conf_faults *faults)
 		check_listen_twice(c, i, faults);
 	}
 	for (size_t i = 0; i < c->n[CONF_PEER]; i++)
-		check_peer(c->sections[CONF_PEER][i], node, faults);
+		check_peer(c->sections[CONF_PEER][i], c->n[CONF_NODE] > 0 ? c->sections[CONF_NODE][0] : NULL, faults);
 	for (size_t i = 0; i < c->n[CONF_QUEUE]; i++)
 		check_queue(c, c->sections[CONF_QUEUE][i], node, faults);
 	check_min_bytes(c, faults);

@@ -1,5 +1,6 @@
 #include "conf_keys.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "log.h"
@@ -52,6 +53,16 @@ static const struct conf_key keys[] = {
 	    .def = "none", RESTART, .help = "The group that owns the socket, by name or number; none leaves the daemon's." },
 	{ NODE(admin_group), .type = CONF_TYPE_GROUP, .also = offsetof(struct conf_node, admin_group_id), OR_NONE,
 	    .def = "none", NOW, .help = "A group whose members may administer, besides root and the daemon's own user." },
+	{ NODE(key), .type = CONF_TYPE_STATE_PATH, .max = 1023, .def = "key.pem", NOW,
+	    .help = "The private key of this node, in PEM, for its connections with TLS: a path, or a file in the state folder, "
+	            "where key and certificate are made if both are missing." },
+	{ NODE(certificate), .type = CONF_TYPE_STATE_PATH, .max = 1023, .def = "certificate.pem", NOW,
+	    .help = "The certificate for that key, in PEM, with those between it and the CA behind it." },
+	{ NODE(ca), .type = CONF_TYPE_STATE_PATH, .max = 1023, OR_NONE, .def = "none", .sample = "/etc/connectd/ca.pem", NOW,
+	    .help = "The CA certificates, in PEM, one of which must have signed the certificates of peers. These must bear the "
+	            "peer's name as a DNS name, and be valid today. With none only fingerprints count." },
+	{ NODE(crl), .type = CONF_TYPE_STATE_PATH, .max = 1023, OR_NONE, .def = "none", .sample = "/etc/connectd/crl.pem", NOW,
+	    .help = "What the CA has revoked, in PEM. Needs ca." },
 	{ NODE(create_queues), .type = CONF_TYPE_BOOL, .def = "yes", NOW,
 	    .help = "Whether sending to or subscribing to a missing queue makes it." },
 	{ NODE(log_level), .type = CONF_TYPE_WORD, .words = log_levels, .def = "info", NOW, .help = "What is logged: this and what is worse." },
@@ -86,21 +97,27 @@ static const struct conf_key keys[] = {
 	{ NODE(max_partial), SIZE(KIB, TIB, "256M"), NOW,
 	    .help = "Memory for bodies that have arrived in part; at least max_message." },
 
-	{ LISTEN(address), .type = CONF_TYPE_URLS, .sample = "tcp://0.0.0.0:7140", NOW,
-	    .help = "Where to accept peers: a list of tcp://HOST:PORT. With port 0 the system chooses one, which "
-	            "connectctl status shows. Must be set." },
+	{ LISTEN(address), .type = CONF_TYPE_URLS, .sample = "tls://0.0.0.0:7140", NOW,
+	    .help = "Where to accept peers: a list of tls://HOST:PORT and tcp://HOST:PORT. With port 0 the system chooses one, "
+	            "which connectctl status shows. Must be set." },
 	{ LISTEN(plaintext), .type = CONF_TYPE_BOOL, .def = "no", NOW,
 	    .help = "Allows connections that are neither encrypted nor authenticated. tcp:// needs it." },
 
-	{ PEER(address), .type = CONF_TYPE_URLS, OR_NONE, .def = "none", .sample = "tcp://berlin.example:7140", NOW,
-	    .help = "Where to dial: a list of tcp://HOST:PORT, tried in order. A peer without one is accepted, never "
-	            "dialled." },
+	{ PEER(address), .type = CONF_TYPE_URLS, OR_NONE, .def = "none", .sample = "tls://berlin.example:7140", NOW,
+	    .help = "Where to dial: a list of tls://HOST:PORT and tcp://HOST:PORT, tried in order. A peer without one is "
+	            "accepted, never dialled." },
+	{ .kind = CONF_PEER, .name = "fingerprint", .offset = offsetof(struct conf_peer, fingerprint_text),
+	    .also = offsetof(struct conf_peer, fingerprint), .type = CONF_TYPE_PINS, OR_NONE, .def = "none",
+	    .sample = "sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=", NOW,
+	    .help = "The fingerprints of the peer's key, one of which it must have: a list, so that keys can be replaced. On the "
+	            "peer, connectctl key prints it. Names and dates of its certificate do not matter then, unless there is a CA." },
 	{ PEER(plaintext), .type = CONF_TYPE_BOOL, .def = "no", NOW,
-	    .help = "Allows a connection with this peer that is neither encrypted nor authenticated. tcp:// needs it." },
+	    .help = "Allows a connection with this peer that is neither encrypted nor authenticated. tcp:// needs it, and "
+	            "rules out fingerprint and ca." },
 	{ .kind = CONF_PEER, .name = "from", .offset = offsetof(struct conf_peer, from_text),
 	    .also = offsetof(struct conf_peer, from), .type = CONF_TYPE_NETWORKS, OR_NONE, .def = "none", .sample = "192.0.2.0/24, 2001:db8::/32", NOW,
-	    .help = "Where the peer may dial in from: a list of addresses and networks. Needed with plaintext for a "
-	            "peer without address." },
+	    .help = "Where the peer may dial in from: a list of addresses and networks; with none, and TLS, from everywhere. "
+	            "Needed with plaintext for a peer without address." },
 	{ PEER(max_backlog), SIZE(0, 1024 * TIB, "none"), OR_NONE, NOW,
 	    .help = "Disk space for what waits for this peer; none is half of what max_disk has room for. What waits for all peers together "
 	            "gets three quarters." },
@@ -142,8 +159,7 @@ static const struct {
 	enum conf_kind kind;
 	const char *name;
 } later[] = {
-	{ CONF_NODE, "key" },   { CONF_NODE, "certificate" }, { CONF_NODE, "ca" },
-	{ CONF_NODE, "crl" },   { CONF_LISTEN, "mtu" },       { CONF_PEER, "fingerprint" },
+	{ CONF_LISTEN, "mtu" },
 	{ CONF_PEER, "rate" },
 };
 
@@ -163,6 +179,7 @@ conf_keys(enum conf_kind kind, size_t *ret_n)
 		first++;
 	while (first + n < N_KEYS && keys[first + n].kind == kind)
 		n++;
+	assert(n <= CONF_KEYS_MAX);
 	*ret_n = n;
 	return &keys[first];
 }

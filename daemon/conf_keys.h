@@ -11,7 +11,7 @@
 
 #include "conf.h"
 
-#define CONF_KEYS_MAX 32 /* of one kind of section */
+#define CONF_KEYS_MAX 48 /* of one kind of section */
 
 enum conf_kind { CONF_NODE, CONF_LISTEN, CONF_PEER, CONF_QUEUE, CONF_KINDS };
 
@@ -23,12 +23,14 @@ enum conf_type {
 	CONF_TYPE_COUNT,
 	CONF_TYPE_MODE,
 	CONF_TYPE_WORD,        /* one of `words` */
-	CONF_TYPE_NODE_NAME,   /* char *, and so are the next three */
+	CONF_TYPE_NODE_NAME,   /* char *, and so are the next four */
 	CONF_TYPE_PATH,
+	CONF_TYPE_STATE_PATH,  /* absolute, or below the state folder */
 	CONF_TYPE_DEAD_LETTER, /* NULL: *.dead */
 	CONF_TYPE_GROUP,       /* and uint32_t at `also` */
 	CONF_TYPE_URLS,        /* struct conf_list */
 	CONF_TYPE_NETWORKS,    /* struct conf_list, and struct names_cidr * at `also` */
+	CONF_TYPE_PINS,        /* struct conf_list, and uint8_t (*)[PIN_BYTES] at `also` */
 	CONF_TYPE_ACCESS       /* struct conf_access */
 };
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "conf_impl.h"
+#include "pin.h"
 #include "units.h"
 
 static void *
@@ -101,6 +102,13 @@ set_word(const struct conf_key *k, const char *text, uint64_t *ret, char why[sta
 
 /* ----------------------------------------------------------------- texts -- */
 
+/* A file in a folder: no way out of it, nothing hidden. */
+static bool
+is_plain_file(const char *text)
+{
+	return *text != '.' && strchr(text, '/') == NULL;
+}
+
 static int
 set_text(const struct conf_key *k, const char *text, char **ret, char why[static CONF_WHY_MAX])
 {
@@ -111,6 +119,12 @@ set_text(const struct conf_key *k, const char *text, char **ret, char why[static
 		if (!names_node_ok(text, strlen(text)))
 			return conf_wrong(why, "%.60s is no node name: a-z, 0-9, . and -, beginning with a letter or digit, at most %d bytes",
 			    text, NAMES_NODE_MAX);
+		break;
+	case CONF_TYPE_STATE_PATH:
+		if (*text != '/' && !is_plain_file(text))
+			return conf_wrong(why, "%.60s is neither an absolute path nor the name of a file in the state folder", text);
+		if (strlen(text) > k->max)
+			return conf_wrong(why, "the path is longer than %" PRIu64 " bytes", k->max);
 		break;
 	case CONF_TYPE_PATH:
 		if (*text != '/')
@@ -161,8 +175,8 @@ check_url(const char *text, char why[static CONF_WHY_MAX])
 
 	if (names_url_parse(text, &url, &reason) < 0)
 		return conf_wrong(why, "%.100s: %s", text, reason);
-	if (url.scheme != NAMES_TCP)
-		return conf_wrong(why, "%.100s: this version carries tcp:// only", text);
+	if (url.scheme != NAMES_TCP && url.scheme != NAMES_TLS)
+		return conf_wrong(why, "%.100s: this version carries tls:// and tcp:// only", text);
 	return 0;
 }
 
@@ -211,6 +225,32 @@ set_networks(const char *text, struct conf_list *ret, struct names_cidr **ret_ci
 	return 0;
 }
 
+static int
+set_pins(const char *text, struct conf_list *ret, uint8_t (**ret_pins)[PIN_BYTES], char why[static CONF_WHY_MAX])
+{
+	struct conf_list list;
+	uint8_t (*pins)[PIN_BYTES];
+	const char *reason;
+	int r = conf_list_split(text, &list, why);
+
+	if (r < 0)
+		return r;
+	pins = calloc(list.n, sizeof(*pins));
+	if (!pins)
+		r = -ENOMEM;
+	for (size_t i = 0; i < list.n && r == 0; i++)
+		if (pin_parse(list.items[i], pins[i], &reason) < 0)
+			r = conf_wrong(why, "%.80s: %s; on the peer, connectctl key prints it", list.items[i], reason);
+	if (r < 0) {
+		conf_list_done(&list);
+		free(pins);
+		return r;
+	}
+	*ret = list;
+	*ret_pins = pins;
+	return 0;
+}
+
 /* ------------------------------------------------------------- all types -- */
 
 union value {
@@ -221,10 +261,16 @@ union value {
 	struct conf_access access;
 };
 
+/* What some types have beside their value. */
+struct beside {
+	uint32_t id;
+	struct names_cidr *cidr;
+	uint8_t (*pins)[PIN_BYTES];
+};
+
 /* Parse into v and what belongs to it. */
 static int
-parse_value(const struct conf_key *k, const char *text, union value *v, uint32_t *id, struct names_cidr **cidr,
-    char why[static CONF_WHY_MAX])
+parse_value(const struct conf_key *k, const char *text, union value *v, struct beside *b, char why[static CONF_WHY_MAX])
 {
 	if (k->none && strcmp(text, "none") == 0)
 		return 0;
@@ -241,14 +287,17 @@ parse_value(const struct conf_key *k, const char *text, union value *v, uint32_t
 		return set_word(k, text, &v->number, why);
 	case CONF_TYPE_NODE_NAME:
 	case CONF_TYPE_PATH:
+	case CONF_TYPE_STATE_PATH:
 	case CONF_TYPE_DEAD_LETTER:
 		return set_text(k, text, &v->text, why);
 	case CONF_TYPE_GROUP:
-		return set_group(text, &v->text, id, why);
+		return set_group(text, &v->text, &b->id, why);
 	case CONF_TYPE_URLS:
 		return set_urls(text, &v->list, why);
 	case CONF_TYPE_NETWORKS:
-		return set_networks(text, &v->list, cidr, why);
+		return set_networks(text, &v->list, &b->cidr, why);
+	case CONF_TYPE_PINS:
+		return set_pins(text, &v->list, &b->pins, why);
 	case CONF_TYPE_ACCESS:
 		return conf_access_parse(text, k->def, &v->access, why);
 	case CONF_TYPE_INCLUDE:
@@ -260,15 +309,14 @@ parse_value(const struct conf_key *k, const char *text, union value *v, uint32_t
 int
 conf_value_parse(const struct conf_key *k, const char *text, void *base, char why[static CONF_WHY_MAX])
 {
+	struct beside b = { 0 };
 	union value v;
-	uint32_t id = 0;
-	struct names_cidr *cidr = NULL;
 	int r;
 
 	if (*text == '\0')
 		return conf_wrong(why, "there is no value");
 	memset(&v, 0, sizeof(v));
-	r = parse_value(k, text, &v, &id, &cidr, why);
+	r = parse_value(k, text, &v, &b, why);
 	if (r < 0)
 		return r;
 	conf_value_free(k, base);
@@ -286,16 +334,21 @@ conf_value_parse(const struct conf_key *k, const char *text, void *base, char wh
 		*(uint64_t *)at(base, k->offset) = v.number;
 		break;
 	case CONF_TYPE_GROUP:
-		*(uint32_t *)at(base, k->also) = id;
+		*(uint32_t *)at(base, k->also) = b.id;
 		*(char **)at(base, k->offset) = v.text;
 		break;
 	case CONF_TYPE_NODE_NAME:
 	case CONF_TYPE_PATH:
+	case CONF_TYPE_STATE_PATH:
 	case CONF_TYPE_DEAD_LETTER:
 		*(char **)at(base, k->offset) = v.text;
 		break;
 	case CONF_TYPE_NETWORKS:
-		*(struct names_cidr **)at(base, k->also) = cidr;
+		*(struct names_cidr **)at(base, k->also) = b.cidr;
+		*(struct conf_list *)at(base, k->offset) = v.list;
+		break;
+	case CONF_TYPE_PINS:
+		*(uint8_t (**)[PIN_BYTES])at(base, k->also) = b.pins;
 		*(struct conf_list *)at(base, k->offset) = v.list;
 		break;
 	case CONF_TYPE_URLS:
@@ -316,17 +369,20 @@ conf_value_free(const struct conf_key *k, void *base)
 	switch (k->type) {
 	case CONF_TYPE_NODE_NAME:
 	case CONF_TYPE_PATH:
+	case CONF_TYPE_STATE_PATH:
 	case CONF_TYPE_DEAD_LETTER:
 	case CONF_TYPE_GROUP:
 		text = at(base, k->offset);
 		free(*text);
 		*text = NULL;
 		break;
-	case CONF_TYPE_NETWORKS: {
-		struct names_cidr **cidr = at(base, k->also);
+	case CONF_TYPE_NETWORKS:
+	case CONF_TYPE_PINS: {
+		void *beside;
 
-		free(*cidr);
-		*cidr = NULL;
+		memcpy(&beside, at(base, k->also), sizeof(beside));
+		free(beside);
+		memset(at(base, k->also), 0, sizeof(beside));
 		conf_list_done(at(base, k->offset));
 		break;
 	}
@@ -396,6 +452,7 @@ conf_value_print(const struct conf_key *k, const void *base, FILE *out)
 		break;
 	case CONF_TYPE_NODE_NAME:
 	case CONF_TYPE_PATH:
+	case CONF_TYPE_STATE_PATH:
 	case CONF_TYPE_DEAD_LETTER:
 	case CONF_TYPE_GROUP:
 		text = *(char *const *)v;
@@ -403,6 +460,7 @@ conf_value_print(const struct conf_key *k, const void *base, FILE *out)
 		break;
 	case CONF_TYPE_URLS:
 	case CONF_TYPE_NETWORKS:
+	case CONF_TYPE_PINS:
 		print_list(v, out);
 		break;
 	case CONF_TYPE_ACCESS:
@@ -436,6 +494,7 @@ conf_value_range(const struct conf_key *k, char *buf, size_t size)
 		[CONF_TYPE_GROUP] = "a group",
 		[CONF_TYPE_URLS] = "a list of addresses",
 		[CONF_TYPE_NETWORKS] = "a list of networks",
+		[CONF_TYPE_PINS] = "a list of fingerprints",
 		[CONF_TYPE_ACCESS] = "a list, none or default",
 	};
 	const char *or_none = k->none ? ", or none" : "";
@@ -454,6 +513,9 @@ conf_value_range(const struct conf_key *k, char *buf, size_t size)
 	case CONF_TYPE_PATH:
 		snprintf(buf, size, "an absolute path, at most %" PRIu64 " bytes", k->max);
 		break;
+	case CONF_TYPE_STATE_PATH:
+		snprintf(buf, size, "an absolute path, or a file in the state folder%s", or_none);
+		break;
 	default:
 		snprintf(buf, size, "%s%s", texts[k->type], or_none);
 		break;
@@ -463,5 +525,5 @@ conf_value_range(const struct conf_key *k, char *buf, size_t size)
 bool
 conf_value_is_list(const struct conf_key *k)
 {
-	return k->type == CONF_TYPE_URLS || k->type == CONF_TYPE_NETWORKS || k->type == CONF_TYPE_ACCESS;
+	return k->type == CONF_TYPE_URLS || k->type == CONF_TYPE_NETWORKS || k->type == CONF_TYPE_PINS || k->type == CONF_TYPE_ACCESS;
 }

@@ -54,7 +54,7 @@ DEPS_test_log = daemon/log common/units
 DEPS_test_backoff = daemon/backoff
 DEPS_test_slab = daemon/slab
 CONF = daemon/conf daemon/conf_access daemon/conf_check daemon/conf_file daemon/conf_keys daemon/conf_print daemon/conf_read \
-	daemon/conf_value daemon/disk common/hmap common/names common/units
+	daemon/conf_value daemon/disk common/hmap common/names common/pin common/units
 DEPS_test_conf = $(CONF) tests/unit/conf_told
 LIBS_test_conf = -linih
 DEPS_test_conf_read = $(CONF) tests/unit/conf_told

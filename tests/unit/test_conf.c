@@ -146,13 +146,13 @@ END_TEST
 
 START_TEST(addresses)
 {
-	static const char *const later[] = { "tls://x:1", "sctp://x:1", "dtls-sctp://x:1", "unix:///x", "mem://x:1" };
+	static const char *const later[] = { "sctp://x:1", "dtls-sctp://x:1", "unix:///x", "mem://x:1" };
 
 	for (size_t i = 0; i < sizeof(later) / sizeof(later[0]); i++) {
 		char text[256], fault[256];
 
 		snprintf(text, sizeof(text), NODE "[listen \"l\"]\naddress = tcp://a:1,%s\n[peer \"p\"]\naddress = %s\n", later[i], later[i]);
-		snprintf(fault, sizeof(fault), "f:4: address: %s: this version carries tcp:// only\nf:6: address: %s: this version", later[i],
+		snprintf(fault, sizeof(fault), "f:4: address: %s: this version carries tls:// and tcp:// only\nf:6: address: %s: this version", later[i],
 		    later[i]);
 		conf_told_refused(text, fault);
 	}
@@ -167,8 +167,8 @@ START_TEST(plaintext_must_be_asked_for)
 	conf_told_refused(NODE "[listen \"l\"]\nplaintext = no\naddress = tcp://[::]:1\n",
 	    "f:5: tcp:// is neither encrypted nor authenticated: it needs plaintext = yes in [listen \"l\"]\n");
 	conf_told_refused(NODE "[peer \"p\"]\naddress = tcp://x:1\n[peer \"q\"]\nfrom = 10.0.0.0/8\nplaintext = no\n",
-	    "f:3: this version carries tcp:// only, which is neither encrypted nor authenticated: it needs plaintext = yes in [peer \"p\"]\n"
-	    "f:7: this version carries tcp:// only\n");
+	    "f:4: tcp:// is neither encrypted nor authenticated: it needs plaintext = yes in [peer \"p\"], or take tls://\n"
+	    "f:5: nothing proves that a node is [peer \"q\"]: give the fingerprint\n");
 	conf_told_refused(NODE "[peer \"p\"]\nplaintext = yes\n", "f:3: [peer \"p\"] has no address, so it dials in\n");
 	c = conf_told_ok(NODE "[peer \"p\"]\nplaintext = yes\nfrom = 10.0.0.0/8, ::1\naddress = none\n[peer \"q\"]\nplaintext = yes\naddress = tcp://q:1\n");
 	ck_assert_uint_eq(conf_peer(c, 0)->from_text.n, 2);
@@ -179,6 +179,57 @@ START_TEST(plaintext_must_be_asked_for)
 	ck_assert_ptr_null(conf_peer_find(c, "r"));
 	conf_free(c);
 	conf_told_refused(NODE "[peer \"p\"]\nplaintext = yes\nfrom = 10.0.0.1/8\n", "f:5: from: 10.0.0.1/8 is no address or network\n");
+}
+END_TEST
+
+#define PIN "sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
+#define CA "ca = /ca.pem\n"
+
+START_TEST(who_a_peer_is_must_be_provable)
+{
+	struct conf *c;
+
+	c = conf_told_ok(NODE "[peer \"p\"]\naddress = tls://p:1\nfingerprint = " PIN ", " PIN "\n[peer \"q\"]\nfingerprint = " PIN "\n");
+	ck_assert_uint_eq(conf_peer(c, 0)->fingerprint_text.n, 2);
+	ck_assert_uint_eq(conf_peer(c, 0)->fingerprint[1][0], 0xe3);
+	ck_assert(conf_needs_identity(c));
+	conf_free(c);
+	c = conf_told_ok(NODE "[listen \"l\"]\naddress = tls://[::]:1\n");
+	ck_assert(conf_needs_identity(c));
+	conf_free(c);
+	c = conf_told_ok(NODE "[peer \"p\"]\nplaintext = yes\naddress = tcp://p:1\n");
+	ck_assert(!conf_needs_identity(c));
+	conf_free(c);
+	conf_told_refused(NODE "[peer \"p\"]\nfingerprint = sha256:short\n",
+	    "f:4: fingerprint: sha256:short:\n");
+	conf_told_refused(NODE "[peer \"p\"]\naddress = tls://p:1\n", "f:3: nothing proves that a node is [peer \"p\"]\n");
+	conf_told_refused(NODE "[peer \"p\"]\naddress = tls://p:1\nplaintext = yes\n", "f:4: tls:// and plaintext = yes\n");
+	conf_told_refused(NODE "[peer \"p\"]\naddress = tcp://p:1\nplaintext = yes\nfingerprint = " PIN "\n",
+	    "f:5: plaintext = yes and a fingerprint\n");
+	conf_told_refused(NODE CA "[peer \"p\"]\naddress = tcp://p:1\nplaintext = yes\n", "f:6: plaintext = yes, and [node] has a ca\n");
+	conf_told_refused(NODE "crl = /crl.pem\n", "f:3: crl is what a CA has revoked\n");
+	conf_told_refused(NODE "key = sub/key.pem\ncertificate = .x\n", "f:3: key: sub/key.pem is neither\nf:4: certificate: .x is neither\n");
+	conf_free(conf_told_ok(NODE CA "crl = crl.pem\n[peer \"p\"]\naddress = tls://p:1\n"));
+}
+END_TEST
+
+START_TEST(families)
+{
+	struct conf *c = conf_told_ok(NODE CA "[peer \"t*\"]\n[peer \"till-*\"]\nfrom = 10.0.0.0/8\n[peer \"till-7\"]\n"
+	                              "[queue \"q\"]\nsend = peer:till-12\n");
+
+	ck_assert_str_eq(conf_peer_find(c, "till-7")->name, "till-7");
+	ck_assert_str_eq(conf_peer_find(c, "till-70")->name, "till-*");
+	ck_assert_str_eq(conf_peer_find(c, "tall")->name, "t*");
+	ck_assert_ptr_null(conf_peer_find(c, "berlin"));
+	ck_assert_ptr_null(conf_peer_find(c, "till-*"));
+	ck_assert(conf_peer_is_family(conf_peer_find(c, "tall")) && !conf_peer_is_family(conf_peer_find(c, "till-7")));
+	conf_free(c);
+	conf_told_refused(NODE "[peer \"till-*\"]\n", "f:3: [peer \"till-*\"] is for many nodes: only a ca\n");
+	conf_told_refused(NODE CA "[peer \"till-*\"]\naddress = tls://x:1\nfingerprint = " PIN "\nplaintext = yes\n",
+	    "f:7: [peer \"till-*\"] is for many nodes, and plaintext\nf:5: [peer \"till-*\"] is for many nodes, which dial in\n"
+	    "f:6: [peer \"till-*\"] is for many nodes, each\n");
+	conf_told_refused(NODE CA "[queue \"q\"]\nsend = peer:berlin\n", "f:5: send: there is no [peer \"berlin\"]\n");
 }
 END_TEST
 
@@ -278,6 +329,8 @@ main(void)
 	tcase_add_test(t, access_lists);
 	tcase_add_test(t, addresses);
 	tcase_add_test(t, plaintext_must_be_asked_for);
+	tcase_add_test(t, who_a_peer_is_must_be_provable);
+	tcase_add_test(t, families);
 	tcase_add_test(t, listening_twice);
 	tcase_add_test(t, cross_checks);
 	tcase_add_test(t, queue_settings);
