@@ -137,6 +137,13 @@ fill_closed(const struct core *core, struct closed *c)
 	}
 }
 
+/* Of the end of a certificate; what never ends, or is not there, is 0. */
+static uint64_t
+unix_ms(int64_t seconds)
+{
+	return seconds > 0 && seconds < TLS_NEVER ? (uint64_t)seconds * 1000 : 0;
+}
+
 static uint64_t
 count_up(const struct control_sources *src)
 {
@@ -159,7 +166,7 @@ records_status(const struct control_sources *src, struct cursor *at, struct page
 	struct listeners listeners = { .n = 0 };
 	struct limits limits = { .n = 0 };
 	struct closed closed = { .n = 0 };
-	char store[2 * STATE_ID + 1], boot[17];
+	char store[2 * STATE_ID + 1], boot[17], key[PIN_TEXT_MAX];
 	uint64_t partial;
 	struct journal_record journal;
 
@@ -192,6 +199,12 @@ records_status(const struct control_sources *src, struct cursor *at, struct page
 	s.n_closed = closed.n;
 	s.closed = closed.items;
 	s.state = records_string(core->stopping ? "stopping" : "running");
+	if (core->tls) {
+		const struct tls_certificate *own = tls_context_own(core->tls);
+
+		s.key = records_string(pin_text(own->key, key));
+		s.certificate_until_unix_ms = unix_ms(own->not_after);
+	}
 	records_journal(core->store, &journal);
 	s.journal = &journal.record;
 	return page_add(pg, &s.base);
@@ -231,6 +244,10 @@ add_peer(const struct control_sources *src, const struct link *l, struct page *p
 	r.software = st.software;
 	r.start_count = st.start_count;
 	r.connects = st.connects;
+	r.key = st.key;
+	r.certificate_until_unix_ms = unix_ms(st.not_after);
+	r.tls_version = st.version;
+	r.cipher = st.cipher;
 	return page_add(pg, &r.base);
 }
 

@@ -25,6 +25,7 @@ struct core {
 	const struct conf *conf;
 	const struct conf_node *node;
 	struct log *log;
+	struct tls_context *tls; /* our key and whom we trust; NULL: nothing here uses TLS */
 	struct state *state;
 	struct message_store *messages;
 	struct router *router;

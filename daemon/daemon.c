@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "control.h"
+#include "credentials.h"
 #include "listen.h"
 #include "recover.h"
 #include "store.h"
@@ -86,15 +87,46 @@ on_queue(void *arg, const char *name, bool created)
 		on_event(d, "queue", name, created ? "created" : "removed", "");
 }
 
+/* NULL: out of memory. */
+static struct link *
+add_link(struct daemon *d, const struct conf_peer *peer, const char *name)
+{
+	struct link **more = realloc(d->links, (d->n_links + 1) * sizeof(struct link *));
+	struct link *l;
+
+	if (!more)
+		return NULL;
+	d->sources.links = d->links = more;
+	l = link_new(&d->core, peer, name);
+	if (!l)
+		return NULL;
+	d->links[d->n_links++] = l;
+	d->sources.n_links = d->n_links;
+	return l;
+}
+
+/* That of a family's node is made when it is first needed. */
 static struct link *
 find_link(void *arg, const char *name)
 {
 	struct daemon *d = arg;
+	const struct conf_peer *peer;
 
 	for (size_t i = 0; i < d->n_links; i++)
 		if (strcmp(link_name(d->links[i]), name) == 0)
 			return d->links[i];
-	return NULL;
+	peer = conf_peer_find(d->core.conf, name);
+	return peer ? add_link(d, peer, name) : NULL;
+}
+
+static void
+want_link(void *arg, const char *name)
+{
+	struct daemon *d = arg;
+
+	/* While everything is made, or torn down, there are none. */
+	if (d->core.event && d->core.router)
+		find_link(d, name);
 }
 
 /* Links that have a connection or try to. */
@@ -228,7 +260,7 @@ forget_strays(void *arg, const char *peer)
 
 /* What waited when this node ended is there again. */
 static int
-open_store(struct daemon *d, char why[static 200])
+open_store(struct daemon *d, char why[static DAEMON_WHY_MAX])
 {
 	struct core *core = &d->core;
 	const struct store_config cfg = { .loop = core->loop, .disk = state_disk(core->state), .writer = d->writer,
@@ -251,12 +283,12 @@ open_store(struct daemon *d, char why[static 200])
 	/* Before anything is confirmed that only this journal has. */
 	r = d->has_journal ? state_mark_journal(core->state) : 0;
 	if (r < 0) {
-		snprintf(why, 200, "state folder: that there is a journal could not be written down: %s", strerror(-r));
+		snprintf(why, DAEMON_WHY_MAX, "state folder: that there is a journal could not be written down: %s", strerror(-r));
 		return r;
 	}
 	r = queues_set_store(router_queues(core->router), d->store);
 	if (r < 0) {
-		snprintf(why, 200, "%s",
+		snprintf(why, DAEMON_WHY_MAX, "%s",
 		    r == -ENOSPC ? "the min_bytes of all queues do not fit into max_disk: lower them or raise it" : strerror(-r));
 		/* No space would be tried again. */
 		return r == -ENOSPC ? -EINVAL : r;
@@ -271,20 +303,42 @@ open_store(struct daemon *d, char why[static 200])
 
 /* ------------------------------------------------------------------ building -- */
 
+static bool
+want_link_of(void *arg, struct queue *q)
+{
+	if (queue_node(q))
+		want_link(arg, queue_node(q));
+	return true;
+}
+
 static int
 make_links(struct daemon *d)
 {
-	size_t n = conf_n_peers(d->core.conf);
+	for (size_t i = 0; i < conf_n_peers(d->core.conf); i++) {
+		const struct conf_peer *peer = conf_peer(d->core.conf, i);
 
-	d->links = calloc(n + 1, sizeof(struct link *));
-	if (!d->links)
-		return -ENOMEM;
-	for (size_t i = 0; i < n; i++) {
-		d->links[i] = link_new(&d->core, conf_peer(d->core.conf, i));
-		if (!d->links[i])
+		if (!conf_peer_is_family(peer) && !add_link(d, peer, peer->name))
 			return -ENOMEM;
-		d->n_links++;
 	}
+	router_each(d->core.router, want_link_of, d);
+	return 0;
+}
+
+/* Only where something needs them: no key is made that nobody asked for. */
+static int
+load_credentials(struct daemon *d, char why[static CREDENTIALS_WHY_MAX])
+{
+	struct core *core = &d->core;
+	char key[PIN_TEXT_MAX];
+	bool made;
+	int r;
+
+	if (!conf_needs_identity(core->conf))
+		return 0;
+	r = credentials_load(state_disk(core->state), core->node, CREDENTIALS_MAKE, &core->tls, &made, why);
+	if (r < 0)
+		return r;
+	log_info(core->log, NULL, "%s key %s", made ? "made the" : "the", pin_text(tls_context_own(core->tls)->key, key));
 	return 0;
 }
 
@@ -293,7 +347,7 @@ static int
 make_parts(struct daemon *d)
 {
 	struct core *core = &d->core;
-	const struct router_events events = { on_queue, d };
+	const struct router_events events = { on_queue, want_link, d };
 	uint64_t window = core->node->max_memory / 8;
 
 	core->sessions = (struct session_env){ .loop = core->loop, .messages = &d->messages,
@@ -326,7 +380,7 @@ make_parts(struct daemon *d)
 static void look(void *arg);
 
 int
-daemon_new(struct loop *l, struct conf *conf, const struct daemon_options *opt, struct daemon **ret, char why[static 200])
+daemon_new(struct loop *l, struct conf *conf, const struct daemon_options *opt, struct daemon **ret, char why[static DAEMON_WHY_MAX])
 {
 	struct daemon *d = calloc(1, sizeof(*d));
 	struct core *core;
@@ -334,7 +388,7 @@ daemon_new(struct loop *l, struct conf *conf, const struct daemon_options *opt, 
 	int r;
 
 	if (!d) {
-		snprintf(why, 200, "out of memory");
+		snprintf(why, DAEMON_WHY_MAX, "out of memory");
 		return -ENOMEM;
 	}
 	core = &d->core;
@@ -355,11 +409,12 @@ daemon_new(struct loop *l, struct conf *conf, const struct daemon_options *opt, 
 	r = d->runner && d->writer && d->reader ? state_open(l, d->runner, core->node->state, core->node->name, &core->state, why) : -ENOMEM;
 	if (r < 0)
 		goto fail;
+	r = load_credentials(d, why);
+	if (r < 0)
+		goto fail;
 	r = make_parts(d);
 	if (r < 0)
 		goto fail;
-	d->sources.links = d->links;
-	d->sources.n_links = d->n_links;
 	r = open_store(d, why);
 	if (r < 0)
 		goto fail;
@@ -372,7 +427,7 @@ daemon_new(struct loop *l, struct conf *conf, const struct daemon_options *opt, 
 	return 0;
 fail:
 	if (r == -ENOMEM)
-		snprintf(why, 200, "out of memory");
+		snprintf(why, DAEMON_WHY_MAX, "out of memory");
 	daemon_free(d);
 	return r;
 }
@@ -554,6 +609,7 @@ daemon_free(struct daemon *d)
 	router_free(d->core.router);
 	session_env_end(&d->core.sessions);
 	task_runner_free(d->runner);
+	tls_context_unref(d->core.tls);
 	state_close(d->core.state);
 	loop_call_init(&d->bury, bury, d);
 	loop_defer(d->core.loop, &d->bury);

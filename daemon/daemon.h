@@ -38,8 +38,9 @@ struct daemon_options {
  * 0 and *ret, and conf is taken over; or a negative errno and a sentence in
  * why, and conf is the caller's. opt is copied.
  */
+#define DAEMON_WHY_MAX 320
 int daemon_new(struct loop *l, struct conf *conf, const struct daemon_options *opt, struct daemon **ret,
-    char why[static 200]);
+    char why[static DAEMON_WHY_MAX]);
 
 /* Accept and dial. */
 void daemon_start(struct daemon *d);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "identity.h"
 #include "link_internal.h"
 
 const char *
@@ -23,7 +24,7 @@ link_set_state(struct link *l, enum link_state st, const char *why)
 		return;
 	log_debug(core->log, l->context, "%s -> %s: %s", link_state_name(l->state), link_state_name(st), why);
 	if (core->event && (st == LINK_UP || l->state == LINK_UP || st == LINK_CONFLICT))
-		core->event(core->event_arg, "peer", l->peer->name, st == LINK_UP ? "up" : st == LINK_CONFLICT ? "conflict" : "down",
+		core->event(core->event_arg, "peer", l->name, st == LINK_UP ? "up" : st == LINK_CONFLICT ? "conflict" : "down",
 		    why);
 	l->state = st;
 	l->since_ms = loop_now_ms(core->loop);
@@ -191,9 +192,9 @@ check_origin(void *arg, struct wire_bytes value)
 	struct core *core = live->link->core;
 	struct wire_origin o;
 
-	if (wire_unpack_origin(value, &o) != 0 || !wire_bytes_equal(o.node, wire_string(live->link->peer->name)))
+	if (wire_unpack_origin(value, &o) != 0 || !wire_bytes_equal(o.node, wire_string(live->link->name)))
 		return NULL;
-	o.proof = WIRE_PROOF_PLAINTEXT;
+	o.proof = session_identity(live->session)->tls.has_certificate ? WIRE_PROOF_TLS : WIRE_PROOF_PLAINTEXT;
 	return core_origin(core, &o);
 }
 
@@ -227,7 +228,7 @@ link_init_book(struct link *l, struct intake_book *b, const struct state_peer *m
 {
 	struct intake_owner owner = { .is_peer = true };
 
-	snprintf(owner.peer, sizeof(owner.peer), "%s", l->peer->name);
+	snprintf(owner.peer, sizeof(owner.peer), "%s", l->name);
 	if (met)
 		memcpy(owner.store_id, met->store_id, sizeof(owner.store_id));
 	intake_book_init(b, &owner, 0);
@@ -239,7 +240,7 @@ link_adopt(struct link *l, struct candidate *c)
 	struct core *core = l->core;
 	struct session *s = c->session;
 	const struct wire_hello *h = session_hello(s);
-	struct subject who = { .peer = l->peer->name, .unit = "" };
+	struct subject who = { .peer = l->name, .unit = "" };
 	struct live *live = calloc(1, sizeof(*live));
 	struct intake_book *book = &l->book;
 
@@ -288,7 +289,7 @@ link_adopt(struct link *l, struct candidate *c)
 /* -------------------------------------------------------------------- link -- */
 
 struct link *
-link_new(struct core *core, const struct conf_peer *peer)
+link_new(struct core *core, const struct conf_peer *peer, const char *name)
 {
 	struct link *l = calloc(1, sizeof(*l));
 
@@ -296,14 +297,15 @@ link_new(struct core *core, const struct conf_peer *peer)
 		return NULL;
 	l->core = core;
 	l->peer = peer;
-	snprintf(l->context, sizeof(l->context), "peer %s", peer->name);
-	l->decides = strcmp(core->node->name, peer->name) < 0;
+	snprintf(l->name, sizeof(l->name), "%s", name);
+	snprintf(l->context, sizeof(l->context), "peer %s", name);
+	l->decides = strcmp(core->node->name, name) < 0;
 	l->state = LINK_IDLE;
 	l->since_ms = loop_now_ms(core->loop);
 	list_init(&l->candidates);
 	backoff_init(&l->backoff, peer->backoff_min, peer->backoff_max);
 	loop_timer_init(&l->dial_timer, core->loop, dial, l);
-	link_init_book(l, &l->book, state_met(core->state, peer->name));
+	link_init_book(l, &l->book, state_met(core->state, name));
 #ifdef PLANT_TWO_SESSIONS
 	link_init_book(l, &l->second_book, NULL);
 #endif
@@ -339,6 +341,13 @@ link_free(struct link *l)
 	free(l);
 }
 
+void
+link_note_refused(struct link *l, const char *why)
+{
+	if (!l->live)
+		snprintf(l->last_error, sizeof(l->last_error), "%s", why);
+}
+
 struct intake_book *
 link_book(struct link *l)
 {
@@ -348,7 +357,7 @@ link_book(struct link *l)
 const char *
 link_name(const struct link *l)
 {
-	return l->peer->name;
+	return l->name;
 }
 
 void
@@ -393,6 +402,21 @@ link_close(struct link *l, enum wire_close_code code, const char *reason)
 	}
 }
 
+static void
+proof_stats(const struct link *l, const struct transport_identity *id, struct link_stats *ret)
+{
+	const struct tls_peer *p = &id->tls;
+
+	ret->transport = p->has_certificate ? "tls" : "tcp";
+	ret->proof = identity_proof(l->peer, l->core->node->ca != NULL);
+	if (!p->has_certificate)
+		return;
+	snprintf(ret->version, sizeof(ret->version), "%s", p->version);
+	snprintf(ret->cipher, sizeof(ret->cipher), "%s", p->cipher);
+	pin_text(p->certificate.key, ret->key);
+	ret->not_after = p->certificate.not_after;
+}
+
 void
 link_stats(const struct link *l, struct link_stats *ret)
 {
@@ -425,8 +449,7 @@ link_stats(const struct link *l, struct link_stats *ret)
 		ret->received_messages += l->live->intake.received;
 		ret->dialled_by_me = l->live->dialled;
 		ret->start_count = h->start_count;
-		ret->transport = "tcp";
-		ret->proof = "plaintext";
+		proof_stats(l, session_identity(l->live->session), ret);
 		snprintf(ret->address, sizeof(ret->address), "%s", session_identity(l->live->session)->address);
 		wire_text(h->software, ret->software, sizeof(ret->software));
 	}

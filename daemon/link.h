@@ -22,8 +22,12 @@ enum link_state {
 	LINK_STOPPED
 };
 
-/* peer is borrowed from the configuration. NULL: out of memory. Starts dialling with link_start. */
-struct link *link_new(struct core *core, const struct conf_peer *peer);
+/*
+ * peer is borrowed from the configuration; name is that of the node, which peer
+ * is or whose family it is. NULL: out of memory. Starts dialling with
+ * link_start.
+ */
+struct link *link_new(struct core *core, const struct conf_peer *peer, const char *name);
 void link_start(struct link *l);
 /* Cut at once; what waits in outbound queues is left there. */
 void link_free(struct link *l);
@@ -32,9 +36,12 @@ void link_free(struct link *l);
 struct intake_book *link_book(struct link *l);
 const char *link_name(const struct link *l);
 
+/* A connection that may have been the peer's was refused before it could say its name: for operators. */
+void link_note_refused(struct link *l, const char *why);
+
 /*
  * A session accepted by a listener whose Hello named this peer; the listener
- * has checked plaintext, from and the name. Takes over s (owner, or closed
+ * has checked its proof, from and the name. Takes over s (owner, or closed
  * with the reason). hello dies with the call.
  */
 void link_accept(struct link *l, struct session *s, const struct wire_hello *hello);
@@ -71,7 +78,10 @@ struct link_stats {
 	enum link_state state;
 	char address[TRANSPORT_TEXT_MAX];
 	const char *transport; /* "tcp" */
-	const char *proof;     /* "plaintext" */
+	const char *proof;     /* "plaintext", "fingerprint", "ca" */
+	char version[8], cipher[64]; /* of TLS */
+	char key[PIN_TEXT_MAX];      /* the fingerprint of the peer's; "": it has shown none */
+	int64_t not_after;           /* of its certificate, seconds since 1970; 0: it has shown none */
 	bool dialled_by_me;
 	uint64_t since_ms;     /* loop_now_ms of the last state change */
 	char last_error[200];

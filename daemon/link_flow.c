@@ -45,7 +45,7 @@ check_mark(struct outflow *of, const struct wire_flow_state *st)
 	    queue_name(of->from->queue), (unsigned long long)st->accepted, (unsigned long long)of->kept_there);
 	log_error(l->core->log, l->context, "%s", text);
 	if (l->core->event)
-		l->core->event(l->core->event_arg, "peer", l->peer->name, "lost", text);
+		l->core->event(l->core->event_arg, "peer", l->name, "lost", text);
 	of->kept_there = st->accepted; /* said once */
 }
 
@@ -64,7 +64,7 @@ flow_state(struct outflow *of, const struct wire_flow_state *st, const char **re
 		*ret_reason = of->reason;
 		snprintf(of->reason, sizeof(of->reason), "a message was accepted there that %s never sent: its state folder was restored or "
 		         "cloned; connectctl renew on %s, then connectctl peer adopt %s on %s", l->core->node->name, l->core->node->name,
-		    l->core->node->name, l->peer->name);
+		    l->core->node->name, l->name);
 		return WIRE_CLOSE_STATE_CONFLICT;
 	}
 	if (st->verdict != WIRE_VERDICT_OK) {
@@ -263,7 +263,7 @@ outflows_init(struct link *l)
 {
 	list_init(&l->outqueues);
 	outflows_send_init(l);
-	l->router_peer = (struct router_peer){ .name = l->peer->name, .attach = attach, .detach = detach };
+	l->router_peer = (struct router_peer){ .name = l->name, .attach = attach, .detach = detach };
 	router_peer_add(l->core->router, &l->router_peer);
 }
 

@@ -79,7 +79,8 @@ struct outqueue {
 
 struct link {
 	struct core *core;
-	const struct conf_peer *peer;
+	const struct conf_peer *peer; /* or its family's */
+	char name[NAMES_NODE_MAX + 1];
 	char context[NAMES_NODE_MAX + 8];
 	struct router_peer router_peer;
 	bool decides; /* this end has the smaller name */

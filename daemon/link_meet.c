@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "identity.h"
 #include "link_internal.h"
 
 /* ------------------------------------------------------------- candidates -- */
@@ -220,7 +221,7 @@ recorded(void *arg, int error)
 static bool
 has_open(struct link *l)
 {
-	return intake_book_has_marks(&l->book) || router_peer_waiting(l->core->router, l->peer->name) > 0;
+	return intake_book_has_marks(&l->book) || router_peer_waiting(l->core->router, l->name) > 0;
 }
 
 /* Is a later start of the same node being written down? */
@@ -244,7 +245,7 @@ end_new_folder(struct candidate *c)
 	const struct link *l = c->link;
 
 	end_conflict(c, "it has a new state folder, and messages for or from the old one are open here; if it is to stay: connectctl peer "
-	             "adopt %s on %s", l->peer->name, l->core->node->name);
+	             "adopt %s on %s", l->name, l->core->node->name);
 }
 
 /* Synced before anything of a flow is said. Nothing more is read meanwhile. */
@@ -252,7 +253,7 @@ static void
 record(struct candidate *c)
 {
 	struct link *l = c->link;
-	const struct state_peer *met = state_met(l->core->state, l->peer->name);
+	const struct state_peer *met = state_met(l->core->state, l->name);
 	int r;
 
 	/* Much may have happened since its Hello was judged. */
@@ -267,7 +268,7 @@ record(struct candidate *c)
 	}
 	session_pause(c->session, true);
 	c->step = MEETING_RECORDING;
-	r = state_meet(l->core->state, l->peer->name, &c->peer, recorded, c);
+	r = state_meet(l->core->state, l->name, &c->peer, recorded, c);
 	if (r != 0)
 		recorded(c, r < 0 ? r : 0);
 }
@@ -286,7 +287,7 @@ probed(void *arg, bool alive)
 
 	if (alive) {
 		snprintf(reason, sizeof(reason), "another node of this name, with another state folder, is connected and answers; stop one of the "
-		         "two, or to have this one instead: connectctl peer adopt %s on %s", c->link->peer->name, c->link->core->node->name);
+		         "two, or to have this one instead: connectctl peer adopt %s on %s", c->link->name, c->link->core->node->name);
 		end(c, WIRE_CLOSE_NAME_IN_USE, reason);
 		return;
 	}
@@ -346,7 +347,7 @@ static void
 say_known(struct candidate *c)
 {
 	struct link *l = c->link;
-	const struct state_peer *met = state_met(l->core->state, l->peer->name);
+	const struct state_peer *met = state_met(l->core->state, l->name);
 	struct wire_frame f = { .kind = WIRE_KNOWN };
 
 	if (met && memcmp(met->store_id, c->peer.store_id, STATE_ID) == 0) {
@@ -361,7 +362,7 @@ static bool
 hello_ok(struct candidate *c, const struct wire_hello *h)
 {
 	struct link *l = c->link;
-	const struct state_peer *met = state_met(l->core->state, l->peer->name);
+	const struct state_peer *met = state_met(l->core->state, l->name);
 	const char *other;
 	char reason[WIRE_REASON_MAX];
 
@@ -370,8 +371,8 @@ hello_ok(struct candidate *c, const struct wire_hello *h)
 		end(c, WIRE_CLOSE_PROTOCOL, "a Hello without role, store id or start count");
 		return false;
 	}
-	if (!wire_bytes_equal(h->name, wire_string(l->peer->name))) {
-		snprintf(reason, sizeof(reason), "dialled %s, and %.*s answered", l->peer->name,
+	if (!wire_bytes_equal(h->name, wire_string(l->name))) {
+		snprintf(reason, sizeof(reason), "dialled %s, and %.*s answered", l->name,
 		    (int)(h->name.len < NAMES_NODE_MAX ? h->name.len : NAMES_NODE_MAX), (const char *)h->name.data);
 		end(c, WIRE_CLOSE_WRONG_NAME, reason);
 		return false;
@@ -385,17 +386,17 @@ hello_ok(struct candidate *c, const struct wire_hello *h)
 	c->held_dialled_by_peer = h->held_dialled_by_me;
 	other = state_name_of(l->core->state, c->peer.store_id);
 	if (memcmp(c->peer.store_id, state_store_id(l->core->state), STATE_ID) == 0) {
-		end_conflict(c, "its state folder is a copy of this node's own: connectctl renew on %s", l->peer->name);
+		end_conflict(c, "its state folder is a copy of this node's own: connectctl renew on %s", l->name);
 		return false;
 	}
-	if (other && strcmp(other, l->peer->name) != 0) {
+	if (other && strcmp(other, l->name) != 0) {
 		end_conflict(c, "the state folder of %s is known here as that of %s: connectctl renew on %s, or, if %s is no more, connectctl peer "
-		             "forget %s on %s", l->peer->name, other, l->peer->name, other, other, l->core->node->name);
+		             "forget %s on %s", l->name, other, l->name, other, other, l->core->node->name);
 		return false;
 	}
 	if (l->awaits_adopted && met && memcmp(met->store_id, c->peer.store_id, STATE_ID) != 0) {
 		end_conflict(c, "an operator adopted another state folder of this name; if this one is to be it: connectctl peer adopt %s on %s",
-		    l->peer->name, l->core->node->name);
+		    l->name, l->core->node->name);
 		return false;
 	}
 	if (met && memcmp(met->store_id, c->peer.store_id, STATE_ID) != 0 && !l->live && has_open(l)) {
@@ -406,7 +407,7 @@ hello_ok(struct candidate *c, const struct wire_hello *h)
 	    (met->start_count > c->peer.start_count ||
 		(met->start_count == c->peer.start_count && met->boot_id != c->peer.boot_id))) {
 		end_conflict(c, "it was met at a later start before: its state folder was restored or cloned; connectctl renew on %s, then "
-		             "connectctl peer adopt %s on %s", l->peer->name, l->peer->name, l->core->node->name);
+		             "connectctl peer adopt %s on %s", l->name, l->name, l->core->node->name);
 		return false;
 	}
 	return true;
@@ -421,7 +422,7 @@ greeting(void *arg, struct wire_hello *h)
 	core_hello(l->core, WIRE_ROLE_PEER, h);
 	h->idle_timeout_ms = (uint32_t)(3 * l->core->node->keepalive);
 	if (c->dialled) {
-		h->dialled = wire_string(l->peer->name);
+		h->dialled = wire_string(l->name);
 		h->nonce = c->nonce;
 	}
 	if (l->live) {
@@ -453,8 +454,8 @@ known(struct candidate *c, const struct wire_known *k)
 
 	if (!state_had_start(l->core->state, k->start_count, k->boot_id)) {
 		end_conflict(c, "%s knows a start of %s that its state folder does not: that was restored or cloned; connectctl renew on %s, then "
-		             "connectctl peer adopt %s on %s", l->peer->name, l->core->node->name, l->core->node->name,
-		    l->core->node->name, l->peer->name);
+		             "connectctl peer adopt %s on %s", l->name, l->core->node->name, l->core->node->name,
+		    l->core->node->name, l->name);
 		return;
 	}
 	if (l->decides) {
@@ -489,16 +490,26 @@ static const struct session_events events = { greeting, hello, frame, writable, 
 
 /* ------------------------------------------------------------------ doors -- */
 
+static bool
+is_the_dialled(void *arg, const struct transport_identity *id, char why[static TRANSPORT_TEXT_MAX])
+{
+	const struct link *l = arg;
+
+	return identity_is_peer(l->peer, l->core->node->ca != NULL, l->name, id, why);
+}
+
 int
 meet_dial(struct link *l, const struct names_url *url)
 {
 	struct candidate *c = candidate_new(l, true);
+	const struct transport_security security = { .context = l->core->tls, .check = is_the_dialled, .arg = l };
 	int error = -ENOMEM;
 
 	if (!c)
 		return error;
 	c->nonce = ++l->core->next_nonce;
-	c->session = session_new_dialling(&l->core->sessions, transport_for(url->scheme), url, NULL, &events, c, &error);
+	c->session = session_new_dialling(&l->core->sessions, transport_for(url->scheme), url,
+	    l->core->tls ? &security : NULL, &events, c, &error);
 	if (!c->session) {
 		release(c);
 		return error;

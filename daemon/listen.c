@@ -1,12 +1,12 @@
 #include "listen.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "hmap.h"
+#include "identity.h"
 #include "list.h"
 #include "names.h"
 #include "transport.h"
@@ -123,22 +123,31 @@ stranger_free(struct stranger *st)
 	free(st);
 }
 
-static bool
-from_matches(const struct conf_peer *peer, const struct stranger *st)
+/* The name in a Hello; "" if it is no node's. */
+static const char *
+hello_name(const struct wire_hello *h, char buf[static NAMES_NODE_MAX + 1])
 {
-	for (size_t i = 0; i < peer->from_text.n; i++)
-		if (names_cidr_match(&peer->from[i], st->v6, st->ip))
-			return true;
-	return false;
+	buf[0] = '\0';
+	if (names_node_ok((const char *)h->name.data, h->name.len)) {
+		memcpy(buf, h->name.data, h->name.len);
+		buf[h->name.len] = '\0';
+	}
+	return buf;
 }
 
-/* Which peer is it, and may it come this way? NORMAL and *ret, or the code and reason to refuse it with. */
+/*
+ * May it be the peer it says it is, and come this way? NORMAL, or the code to
+ * refuse it with, the reason for the other side, and in why for this one.
+ */
 static enum wire_close_code
-judge(const struct stranger *st, const struct wire_hello *h, const struct conf_peer **ret, const char **ret_reason)
+judge(const struct stranger *st, const struct wire_hello *h, const char *name, const char **ret_reason,
+    char why[static TRANSPORT_TEXT_MAX])
 {
 	const struct core *core = st->listen->env.core;
-	const struct conf_peer *peer;
-	char name[NAMES_NODE_MAX + 1];
+	const struct transport_identity *id = session_identity(st->session);
+	const struct conf_peer *peer = name[0] ? conf_peer_find(core->conf, name) : NULL;
+
+	why[0] = '\0';
 
 	if (h->role != WIRE_ROLE_PEER) {
 		*ret_reason = "this listener is for other nodes";
@@ -148,44 +157,45 @@ judge(const struct stranger *st, const struct wire_hello *h, const struct conf_p
 		*ret_reason = "this is another node than the one dialled";
 		return WIRE_CLOSE_WRONG_NAME;
 	}
-	peer = NULL;
-	if (names_node_ok((const char *)h->name.data, h->name.len)) {
-		memcpy(name, h->name.data, h->name.len);
-		name[h->name.len] = '\0';
-		peer = conf_peer_find(core->conf, name);
-	}
 	if (!peer) {
 		*ret_reason = "not known here";
 		return WIRE_CLOSE_WRONG_NAME;
 	}
-	if (!st->conf->plaintext || !peer->plaintext) {
-		*ret_reason = "plaintext is not allowed here for this peer";
+	*ret_reason = "plaintext is not allowed here for this peer";
+	if (!id->tls.has_certificate && !st->conf->plaintext)
 		return WIRE_CLOSE_DENIED;
-	}
-	if (!from_matches(peer, st)) {
-		*ret_reason = "this peer may not come from this address";
+	if (id->tls.has_certificate)
+		*ret_reason = "the certificate is not that of the node it says it is";
+	if (!identity_is_peer(peer, core->node->ca != NULL, name, id, why))
 		return WIRE_CLOSE_DENIED;
-	}
-	*ret = peer;
-	return WIRE_CLOSE_NORMAL;
+	*ret_reason = "this peer may not come from this address";
+	return identity_may_come_from(peer, id) ? WIRE_CLOSE_NORMAL : WIRE_CLOSE_DENIED;
 }
 
+/* For the log, for `events`, and, if it may have been a peer, for what is shown of that. */
 static void
-refuse(struct stranger *st, const struct wire_hello *h, enum wire_close_code code, const char *reason)
+tell_refused(struct stranger *st, const char *name, enum wire_close_code code, const char *why)
 {
 	struct listen *ls = st->listen;
 	struct core *core = ls->env.core;
 	const char *address = session_identity(st->session)->address;
-	char name[NAMES_NODE_MAX + 1] = "", text[300];
+	const struct conf_peer *peer = name[0] ? conf_peer_find(core->conf, name) : NULL;
+	char text[400];
 
-	if (names_node_ok((const char *)h->name.data, h->name.len))
-		memcpy(name, h->name.data, h->name.len);
-	snprintf(text, sizeof(text), "%s (as %s): %s", wire_close_name(code), name[0] ? name : "nobody", reason);
+	snprintf(text, sizeof(text), "%s (as %s): %s", wire_close_name(code), name[0] ? name : "nobody", why);
 	log_refused(ls, address, text);
-	if (core->event) {
-		snprintf(text, sizeof(text), "%s: %s", address, reason);
+	snprintf(text, sizeof(text), "refused %s: %s", address, why);
+	if (core->event)
 		core->event(core->event_arg, "peer", name, "refused", text);
-	}
+	/* Not for a name of a family that nobody has proven: that would cost memory. */
+	if (peer && !conf_peer_is_family(peer))
+		link_note_refused(ls->env.find(ls->env.arg, name), text);
+}
+
+static void
+refuse(struct stranger *st, const char *name, enum wire_close_code code, const char *reason, const char *why)
+{
+	tell_refused(st, name, code, why[0] ? why : reason);
 	session_close(st->session, code, reason);
 }
 
@@ -195,17 +205,20 @@ hello(void *arg, const struct wire_hello *h)
 	struct stranger *st = arg;
 	struct listen *ls = st->listen;
 	struct session *s = st->session;
-	const struct conf_peer *peer;
+	char name[NAMES_NODE_MAX + 1], why[TRANSPORT_TEXT_MAX];
 	const char *reason;
-	enum wire_close_code code = judge(st, h, &peer, &reason);
+	enum wire_close_code code = judge(st, h, hello_name(h, name), &reason, why);
 	struct link *l;
 
 	if (code != WIRE_CLOSE_NORMAL) {
-		refuse(st, h, code, reason);
+		refuse(st, name, code, reason, why);
 		return;
 	}
-	l = ls->env.find(ls->env.arg, peer->name);
-	assert(l); /* there is one for each [peer] */
+	l = ls->env.find(ls->env.arg, name);
+	if (!l) { /* of a family, and there is no memory for it */
+		session_close(s, WIRE_CLOSE_INTERNAL, "out of memory");
+		return;
+	}
 	stranger_free(st);
 	link_accept(l, s, h);
 }
@@ -219,14 +232,24 @@ frame(void *arg, const struct wire_frame *f)
 	session_close(st->session, WIRE_CLOSE_PROTOCOL, "a frame before the greeting was over");
 }
 
+/* Whom its certificate names, proven or not. */
+static const char *
+claimed_name(const struct transport_identity *id)
+{
+	return id->tls.certificate.n_names > 0 ? id->tls.certificate.names[0] : "";
+}
+
 static void
 down(void *arg, enum wire_close_code code, bool by_peer, int error, const char *reason)
 {
 	struct stranger *st = arg;
 	struct listen *ls = st->listen;
 
-	(void)error;
-	if (!by_peer && code != WIRE_CLOSE_NORMAL && code != WIRE_CLOSE_SHUTDOWN)
+	/* The handshake has found out that it is nobody. */
+	if (error == -EACCES) {
+		count(ls, WIRE_CLOSE_DENIED);
+		tell_refused(st, claimed_name(session_identity(st->session)), WIRE_CLOSE_DENIED, reason);
+	} else if (!by_peer && code != WIRE_CLOSE_NORMAL && code != WIRE_CLOSE_SHUTDOWN)
 		count(ls, code);
 	log_debug(ls->env.core->log, session_identity(st->session)->address, "closed (%s): %s", wire_close_name(code), reason);
 	session_free(st->session);
@@ -326,10 +349,27 @@ resume(void *arg)
 	pause_all(arg, false);
 }
 
+static bool
+is_anyone(void *arg, const struct transport_identity *id, char why[static TRANSPORT_TEXT_MAX])
+{
+	const struct core *core = arg;
+
+	return identity_is_anyone(core->conf, id, why);
+}
+
+static const struct transport_security *
+security_of(struct core *core, struct transport_security *ret)
+{
+	*ret = (struct transport_security){ .context = core->tls, .check = is_anyone, .arg = core,
+		.handshake_ms = core->node->handshake_timeout };
+	return core->tls ? ret : NULL;
+}
+
 static int
 open_port(struct listen *ls, const struct conf_listen *conf, const struct names_url *url, int fd)
 {
 	const struct transport_ops *ops = transport_for(url->scheme);
+	struct transport_security security;
 	struct port *p;
 	int r;
 
@@ -340,7 +380,7 @@ open_port(struct listen *ls, const struct conf_listen *conf, const struct names_
 		return -ENOMEM;
 	p->listen = ls;
 	p->conf = conf;
-	r = ops->listen(ls->env.core->loop, url, NULL, fd, accepted, failed, p, &p->tl);
+	r = ops->listen(ls->env.core->loop, url, security_of(ls->env.core, &security), fd, accepted, failed, p, &p->tl);
 	if (r < 0) {
 		free(p);
 		return r;

@@ -6,10 +6,13 @@
 #include <unistd.h>
 
 #include "conf.h"
+#include "credentials.h"
 #include "daemon.h"
+#include "disk.h"
 #include "log.h"
 #include "loop.h"
 #include "service.h"
+#include "state.h"
 
 #define DEFAULT_FILE CONNECTD_SYSCONFDIR "/connectd/connectd.conf"
 
@@ -36,7 +39,7 @@ help(FILE *out)
 	      "  -c FILE  the configuration (" DEFAULT_FILE ")\n"
 	      "  -n       check it, name every fault on standard error, exit 0 or 1\n"
 	      "  -nv      check it, print every setting in force\n"
-	      "  -k       print the fingerprint of this node's key (there are none in this version)\n"
+	      "  -k       print the fingerprint of this node's key, which is made if there is none\n"
 	      "  -V       print the version\n"
 	      "  -h       print this\n"
 	      "exit: 0 stopped in order, 1 failed, 2 usage, 78 configuration or state folder refuse the start\n", out);
@@ -63,6 +66,53 @@ check(const char *file, bool print)
 		conf_print(conf, stdout);
 	conf_free(conf);
 	return fflush(stdout) == 0 ? EXIT_STOPPED : EXIT_RUNNING;
+}
+
+/* ----------------------------------------------------------------------- key -- */
+
+static int
+key_failed(const char *why)
+{
+	fprintf(stderr, "connectd: %s\n", why);
+	return EXIT_CONFIG;
+}
+
+/* Beside a daemon that runs nothing is made: it would not know of it. */
+static int
+show_key(const struct conf_node *node)
+{
+	char why[CREDENTIALS_WHY_MAX], key[PIN_TEXT_MAX];
+	struct tls_context *tls;
+	struct disk *state;
+	bool made, runs;
+	int r = disk_open(node->state, true, &state);
+
+	if (r < 0) {
+		snprintf(why, sizeof(why), "state folder %s: %s%s", node->state, strerror(-r),
+		    r == -EPERM ? "; run this as the user whose it is" : "");
+		return key_failed(why);
+	}
+	runs = state_lock(state) < 0;
+	r = credentials_load(state, node, runs ? CREDENTIALS_READ : CREDENTIALS_MAKE, &tls, &made, why);
+	disk_close(state);
+	if (r < 0)
+		return key_failed(why);
+	puts(pin_text(tls_context_own(tls)->key, key));
+	tls_context_unref(tls);
+	return fflush(stdout) == 0 ? EXIT_STOPPED : EXIT_RUNNING;
+}
+
+static int
+key_of(const char *file)
+{
+	struct conf *conf;
+	int code;
+
+	if (conf_read(file, fault, NULL, &conf) < 0)
+		return EXIT_CONFIG;
+	code = show_key(conf_node(conf));
+	conf_free(conf);
+	return code;
 }
 
 /* ------------------------------------------------------------------- running -- */
@@ -166,7 +216,7 @@ start(struct process *p, const char *file)
 	const struct daemon_options opt = { .log = &p->log, .passed = passed, .socket_rights = socket_rights, .status = status,
 		.progress = recovering, .arg = p };
 	struct conf *conf;
-	char why[200];
+	char why[DAEMON_WHY_MAX];
 	int r = conf_read(file, fault, NULL, &conf);
 
 	if (r < 0)
@@ -249,9 +299,7 @@ main(int argc, char **argv)
 		help(stderr);
 		return EXIT_USAGE;
 	}
-	if (key) {
-		fputs("connectd: keys come with TLS, in a later version\n", stderr);
-		return EXIT_RUNNING;
-	}
+	if (key)
+		return key_of(file);
 	return only_check ? check(file, print) : run(file);
 }

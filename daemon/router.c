@@ -65,6 +65,8 @@ router_make(struct router *r, const char *node, const char *name, bool dead_lett
 	p = node ? router_find_peer(r, node) : NULL;
 	if (p)
 		p->attach(p, q);
+	else if (node && r->events.wanted)
+		r->events.wanted(r->events.arg, node);
 	return q;
 }
 

@@ -49,6 +49,8 @@ struct router_peer {
 
 struct router_events {
 	void (*queue)(void *arg, const char *name, bool created); /* for `connectctl events` */
+	/* A queue was made for a node that is no router_peer yet, perhaps one of a family: router_peer_add it. May be NULL. */
+	void (*wanted)(void *arg, const char *node);
 	void *arg;
 };
 

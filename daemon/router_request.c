@@ -141,7 +141,7 @@ router_send(struct router *r, const struct subject *who, struct wire_bytes addre
 	*ret_reason = "a peer may only send to queues of this node";
 	if (who->peer && at.node[0] != '\0')
 		return WIRE_VERDICT_DENIED;
-	if (at.node[0] != '\0' && !router_find_peer(r, at.node)) {
+	if (at.node[0] != '\0' && !conf_peer_find(r->conf, at.node)) {
 		snprintf(r->reason, sizeof(r->reason), "no peer %s is configured", at.node);
 		*ret_reason = r->reason;
 		return WIRE_VERDICT_BAD_ADDRESS;

@@ -278,6 +278,9 @@ on_down(void *arg, int error, const char *text)
 {
 	struct session *s = arg;
 
+	/* Whom a handshake was refused to. */
+	if (s->state == SESSION_CONNECTING)
+		s->t->ops->identity(s->t, &s->identity);
 	if (error == 0)
 		session_lost(s, WIRE_CLOSE_NORMAL, -ECONNRESET, SESSION_NO_CLOSE);
 	else

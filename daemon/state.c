@@ -256,6 +256,12 @@ peer_load(void *arg, const char *file)
 /* ------------------------------------------------------------- the folder -- */
 
 int
+state_lock(struct disk *folder)
+{
+	return disk_lock(folder, "lock");
+}
+
+int
 state_open(struct loop *l, struct task_runner *runner, const char *path, const char *node, struct state **ret,
     char why[static 200])
 {
@@ -277,7 +283,7 @@ state_open(struct loop *l, struct task_runner *runner, const char *path, const c
 	if (r == -EPERM)
 		snprintf(detail, sizeof(detail), "it must be the daemon's own user's, and closed to others");
 	if (r == 0)
-		r = disk_lock(s->disk, "lock");
+		r = state_lock(s->disk);
 	if (r == -EWOULDBLOCK) {
 		r = -EBUSY;
 		snprintf(detail, sizeof(detail), "another daemon uses it");

@@ -39,6 +39,8 @@ int state_open(struct loop *l, struct task_runner *runner, const char *path, con
 void state_close(struct state *s);
 
 /* The state folder, for what else is kept in it. */
+/* The lock that the daemon holds on its state folder. -EWOULDBLOCK: one does. */
+int state_lock(struct disk *folder);
 struct disk *state_disk(const struct state *s);
 const uint8_t *state_store_id(const struct state *s);
 uint32_t state_start_count(const struct state *s);

@@ -23,6 +23,7 @@
 #define TLS_TEXT_MAX 160
 #define TLS_PEM_MAX 2048
 #define TLS_NAMES_MAX 8
+#define TLS_NEVER INT64_C(253402300799)
 #define TLS_HANDSHAKE_MAX 12288           /* bytes a peer may send in a handshake: its certificates, above all */
 #define TLS_RECORD_MAX (5 + 16384 + 2048) /* an input buffer holds one, at least */
 #define TLS_OUT_MARK 65536                /* with that much output waiting nothing more is sealed */
@@ -34,7 +35,7 @@ struct tls_certificate {
 	char names[TLS_NAMES_MAX][NAMES_NODE_MAX + 1];
 	size_t n_names;
 	bool more_names;               /* there were more than fit */
-	int64_t not_before, not_after; /* seconds since 1970; 253402300799: never */
+	int64_t not_before, not_after; /* seconds since 1970; TLS_NEVER: without end (RFC 5280, 4.1.2.5) */
 };
 
 enum tls_chain {

@@ -62,44 +62,46 @@ await() {
 	fail "waited in vain for '$3' in the $2 of $1"
 }
 
-say "Two nodes on this machine. berlin waits for connections from paris; each names the other."
-echo "# In this version links are plain TCP, so both ends say plaintext = yes. The queues are on disk."
-cat >"$dir/berlin.conf" <<END
-[node]
-name = berlin
-state = $dir/berlin
-socket = $dir/berlin.sock
+say "Two nodes on this machine, over TLS. Each makes its own key, and is known to the other by the fingerprint of that."
+for node in paris berlin; do
+	cat >"$dir/$node.conf" <<-END
+		[node]
+		name = $node
+		state = $dir/$node
+		socket = $dir/$node.sock
+	END
+done
+show "$build/connectd" -c "$dir/paris.conf" -k >"$dir/paris.key" || fail "paris has no key"
+show "$build/connectd" -c "$dir/berlin.conf" -k >"$dir/berlin.key" || fail "berlin has no key"
+cat "$dir/paris.key" "$dir/berlin.key"
+
+say "berlin waits for connections from paris; each names the other. The queues are on disk."
+cat >>"$dir/berlin.conf" <<END
 
 [listen "lan"]
-address = tcp://127.0.0.1:0
-plaintext = yes
+address = tls://127.0.0.1:0
 
 [queue "orders"]
 durable = yes
 
 [peer "paris"]
-plaintext = yes
-from = 127.0.0.1/32
+fingerprint = $(tail -n 1 "$dir/paris.key")
 END
 show cat "$dir/berlin.conf"
 start berlin
 # Port 0 means any free one; the daemon knows which. It keeps that one when it is started again.
-url=$("$build/connectctl" -s "$dir/berlin.sock" --json status | grep -o 'tcp://127\.0\.0\.1:[0-9]*')
+url=$("$build/connectctl" -s "$dir/berlin.sock" --json status | grep -o 'tls://127\.0\.0\.1:[0-9]*')
 [ -n "$url" ] || fail "berlin does not say where it listens"
 sed -i "s|^address = .*|address = $url|" "$dir/berlin.conf"
 
-cat >"$dir/paris.conf" <<END
-[node]
-name = paris
-state = $dir/paris
-socket = $dir/paris.sock
+cat >>"$dir/paris.conf" <<END
 
 [queue "berlin/orders"]
 durable = yes
 
 [peer "berlin"]
 address = $url
-plaintext = yes
+fingerprint = $(tail -n 1 "$dir/berlin.key")
 backoff_max = 1s
 END
 echo

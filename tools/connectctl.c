@@ -47,6 +47,7 @@ static const struct verb verbs[] = {
 	    verb_peek },
 	{ "status", "", "Show the daemon: who it is, how long it runs, how much of each limit is used.\n", verb_status },
 	{ "peers", "", "Show the other nodes: link state, traffic, last error.\n", verb_peers },
+	{ "key", "", "Print the fingerprint of this node's key, which its peers need: fingerprint = sha256:...\n", verb_key },
 	{ "queues", "[QUEUE]", "Show the queues: what waits, who consumes, the books since start.\n", verb_queues },
 	{ "clients", "", "Show the connected applications.\n", verb_clients },
 	{ "events", "", "Show changes of state as they happen, until interrupted.\n", verb_events },

@@ -34,6 +34,7 @@ int verb_recv(struct ctl *ctl, int argc, char **argv);
 int verb_peek(struct ctl *ctl, int argc, char **argv);
 int verb_status(struct ctl *ctl, int argc, char **argv);
 int verb_peers(struct ctl *ctl, int argc, char **argv);
+int verb_key(struct ctl *ctl, int argc, char **argv);
 int verb_queues(struct ctl *ctl, int argc, char **argv);
 int verb_clients(struct ctl *ctl, int argc, char **argv);
 int verb_events(struct ctl *ctl, int argc, char **argv);

@@ -1,7 +1,10 @@
 /* verb_show: status, peers, queues, clients, peek: ask the daemon, print its records. */
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "admin.h"
 #include "admin.pb-c.h"
 #include "connectd.h"
 #include "show.h"
@@ -44,6 +47,49 @@ verb_peers(struct ctl *ctl, int argc, char **argv)
 	ctl_option(ctl, argc, argv, NULL);
 	ctl_arguments(ctl, argc, 0, 0);
 	return show_list(ctl, WIRE_ADMIN_PEERS, "", 0, &connectd__v1__peer__descriptor, "peers", NULL);
+}
+
+static int
+keep_key(const ProtobufCMessage *m, void *userdata)
+{
+	char **key = userdata;
+
+	*key = strdup(((const Connectd__V1__Status *)m)->key);
+	return *key != NULL ? 0 : -ENOMEM;
+}
+
+int
+verb_key(struct ctl *ctl, int argc, char **argv)
+{
+	char *key = NULL;
+	struct admin *a;
+	struct out *o;
+	int r;
+
+	ctl_option(ctl, argc, argv, NULL);
+	ctl_arguments(ctl, argc, 0, 0);
+	r = admin_open(ctl->socket, &a);
+	if (r == 0)
+		r = admin_ask(a, WIRE_ADMIN_STATUS, "", 0, &connectd__v1__status__descriptor, keep_key, &key);
+	if (r < 0) {
+		r = ctl_fail(ctl, "%s", a != NULL ? admin_error(a) : "out of memory");
+	} else if (key == NULL || key[0] == '\0') {
+		r = ctl_fail(ctl, "this node has no address with TLS, and so no key yet; connectd -k makes one");
+	} else if (ctl->json) {
+		struct out_value v = { .kind = OUT_TEXT, .data = key, .len = strlen(key) };
+
+		o = ctl_output(ctl);
+		o->format->begin(o, NULL);
+		o->format->value(o, "key", &v);
+		o->format->end(o);
+		r = ctl_output_end(ctl, o);
+	} else {
+		puts(key);
+		r = ctl_print(ctl, "", 0);
+	}
+	admin_close(a);
+	free(key);
+	return r;
 }
 
 int
