@@ -147,7 +147,7 @@ $(foreach t,$(UNIT),$(eval $(call unit_rule,$(t))))
 
 $(B)/tests/transport: $(call obj,$(TRANSPORT_SRC) $(DOOR_TEST_SRC) $(COMMON_SRC))
 	$(link)
-	$(dolink) $(EVENT_LIBS) $(CHECK_LIBS)
+	$(dolink) $(EVENT_LIBS) $(TLS_LIBS) $(CHECK_LIBS)
 
 $(B)/tests/t_%: $(B)/obj/tests/daemon/t_%.o $(call obj,$(TESTLIB_SRC) $(COMMON_SRC)) $(B)/obj/gen/admin.pb-c.o $(B)/libconnectd.a
 	$(link)

@@ -470,35 +470,6 @@ finish_handshake(struct tls *t)
 	return TLS_READY;
 }
 
-enum tls_result
-tls_feed(struct tls *t, const uint8_t *in, size_t len, size_t *ret_used)
-{
-	int e;
-
-	*ret_used = 0;
-	if (t->over)
-		return t->over;
-	assert(!t->done);
-	lend(t, in, len);
-	do
-		e = mbedtls_ssl_handshake(&t->ssl);
-	while (e == TLS_COMPAT_TICKET && e != MBEDTLS_ERR_SSL_WANT_READ);
-	*ret_used = take_back(t);
-	t->fed += *ret_used;
-	switch (e) {
-	case 0:
-		return finish_handshake(t);
-	case MBEDTLS_ERR_SSL_WANT_READ:
-		return TLS_MORE;
-	case MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE:
-		return take_alert(t);
-	case MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY:
-		return over(t, TLS_FAILED, -ECONNRESET, "the other side closed during the TLS handshake");
-	default:
-		return fail(t, e);
-	}
-}
-
 /* Length of the record at the front, 0 if its header is not whole yet, SIZE_MAX if it can be none. */
 static size_t
 record_length(const uint8_t *in, size_t len)
@@ -520,6 +491,40 @@ tls_has_record(const uint8_t *in, size_t len)
 	size_t n = record_length(in, len);
 
 	return n == SIZE_MAX || (n > 0 && n <= len);
+}
+
+enum tls_result
+tls_feed(struct tls *t, const uint8_t *in, size_t len, size_t *ret_used)
+{
+	int e;
+
+	*ret_used = 0;
+	if (t->over)
+		return t->over;
+	assert(!t->done);
+	/* Whoever sends five bytes of something else, or fewer, need not be waited for. */
+	if (t->fed == 0 && record_length(in, len) == SIZE_MAX) {
+		t->has_answered = false;
+		return fail(t, MBEDTLS_ERR_SSL_INVALID_RECORD);
+	}
+	lend(t, in, len);
+	do
+		e = mbedtls_ssl_handshake(&t->ssl);
+	while (e == TLS_COMPAT_TICKET && e != MBEDTLS_ERR_SSL_WANT_READ);
+	*ret_used = take_back(t);
+	t->fed += *ret_used;
+	switch (e) {
+	case 0:
+		return finish_handshake(t);
+	case MBEDTLS_ERR_SSL_WANT_READ:
+		return TLS_MORE;
+	case MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE:
+		return take_alert(t);
+	case MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY:
+		return over(t, TLS_FAILED, -ECONNRESET, "the other side closed during the TLS handshake");
+	default:
+		return fail(t, e);
+	}
 }
 
 enum tls_result

@@ -11,7 +11,7 @@
 #include "loop.h"
 #include "transport.h"
 
-enum { KIND_UNIX, KIND_TCP4, KIND_TCP6, KIND_MEM, KINDS };
+enum { KIND_UNIX, KIND_TCP4, KIND_TCP6, KIND_TLS4, KIND_TLS6, KIND_MEM, KINDS };
 #define KERNEL_KINDS KIND_MEM /* those before it have descriptors */
 
 struct kind {
@@ -20,6 +20,12 @@ struct kind {
 	const char *url; /* to listen on; NULL: a path in the world's folder */
 };
 extern const struct kind kinds[KINDS];
+
+static inline bool
+kind_is_tls(int kind)
+{
+	return kind == KIND_TLS4 || kind == KIND_TLS6;
+}
 
 #define ENDS_MAX 300
 
@@ -51,12 +57,18 @@ struct world {
 	int failures, failure; /* calls of failed; the last error */
 	bool pause_on_failure;
 	bool (*accept_hook)(struct world *w, struct end *e);
+	/* TLS: who dials is paris, who waits is berlin, and each is welcome; or what a test puts here. */
+	struct transport_security dialling, waiting;
+	int checks; /* calls of the usual check */
+	const char *refusal; /* NULL: welcome */
 	struct loop_timer guard;
 };
 
 /* A world of this kind; listening unless told not to. */
 struct world *world_new(int kind);
 struct world *world_new_silent(int kind);
+/* The usual check: counts, and refuses with w->refusal. */
+bool world_check(void *arg, const struct transport_identity *id, char why[static TRANSPORT_TEXT_MAX]);
 /* Listen on the world's URL (fd -1) or on a passed socket. */
 int world_listen(struct world *w, int fd);
 void world_listen_close(struct world *w);
@@ -87,5 +99,7 @@ TCase *bytes_tests(void);
 TCase *close_tests(void);
 TCase *listen_tests(void);
 TCase *resolve_tests(void);
+TCase *tls_tests(void);
+TCase *openssl_tests(void);
 
 #endif
