@@ -41,11 +41,45 @@ START_TEST(usage)
 }
 END_TEST
 
-START_TEST(keys_come_later)
+/* Made on first use, for its owner alone; the same from then on, also beside a daemon that uses it. */
+START_TEST(key)
 {
-	ck_assert_int_eq(run("-k", NULL, NULL, NULL), 1);
-	ck_assert_ptr_nonnull(strstr(err, "later version"));
+	char first[128], path[128];
+	struct stat st;
+	struct node n;
+
+	node_init(&n, "paris", "[listen \"lan\"]\naddress = tls://127.0.0.1:0\n");
+	ck_assert_msg(run("-k", "-c", n.conf, NULL) == 0, "%s", err);
+	ck_assert_uint_eq(strlen(out), strlen("sha256:") + 44 + 1);
+	snprintf(first, sizeof(first), "%s", out);
+	snprintf(path, sizeof(path), "%s/state/key.pem", n.dir);
+	ck_assert_int_eq(stat(path, &st), 0);
+	ck_assert_uint_eq(st.st_mode & 0777, 0600);
+	node_start(&n);
+	ck_assert_msg(run("-k", "-c", n.conf, NULL) == 0, "%s", err);
+	ck_assert_str_eq(out, first);
+	ck_assert_int_eq(node_stop(&n), 0);
+	/* A key alone was never used, or its certificate is lost. */
+	snprintf(path, sizeof(path), "%s/state/certificate.pem", n.dir);
+	ck_assert_int_eq(unlink(path), 0);
+	ck_assert_int_eq(run("-k", "-c", n.conf, NULL), 78);
+	ck_assert_ptr_nonnull(strstr(err, "put the certificate beside its key, or remove the key"));
+	ck_assert_int_eq(node_refuses(&n), 78);
+}
+END_TEST
+
+/* Beside a daemon that does without nothing is made: it would not know. */
+START_TEST(no_key_beside_a_daemon_without)
+{
+	struct node n;
+
+	node_init(&n, "paris", "%s", "");
+	node_start(&n);
+	ck_assert_int_eq(run("-k", "-c", n.conf, NULL), 78);
+	ck_assert_ptr_nonnull(strstr(err, "there is no such file"));
 	ck_assert_str_eq(out, "");
+	ck_assert_int_eq(node_stop(&n), 0);
+	ck_assert_int_eq(run("-k", "-c", n.conf, NULL), 0);
 }
 END_TEST
 
@@ -214,7 +248,8 @@ main(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, version_and_help);
 	tcase_add_test(tc, usage);
-	tcase_add_test(tc, keys_come_later);
+	tcase_add_test(tc, key);
+	tcase_add_test(tc, no_key_beside_a_daemon_without);
 	tcase_add_test(tc, check_names_every_fault);
 	tcase_add_test(tc, check_of_a_good_file_makes_nothing);
 	tcase_add_test(tc, settings_read_back_to_the_same);

@@ -64,7 +64,7 @@ node_start(struct node *n)
 {
 	struct daemon_options opt = { .log = &n->log };
 	struct conf *conf;
-	char why[200], state[24];
+	char why[DAEMON_WHY_MAX], state[24];
 	uint64_t failed;
 
 	if (n->loop)

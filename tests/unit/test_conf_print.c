@@ -103,7 +103,8 @@ START_TEST(everything_set_reads_back)
 		"key = key.pem\ncertificate = certificate.pem\nca = none\ncrl = none\n",
 		"keepalive = 1500ms\n", "queue_linger = 0\n", "socket_mode = 0600\n", "socket_group = 0\n",
 		"[listen \"a\"]\naddress = tcp://[::1]:0, tcp://h:7\nplaintext = yes\n",
-		"[peer \"berlin\"]\naddress = none\nfingerprint = none\nplaintext = yes\nfrom = 10.0.0.0/8, ::1\nmax_backlog = none\nbackoff_min = 5ms\nbackoff_max = 1m\n",
+		"[peer \"berlin\"]\naddress = none\nfingerprint = none\nplaintext = yes\n"
+		"from = 10.0.0.0/8, ::1\nmax_backlog = none\nbackoff_min = 5ms\nbackoff_max = 1m\n",
 		("[queue \"orders\"]\ndurable = no\nmax_messages = 1M\nmax_bytes = 1G\nmin_bytes = 1M\noverflow = reject\nttl = 5s\nmax_attempts = none\n"
 		"ack_timeout = none\ndead_letter = *.dead\nsend = user:root, peer:berlin, unit:x.service\nreceive = none\nbrowse = default\n"),
 		"[queue \"o*\"]\ndurable = no\nmax_messages = 1M\nmax_bytes = 1G\nmin_bytes = 1M\noverflow = drop-oldest\nttl = 90s\n",
