@@ -150,6 +150,8 @@ void link_refused(struct link *l, const struct state_peer *peer);
 void link_change_done(struct link *l);
 
 /* link_meet.c */
+/* Of struct transport_security: is it who this link is for? arg is the link. */
+bool link_is_peer(void *arg, const struct transport_identity *id, char why[static TRANSPORT_TEXT_MAX]);
 int meet_dial(struct link *l, const struct names_url *url);
 void meet_accept(struct link *l, struct session *s, const struct wire_hello *hello);
 void meet_end_all(struct link *l);

@@ -238,6 +238,57 @@ max_backlog(void *arg, const char *peer)
 	return p ? p->max_backlog : 0;
 }
 
+/* The bounds that the configuration gives to all queues together. */
+static void
+set_bounds(const struct conf_node *node, struct queues_config *cfg)
+{
+	cfg->max_memory = node->max_memory;
+	cfg->peer_room = peer_room(node);
+	cfg->max_messages = node->max_messages;
+	cfg->peer_messages = PEER_FLOWS < node->max_messages / 4 ? PEER_FLOWS : node->max_messages / 4;
+	cfg->max_partial = node->max_partial;
+}
+
+/* Its settings, and whether it stays when it is unused, by the configuration that counts now. */
+static void
+reconfigure(struct router *r, struct queue *q)
+{
+	struct owned *o = owned_of(q);
+	bool stays = conf_has_queue(r->conf, queue_node(q), queue_remote_name(q));
+	struct conf_queue cq;
+
+	conf_queue(r->conf, queue_node(q), queue_remote_name(q), &cq);
+	queue_set_conf(q, &cq);
+	/* While flows are open that were told otherwise it stays in memory. */
+	if (cq.durable)
+		(void)queue_make_durable(q);
+	if (queue_is_dead_letter(q) || stays == o->stays)
+		return;
+	o->stays = stays;
+	list_remove(&o->unused);
+	if (!stays && queue_is_unused(q))
+		wait_unused(r, q);
+}
+
+void
+router_reconfigure(struct router *r, const struct conf *conf)
+{
+	struct queues_config cfg;
+
+	r->conf = conf;
+	r->node = conf_node(conf);
+	set_bounds(r->node, &cfg);
+	queues_set_limits(r->queues, &cfg);
+	for (struct hmap_node *n = hmap_walk(&r->map, NULL); n; n = hmap_walk(&r->map, n))
+		reconfigure(r, queue_from_map(n));
+	add_configured(r);
+	/* Whose letters they are is found anew. */
+	for (struct hmap_node *n = hmap_walk(&r->map, NULL); n; n = hmap_walk(&r->map, n))
+		owned_of(queue_from_map(n))->receive = owned_of(queue_from_map(n))->browse = NULL;
+	router_restored(r);
+	arm_linger(r, 0);
+}
+
 struct router *
 router_new(struct loop *l, const struct conf *conf, struct message_store *ms, uint32_t start_count,
     const struct router_events *ev)
@@ -260,17 +311,13 @@ router_new(struct loop *l, const struct conf *conf, struct message_store *ms, ui
 	loop_timer_init(&r->linger, l, linger_over, r);
 	cfg = (struct queues_config){
 		.start_count = start_count,
-		.max_memory = r->node->max_memory,
-		.peer_room = peer_room(r->node),
-		.max_messages = r->node->max_messages,
-		.peer_messages = PEER_FLOWS < r->node->max_messages / 4 ? PEER_FLOWS : r->node->max_messages / 4,
-		.max_partial = r->node->max_partial,
 		.max_backlog = max_backlog,
 		.dead_letter = router_dead_letter,
 		.definition = router_definition,
 		.unused = unused,
 		.arg = r,
 	};
+	set_bounds(r->node, &cfg);
 	r->queues = queues_new(l, ms, &cfg);
 	if (!r->queues) {
 		router_free(r);

@@ -354,6 +354,16 @@ refuse(struct tls *t, uint32_t flag, const char *why, uint32_t *flags)
 	return 0;
 }
 
+/* A copy of all that was shown, which mbedTLS forgets in parts; at most TLS_HANDSHAKE_MAX. */
+static bool
+keep_shown(struct tls *t, const mbedtls_x509_crt *crt)
+{
+	for (; crt && !t->is_again; crt = crt->next)
+		if (mbedtls_x509_crt_parse_der(&t->shown, crt->raw.p, crt->raw.len) != 0)
+			return false;
+	return true;
+}
+
 /*
  * mbedTLS hands over the chain from its root down, with what it has against
  * each. That is written down, and the caller decides: with a pin nobody asks
@@ -387,8 +397,32 @@ verify(void *arg, mbedtls_x509_crt *crt, int depth, uint32_t *flags)
 	if (!t->check(t->arg, &t->peer, why))
 		return refuse(t, t->chain_flags & alerts ? t->chain_flags & alerts : MBEDTLS_X509_BADCERT_OTHER,
 		    *why ? why : "refused", flags);
+	if (!keep_shown(t, crt))
+		return refuse(t, MBEDTLS_X509_BADCERT_OTHER, "out of memory", flags);
 	t->is_checked = true;
 	return 0;
+}
+
+bool
+tls_recheck(struct tls *t, struct tls_context *c, tls_check *check, void *arg, char why[static TLS_TEXT_MAX])
+{
+	struct tls again = { .context = c, .check = check, .arg = arg, .is_again = true };
+	uint32_t flags = 0;
+
+	if (!t->is_checked) {
+		snprintf(why, TLS_TEXT_MAX, "its certificate is not known yet");
+		return false;
+	}
+	mbedtls_x509_crt_verify_with_profile(&t->shown, c->has_ca ? &c->ca : NULL, c->has_crl ? &c->crl : NULL, &tls_profile, NULL, &flags, verify,
+	    &again);
+	if (!again.is_checked) {
+		snprintf(why, TLS_TEXT_MAX, "%s", again.why[0] ? again.why : "its certificate cannot be judged again");
+		return false;
+	}
+	memcpy(again.peer.version, t->peer.version, sizeof(again.peer.version));
+	memcpy(again.peer.cipher, t->peer.cipher, sizeof(again.peer.cipher));
+	t->peer = again.peer;
+	return true;
 }
 
 const struct tls_peer *
@@ -411,6 +445,7 @@ tls_new(struct tls_context *c, bool dialling, tls_check *check, void *arg)
 	t->check = check;
 	t->arg = arg;
 	mbedtls_ssl_init(&t->ssl);
+	mbedtls_x509_crt_init(&t->shown);
 	if (mbedtls_ssl_setup(&t->ssl, dialling ? &c->dialling : &c->accepting) != 0)
 		goto fail;
 	/* No name is checked here, but by the caller; a client of 3.6 must say that it means it. */
@@ -430,6 +465,7 @@ tls_free(struct tls *t)
 	if (!t)
 		return;
 	mbedtls_ssl_free(&t->ssl);
+	mbedtls_x509_crt_free(&t->shown);
 	tls_context_unref(t->context);
 	free(t->out);
 	free(t);
