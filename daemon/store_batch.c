@@ -66,9 +66,7 @@ reserve(struct store *s, struct segment *g, const struct plan *p)
 	bytes += s->batch_max;
 	n += s->tail - s->head;
 #endif
-	if (n > UINT32_MAX / 4)
-		return false;
-	return store_segment_reserve(g, (uint32_t)n) == 0 &&
+	return store_segment_reserve(g, n) == 0 &&
 	    store_grow(&s->releases, &s->releases_room, n, sizeof(*s->releases)) == 0 &&
 	    store_grow(&s->dones, &s->dones_room, n, sizeof(*s->dones)) == 0 &&
 	    store_grow(&s->marks, &s->marks_room, n, sizeof(*s->marks)) == 0 &&
@@ -222,7 +220,7 @@ store_batch_close(struct store *s)
 			loop_timer_start(&s->retry, STORE_RETRY_MS);
 		return;
 	}
-	s->wants_next = p.begin && !(s->next && s->next->writing);
+	s->wants_next = p.begin && !s->next;
 	if (s->wants_next) {
 		store_writer_ahead(s);
 		return;
