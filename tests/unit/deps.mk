@@ -103,3 +103,7 @@ DEPS_test_store_damage = $(FAKE_BOX)
 LIBS_test_store_damage = -lxxhash
 DEPS_test_store_memory = $(FAKE_BOX)
 LIBS_test_store_memory = -lxxhash -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc
+DEPS_test_store_forged = tests/unit/forge $(FAKE_BOX)
+LIBS_test_store_forged = -lxxhash
+DEPS_test_store_forged_index = tests/unit/forge $(FAKE_BOX)
+LIBS_test_store_forged_index = -lxxhash
