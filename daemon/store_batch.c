@@ -177,6 +177,15 @@ hand_over(struct store *s, struct builder *b)
 #endif
 }
 
+/* They are in a batch. */
+static void
+take_items(struct store *s, const struct plan *p)
+{
+	s->head = s->closed = p->end;
+	if (s->head == s->tail)
+		s->hurry = false;
+}
+
 static void
 build(struct store *s, struct builder *b, const struct plan *p)
 {
@@ -201,9 +210,7 @@ build(struct store *s, struct builder *b, const struct plan *p)
 		if (store_item(s, n)->kind == ITEM_MESSAGE && store_item(s, n)->flow)
 			store_mark(s, store_item(s, n)->flow, store_item(s, n)->number);
 #endif
-	s->head = s->closed = p->end;
-	if (s->head == s->tail)
-		s->hurry = false;
+	take_items(s, p);
 }
 
 void
@@ -226,6 +233,12 @@ store_batch_close(struct store *s)
 		return;
 	}
 	b.segment = p.begin ? s->next : s->current;
+	if (!b.segment) {
+		/* All of it was cancelled, before anything was ever written. */
+		take_items(s, &p);
+		store_batch_synced(s);
+		return;
+	}
 	if (!reserve(s, b.segment, &p)) {
 		loop_timer_start(&s->retry, STORE_RETRY_MS);
 		return;

@@ -107,3 +107,5 @@ DEPS_test_store_forged = tests/unit/forge $(FAKE_BOX)
 LIBS_test_store_forged = -lxxhash
 DEPS_test_store_forged_index = tests/unit/forge $(FAKE_BOX)
 LIBS_test_store_forged_index = -lxxhash
+DEPS_test_store_limits = $(FAKE_BOX)
+LIBS_test_store_limits = -lxxhash

@@ -19,10 +19,15 @@ extern struct fake_box {
 	size_t n;
 	uint32_t queues[FAKE_BOX_QUEUES]; /* that were told */
 	size_t n_queues;
+	uint64_t mark; /* of flow 1 */
 	unsigned n_damaged;
 	char damage[200], why[200];
 	enum store_state state;
 	uint64_t synced;
+	uint32_t offered_queue; /* told last */
+	uint64_t offered;
+	unsigned n_room;
+	uint64_t progress, progress_total;
 } fake_box;
 
 int fake_box_try_open(void);
