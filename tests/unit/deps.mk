@@ -101,8 +101,11 @@ DEPS_test_store_faults = $(FAKE_BOX)
 LIBS_test_store_faults = -lxxhash
 DEPS_test_store_damage = $(FAKE_BOX)
 LIBS_test_store_damage = -lxxhash
-DEPS_test_store_memory = $(FAKE_BOX)
-LIBS_test_store_memory = -lxxhash -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc
+NO_MEMORY = -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc
+DEPS_test_store_memory = tests/unit/no_memory $(FAKE_BOX)
+LIBS_test_store_memory = -lxxhash $(NO_MEMORY)
+DEPS_test_store_memory_start = tests/unit/no_memory tests/unit/forge $(FAKE_BOX)
+LIBS_test_store_memory_start = -lxxhash $(NO_MEMORY)
 DEPS_test_store_forged = tests/unit/forge $(FAKE_BOX)
 LIBS_test_store_forged = -lxxhash
 DEPS_test_store_forged_index = tests/unit/forge $(FAKE_BOX)
@@ -115,3 +118,5 @@ DEPS_test_store_backup_faults = $(FAKE_BOX)
 LIBS_test_store_backup_faults = -lxxhash
 DEPS_test_store_snapshot = $(FAKE_BOX)
 LIBS_test_store_snapshot = -lxxhash
+DEPS_test_store_full = $(FAKE_BOX)
+LIBS_test_store_full = -lxxhash
