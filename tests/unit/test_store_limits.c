@@ -299,6 +299,7 @@ START_TEST(segments_were_larger)
 	fake_box.segment = STORE_SEGMENT_MIN;
 	fake_box_open();
 	ck_assert_uint_eq(fake_box.n, 1);
+	ck_assert_uint_gt(store_room(fake_box.store), 0);
 	ck_assert_uint_eq(length(fake_box.found[0].ref, false), 200000);
 	ck_assert_uint_gt(store_room(fake_box.store), 0);
 	store_done(fake_box.store, fake_box.found[0].ref, 1, 1);
@@ -403,7 +404,15 @@ START_TEST(times_beyond_all)
 	ck_assert_uint_eq(fake_box.found[0].expires_ms, UINT64_MAX);
 	ck_assert_uint_eq(fake_box.found[0].not_before_ms, loop_now_ms(fake_box.loop));
 	ck_assert_uint_ge(fake_box.found[1].expires_ms, UINT64_MAX - 1);
-	/* A clock that begins with 0, which stands for none. */
+	/* A clock that is ahead of the time of day: no number holds the sum. */
+	fake_box_close();
+	loop_free(fake_box.loop);
+	fake_box.loop = loop_new();
+	fake_loop_set_wall(fake_box.loop, 1000);
+	fake_loop_set_now(fake_box.loop, 3000000000);
+	fake_box_open();
+	ck_assert_uint_eq(fake_box.found[1].expires_ms, UINT64_MAX);
+	/* One that begins with 0, which stands for none. */
 	fake_box_close();
 	loop_free(fake_box.loop);
 	fake_box.loop = loop_new();
@@ -412,6 +421,21 @@ START_TEST(times_beyond_all)
 	fake_box_open();
 	ck_assert_uint_eq(fake_box.found[0].not_before_ms, 1);
 	ck_assert_uint_gt(fake_box.found[1].not_before_ms, 0);
+}
+END_TEST
+
+START_TEST(never_is_never)
+{
+	struct store_message m = message(1, 10);
+	store_ref ref;
+
+	/* Beyond what the time of day can tell. */
+	m.expires_ms = UINT64_MAX - 5;
+	ck_assert_int_eq(store_put(fake_box.store, &m, &ref), 0);
+	fake_box_work();
+	reopen();
+	ck_assert_uint_eq(fake_box.n, 1);
+	ck_assert_uint_gt(fake_box.found[0].expires_ms, UINT64_MAX / 2);
 }
 END_TEST
 
@@ -515,6 +539,7 @@ main(void)
 	tcase_add_test(tc, notes_and_definitions);
 	tcase_add_test(tc, marks_only_rise);
 	tcase_add_test(tc, times_beyond_all);
+	tcase_add_test(tc, never_is_never);
 	tcase_add_test(tc, dones_in_many_ranges);
 	tcase_add_test(tc, all_of_it_was_cancelled);
 	tcase_add_loop_test(tc, segments_without_index, 0, 2);

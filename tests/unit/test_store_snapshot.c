@@ -144,6 +144,55 @@ START_TEST(ends_on_the_way)
 }
 END_TEST
 
+/*
+ * What it tells ends anywhere in the share of a batch: so much is left for the
+ * last bitmap, for a part of one, for the end, or nothing.
+ */
+START_TEST(whatever_is_left_of_a_share)
+{
+	static struct store_message m = { .queue = 1 };
+	uint64_t before, live = 0;
+
+	memset(data, 'd', sizeof(data));
+	for (int i = 0; i < 6; i++) {
+		struct store_bytes definition = { data, i < 5 ? sizeof(data) : 8 * (size_t)_i };
+
+		ck_assert_int_eq(store_define_queue(fake_box.store, store_new_queue(fake_box.store), definition), 0);
+	}
+	for (uint64_t i = 1; i <= 3000; i++) {
+		m.seq = i;
+		m.counter = i;
+		ck_assert_int_eq(store_put(fake_box.store, &m, &refs[i]), 0);
+		if (i % 100 == 0)
+			fake_box_work();
+	}
+	for (uint64_t i = 1; i <= 3000; i++) {
+		if (i % 3 == 0)
+			live++;
+		else
+			store_done(fake_box.store, refs[i], 1, i);
+	}
+	fake_box_work();
+	ck_assert(is_synced());
+	for (int k = 0; k < 3; k++) {
+		before = snapshots();
+		until_it_begins(10000 + 10000 * (uint64_t)k);
+		for (int i = 0; i < 200 && snapshots() == before; i++)
+			fake_box_work();
+		ck_assert_uint_gt(snapshots(), before);
+	}
+	fake_box_work();
+	ck_assert(is_synced());
+	fake_box_close();
+	fake_box_open();
+	ck_assert_uint_eq(fake_box.n_damaged, 0);
+	ck_assert_uint_eq(fake_box.n_queues, 7);
+	ck_assert_uint_eq(fake_box.n, live);
+	for (size_t i = 0; i < live; i++)
+		ck_assert_uint_eq(fake_box.found[i].counter, 3 * (i + 1));
+}
+END_TEST
+
 /* Bitmaps of more records than one may tell of. */
 START_TEST(a_bitmap_in_parts)
 {
@@ -200,6 +249,7 @@ main(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, in_many_batches);
 	tcase_add_loop_test(tc, ends_on_the_way, 0, 12);
+	tcase_add_loop_test(tc, whatever_is_left_of_a_share, 0, 100);
 	tcase_add_test(tc, a_bitmap_in_parts);
 	suite_add_tcase(suite, tc);
 	sr = srunner_create(suite);
