@@ -190,5 +190,6 @@ store_plan(struct store *s, struct plan *p)
 	p->begin = begin;
 	p->behind = p->cut ? limit - front - p->bytes : 0;
 	s->front_alone = p->end == s->head;
-	return front > 0 || p->end > s->head || (p->behind >= 40 && any_overtakes(s, p->end));
+	/* If nothing else is taken, messages wait, and there is room for what is behind them. */
+	return front > 0 || p->end > s->head || any_overtakes(s, p->end);
 }

@@ -355,6 +355,8 @@ END_TEST
 /* Records with wrong sums are not copied: they stay where they are until they are done. */
 START_TEST(damaged_records_stay)
 {
+	store_ref bad = 0;
+
 	fill();
 	for (uint32_t i = 0; i < fake_box.store->n_segments; i++) {
 		struct segment *g = fake_box.store->segments[i];
@@ -372,10 +374,15 @@ START_TEST(damaged_records_stay)
 			struct record *r = store_slot_record(fake_box.store, b ? b->pieces[0] : refs[k]);
 			store_ref ref = b ? b->pieces[0] : refs[k];
 
-			if (fake_box.store->slots[ref].segment == i && (b || k % 12 == 0))
-				p[(size_t)r->at * 8 + 40] ^= 1;
+			if (fake_box.store->slots[ref].segment != i || !(b || k % 12 == 0))
+				continue;
+			p[(size_t)r->at * 8 + 40] ^= 1;
+			bad = refs[k];
 		}
 	}
+	/* One of them is known to be damaged before that. */
+	ck_assert_uint_ne(bad, 0);
+	ck_assert_int_eq(read_one(bad), -EIO);
 	empty();
 	/* A segment is full, which is when the others are looked at. */
 	for (uint64_t i = 0; i < 30; i++) {

@@ -154,8 +154,8 @@ START_TEST(whatever_is_left_of_a_share)
 	uint64_t before, live = 0;
 
 	memset(data, 'd', sizeof(data));
-	for (int i = 0; i < 6; i++) {
-		struct store_bytes definition = { data, i < 5 ? sizeof(data) : 8 * (size_t)_i };
+	for (int i = 0; i < 7; i++) {
+		struct store_bytes definition = { data, i < 6 ? sizeof(data) : 8 * (size_t)_i };
 
 		ck_assert_int_eq(store_define_queue(fake_box.store, store_new_queue(fake_box.store), definition), 0);
 	}
@@ -186,7 +186,7 @@ START_TEST(whatever_is_left_of_a_share)
 	fake_box_close();
 	fake_box_open();
 	ck_assert_uint_eq(fake_box.n_damaged, 0);
-	ck_assert_uint_eq(fake_box.n_queues, 7);
+	ck_assert_uint_eq(fake_box.n_queues, 8);
 	ck_assert_uint_eq(fake_box.n, live);
 	for (size_t i = 0; i < live; i++)
 		ck_assert_uint_eq(fake_box.found[i].counter, 3 * (i + 1));
