@@ -69,6 +69,7 @@ put_large(uint64_t seq, size_t len)
 START_TEST(many_files)
 {
 	static store_ref refs[READS];
+	struct store_backup *backup;
 	store_ref large;
 
 	fake_box_close();
@@ -97,6 +98,10 @@ START_TEST(many_files)
 		ck_assert_uint_le(fake_box.store->n_read_files, STORE_READ_FILES);
 	}
 	ck_assert_uint_eq(fake_box.store->n_read_files, STORE_READ_FILES);
+	/* A backup is of what there is. */
+	ck_assert_int_eq(store_backup_begin(fake_box.store, &backup), 0);
+	ck_assert_uint_gt(store_backup_bytes(backup), READS * 12000);
+	store_backup_end(fake_box.store, backup);
 	/* One read that needs several: it closes one of the others. */
 	ck_assert_int_eq(read_one(large), 0);
 	/* All at once: none of them can be closed. */
