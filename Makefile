@@ -255,7 +255,7 @@ coverage:
 coverage-run: $(COVERED_UNIT:%=$(B)/tests/%) $(B)/torture
 	$(Q)find $(B)/obj -name '*.gcda' -delete
 	$(Q)B=$(B) tests/lib/run $(COVERED_UNIT:%=$(B)/tests/%) "$(B)/torture --seeds $(or $(SEEDS),24)"
-	$(Q)tests/lib/coverage $(B)/obj $(STORE_SRC)
+	$(Q)tests/lib/coverage $(B)/obj $(STORE_SRC) $(wildcard daemon/store*.h)
 
 # The real doors on real file systems whose power is cut. The control arm has
 # every sync left out, and must lose.

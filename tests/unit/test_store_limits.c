@@ -272,7 +272,7 @@ END_TEST
 
 START_TEST(what_large_segments_allow)
 {
-	uint64_t piece = store_piece_max(fake_box.store);
+	uint64_t piece = store_piece_max(fake_box.store), bytes;
 
 	ck_assert_uint_lt(piece, STORE_PIECE_MAX);
 	ck_assert_uint_eq(store_cost(fake_box.store, 2 * piece + 1) - store_cost(fake_box.store, 2 * piece), STORE_PIECE_HEAD + 8 + 32);
@@ -282,6 +282,10 @@ START_TEST(what_large_segments_allow)
 	fake_box_put_batches(1, 150, 10);
 	reopen();
 	ck_assert_uint_eq(fake_box.n, 150);
+	/* A batch copies 1 MiB at most, however large it may be. */
+	open_with(10 << 20, 16);
+	bytes = (16ull - STORE_HELD_BACK - 2) * ((10 << 20) - STORE_HEADER - STORE_FOOTER) / 4 * 3;
+	ck_assert_uint_eq(store_capacity(fake_box.store), bytes / (1 << 20) * ((1 << 20) - 4096) + bytes % (1 << 20) / 2);
 }
 END_TEST
 
