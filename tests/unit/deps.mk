@@ -120,3 +120,5 @@ DEPS_test_store_snapshot = $(FAKE_BOX)
 LIBS_test_store_snapshot = -lxxhash
 DEPS_test_store_full = $(FAKE_BOX)
 LIBS_test_store_full = -lxxhash
+DEPS_test_store_order = $(FAKE_BOX)
+LIBS_test_store_order = -lxxhash
