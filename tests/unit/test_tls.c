@@ -380,9 +380,10 @@ START_TEST(weak_peers)
 		handshake(p);
 		ck_assert_int_eq(p->wait.checks, 0);
 #if MBEDTLS_VERSION_NUMBER >= 0x03000000
-		/* TLS 1.3 has no signature for some of them: the other side then has nothing to show. */
-		if (strcmp(tls_why(p->wait.tls), "the other side shows no certificate") == 0) {
+		/* TLS 1.3 has no signature of ours for some of them: the other side cannot go on. */
+		if (p->wait.r == TLS_ALERT) {
 			ck_assert_int_ne(cases[i].key, CERT_RSA1024);
+			ck_assert(!p->wait.is_up);
 			pair_free(p);
 			continue;
 		}
@@ -515,7 +516,14 @@ START_TEST(wrong_usage)
 	p = pair_new(c, cert_node("berlin"));
 	handshake(p);
 	failed_as(&p->wait, -EACCES, "the other side's certificate may not be used by a client (key usage)");
+#if MBEDTLS_VERSION_NUMBER >= 0x03000000
+	/* mbedTLS seals this alert of TLS 1.3 with a key of before: all that can be said is that there was one. */
+	ck_assert(p->dial.is_up);
+	opened(&p->dial, (uint8_t[100]){ 0 }, 100);
+	failed_as(&p->dial, -EPROTO, "the other side gave up behind the handshake, for a reason that cannot be read (bad MAC)");
+#else
 	refused_as(&p->dial, "the other side refused our certificate (alert: unsupported certificate)");
+#endif
 	pair_free(p);
 }
 END_TEST
