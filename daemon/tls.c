@@ -570,7 +570,7 @@ tls_feed(struct tls *t, const uint8_t *in, size_t len, size_t *ret_used)
 	lend(t, in, len);
 	do
 		e = mbedtls_ssl_handshake(&t->ssl);
-	while (e == TLS_COMPAT_TICKET && e != MBEDTLS_ERR_SSL_WANT_READ);
+	while (e == TLS_COMPAT_TICKET);
 	*ret_used = take_back(t);
 	t->fed += *ret_used;
 	switch (e) {
@@ -623,9 +623,7 @@ tls_open(struct tls *t, uint8_t *in, size_t len, size_t *ret_used, uint8_t **ret
 	switch (e) {
 	case 0:
 	case MBEDTLS_ERR_SSL_WANT_READ:
-#if MBEDTLS_VERSION_NUMBER >= 0x03000000
 	case TLS_COMPAT_TICKET:
-#endif
 		/* It was about something else. What eats nothing would come again for ever. */
 		if (*ret_used == 0)
 			return fail(t, MBEDTLS_ERR_SSL_INVALID_RECORD);

@@ -829,6 +829,7 @@ START_TEST(records_are_filled)
 	struct pair *p = usual();
 	static uint8_t bytes[N * SIZE], got[N * SIZE];
 	struct iovec iov[N];
+	const uint8_t *out;
 	size_t n, have = 0;
 
 	for (size_t i = 0; i < sizeof(bytes); i++)
@@ -837,8 +838,9 @@ START_TEST(records_are_filled)
 		iov[i] = (struct iovec){ bytes + i * SIZE, SIZE };
 	ck_assert_int_eq(tls_seal(p->dial.tls, iov, N, 0), N * SIZE);
 	/* 48 KiB: three records, and one more where a record of TLS 1.3 is a byte short of 16 KiB. */
-	ck_assert_uint_le(count_records(tls_out(p->dial.tls, &n), n), 4);
-	ck_assert_uint_le(count_records(tls_out(p->dial.tls, &n), n), sizeof(bytes) / p->dial.tls->payload_max + 1);
+	out = tls_out(p->dial.tls, &n);
+	ck_assert_uint_ge(count_records(out, n), 3);
+	ck_assert_uint_le(count_records(out, n), (sizeof(bytes) + p->dial.tls->payload_max - 1) / p->dial.tls->payload_max);
 	while (pass(&p->dial, &p->wait, SIZE_MAX) > 0)
 		;
 	while (have < sizeof(bytes)) {
@@ -946,7 +948,7 @@ main(void)
 	tcase_add_test(t, damaged_record);
 	tcase_add_test(t, replayed_record);
 	tcase_add_test(t, another_handshake);
-	tcase_add_loop_test(t, spoiled_handshakes, 0, 4);
+	tcase_add_loop_test(t, spoiled_handshakes, 0, 2);
 	tcase_add_test(t, end_in_order);
 	tcase_add_test(t, cut_short);
 	tcase_add_test(t, output_taken_away);
