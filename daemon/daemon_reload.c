@@ -130,6 +130,7 @@ apply(struct reload *rl)
 	bool is_other_own = tls && rl->tls && !tls_context_same_own(tls, rl->tls);
 	struct conf *before = d->conf;
 	char why[LISTEN_WHY_MAX];
+	const char *failed;
 
 	core->tls = rl->tls;
 	rl->error = listen_prepare(d->listen, rl->conf, why);
@@ -146,7 +147,9 @@ apply(struct reload *rl)
 	core->log->level = (enum log_level)core->node->log_level;
 	core->log->node = core->log->node ? core->node->name : NULL;
 	daemon_set_limits(d);
-	router_reconfigure(core->router, core->conf);
+	failed = router_reconfigure(core->router, core->conf);
+	if (failed)
+		say(rl, "%s", failed);
 	clients_recheck(d->clients);
 	set_links(d);
 	listen_commit(d->listen);

@@ -203,9 +203,12 @@ router_dead_letter(void *arg, struct queue *q)
 
 /* ----------------------------------------------------------------- new, free -- */
 
-static void
+/* Returns why one could not be made, NULL if all are there: what is left out is made by its use. */
+static const char *
 add_configured(struct router *r)
 {
+	const char *failed = NULL;
+
 	for (size_t i = 0; i < conf_n_queue_sections(r->conf); i++) {
 		const char *reason;
 		struct place at;
@@ -215,9 +218,15 @@ add_configured(struct router *r)
 		/* Of what the daemon makes itself a section only gives the settings. */
 		if (router_is_reserved(at.name) || (at.node[0] != '\0' && !conf_peer_find(r->conf, at.node)))
 			continue;
-		if (!router_lookup(r, at.full))
-			router_make(r, at.node[0] ? at.node : NULL, at.name, false, NULL, true);
+		if (router_lookup(r, at.full))
+			continue;
+		reason = "out of memory";
+		if (!router_keep(r, router_make(r, at.node[0] ? at.node : NULL, at.name, false, NULL, true), &reason)) {
+			snprintf(r->reason, sizeof(r->reason), "queue %s: %s", at.full, reason);
+			failed = r->reason;
+		}
 	}
+	return failed;
 }
 
 /* The largest message, and what a few flows must have beside it; of a small memory a quarter. */
@@ -270,10 +279,11 @@ reconfigure(struct router *r, struct queue *q)
 		wait_unused(r, q);
 }
 
-void
+const char *
 router_reconfigure(struct router *r, const struct conf *conf)
 {
 	struct queues_config cfg;
+	const char *failed;
 
 	r->conf = conf;
 	r->node = conf_node(conf);
@@ -281,12 +291,13 @@ router_reconfigure(struct router *r, const struct conf *conf)
 	queues_set_limits(r->queues, &cfg);
 	for (struct hmap_node *n = hmap_walk(&r->map, NULL); n; n = hmap_walk(&r->map, n))
 		reconfigure(r, queue_from_map(n));
-	add_configured(r);
+	failed = add_configured(r);
 	/* Whose letters they are is found anew. */
 	for (struct hmap_node *n = hmap_walk(&r->map, NULL); n; n = hmap_walk(&r->map, n))
 		owned_of(queue_from_map(n))->receive = owned_of(queue_from_map(n))->browse = NULL;
 	router_restored(r);
 	arm_linger(r, 0);
+	return failed;
 }
 
 struct router *

@@ -61,9 +61,10 @@ void router_free(struct router *r);
 /*
  * Another configuration from now on, which must outlive the router as the one
  * before must not any more. What is in queues stays. Consumers and senders that
- * may not any more are their owners' to find (router_may).
+ * may not any more are their owners' to find (router_may). NULL, or which new
+ * queue is not there and why, good until the next call here.
  */
-void router_reconfigure(struct router *r, const struct conf *conf);
+const char *router_reconfigure(struct router *r, const struct conf *conf);
 
 /* Before queues of the node are asked for. Attaches those that exist. 0 or -ENOMEM. */
 int router_peer_add(struct router *r, struct router_peer *p);

@@ -11,6 +11,8 @@ DEPS_test_tls = $(TLS) tests/transport/certs
 LIBS_test_tls = $(TLS_LIBS)
 DEPS_test_tls_identity = $(TLS) tests/transport/certs
 LIBS_test_tls_identity = $(TLS_LIBS)
+DEPS_test_tls_memory = $(TLS)
+LIBS_test_tls_memory = $(TLS_LIBS) -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc
 DEPS_test_hmap = common/hmap
 DEPS_test_wire = $(WIRE)
 DEPS_test_wire_run = $(WIRE)
