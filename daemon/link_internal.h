@@ -8,6 +8,7 @@
 
 #define LINK_CANDIDATES_MAX 4 /* connections of one peer that are still meeting */
 #define LINK_PROBE_MS 5000    /* an old session answers within, or is dead */
+#define LINK_KEY_MS 60000     /* how often it is looked whether a key has done enough */
 #define LINK_RETRY_MS 1000    /* a refused flow, a full dead-letter queue */
 
 /* The one session that carries flows. */
@@ -89,6 +90,7 @@ struct link {
 	uint64_t since_ms;
 	struct backoff backoff;
 	struct loop_timer dial_timer;
+	struct loop_timer key_timer; /* while a session is up that has a key */
 	uint64_t dial_at_ms;
 	size_t next_address;
 	char last_error[200];

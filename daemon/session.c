@@ -546,6 +546,17 @@ session_identity(const struct session *s)
 }
 
 bool
+session_is_tired(const struct session *s)
+{
+	struct transport_identity id;
+
+	if (!s->t || s->state == SESSION_CONNECTING)
+		return false;
+	s->t->ops->identity(s->t, &id);
+	return id.tired;
+}
+
+bool
 session_recheck(struct session *s, const struct transport_security *security, char why[static TRANSPORT_TEXT_MAX])
 {
 	if (!s->t || s->state == SESSION_CONNECTING || !s->t->ops->recheck)
