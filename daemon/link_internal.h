@@ -145,6 +145,10 @@ void link_cut(struct link *l, enum wire_close_code code, const char *why);
 /* For the flows of the node with this state folder; NULL: none was met. */
 void link_init_book(struct link *l, struct intake_book *b, const struct state_peer *met);
 
+/* link_settings.c */
+/* Of loop_timer; arg is the link. */
+void link_look_at_key(void *arg);
+
 /* link_operator.c */
 /* This state of the peer was refused, and an operator may say otherwise. */
 void link_refused(struct link *l, const struct state_peer *peer);
