@@ -38,6 +38,7 @@ struct client {
 	struct intern_entry *origin;
 	struct intake intake;
 	struct outlet outlet;
+	struct log_limit denied;
 	bool greeted;
 	uint64_t since_ms;
 };
@@ -152,8 +153,9 @@ hello(void *arg, const struct wire_hello *h)
 	}
 	session_greet(c->session);
 	session_open(c->session);
-	intake_init(&c->intake, &core->intake, &c->user->book, c->session, &c->who, c->origin, core->session_window);
-	outlet_init(&c->outlet, core->loop, core->router, c->session, &c->who);
+	intake_init(&c->intake, &core->intake, &c->user->book, c->session, &c->who, c->origin, core->session_window,
+	    &c->denied);
+	outlet_init(&c->outlet, core->loop, core->router, c->session, &c->who, &c->denied);
 	c->greeted = true;
 	log_debug(core->log, c->context, "connected");
 	if (core->event)
@@ -278,6 +280,7 @@ clients_accept(struct clients *cs, struct transport *t)
 	c->who.is_admin = is_admin(limits, &id);
 	c->since_ms = loop_now_ms(cs->core->loop);
 	snprintf(c->context, sizeof(c->context), "client %u/%u", id.uid, id.pid);
+	c->denied = (struct log_limit){ .log = cs->core->log, .context = c->context };
 	c->session = session_new(&cs->core->sessions, t, false, &events, c);
 	if (!c->session) {
 		free(c);
@@ -387,6 +390,12 @@ const struct subject *
 client_subject(const struct client *c)
 {
 	return &c->who;
+}
+
+struct log_limit *
+client_denied(struct client *c)
+{
+	return &c->denied;
 }
 
 void

@@ -49,6 +49,8 @@ struct session *client_session(struct client *c);
 /* uid 0, the daemon's uid, or in admin_group. */
 bool client_is_admin(const struct client *c);
 const struct subject *client_subject(const struct client *c);
+/* Where it is told what it may not do. */
+struct log_limit *client_denied(struct client *c);
 
 struct client_stats {
 	uint32_t uid, gid, pid;

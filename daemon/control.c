@@ -138,6 +138,7 @@ control_find_queue(struct control *c, const struct asker *a, const struct reques
 	case WIRE_VERDICT_OK:
 		return q;
 	case WIRE_VERDICT_DENIED:
+		log_limited(client_denied(a->client), "may not look at %s: %s", name, reason);
 		control_respond_error(a->client, rq->id, EACCES, reason);
 		break;
 	case WIRE_VERDICT_NO_QUEUE:
@@ -278,6 +279,7 @@ judge(const struct asker *a, const struct wire_admin_request *req, const char **
 	}
 	if (control_is_act((enum wire_admin_verb)req->verb) && !client_is_admin(a->client)) {
 		*ret_reason = "only administrators may do that: root, the daemon's user, and members of its admin_group";
+		log_limited(client_denied(a->client), "may not administer (verb %u): %s", req->verb, *ret_reason);
 		return EACCES;
 	}
 	if (request_find(a, req->id)) {

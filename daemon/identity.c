@@ -26,13 +26,12 @@ is_pinned(const struct conf_peer *peer, const struct tls_certificate *c)
 	return false;
 }
 
-/* "berlin, oslo and more"; of what a stranger says only as much as a line bears. */
+/* "berlin, oslo and more"; of what a stranger says only as much as a line bears. There is one at least. */
 static const char *
 names_text(const struct tls_certificate *c, char *buf, size_t size)
 {
 	size_t len = 0;
 
-	snprintf(buf, size, "no node");
 	for (size_t i = 0; i < c->n_names && i < 2 && len < size; i++) {
 		int n = snprintf(buf + len, size - len, "%s%s", i ? ", " : "", c->names[i]);
 
@@ -42,6 +41,8 @@ names_text(const struct tls_certificate *c, char *buf, size_t size)
 		snprintf(buf + len, size - len, " and more");
 	return buf;
 }
+
+#define NAMELESS "its certificate has no DNS name that can be a node's (a CN or a wildcard is none)"
 
 bool
 identity_is_peer(const struct conf_peer *peer, bool has_ca, const char *name, const struct transport_identity *id,
@@ -60,6 +61,8 @@ identity_is_peer(const struct conf_peer *peer, bool has_ca, const char *name, co
 		return refuse(why, "its key %s is no fingerprint of %s", pin_text(p->certificate.key, key), name);
 	if (has_ca && p->chain != TLS_CHAIN_GOOD)
 		return refuse(why, "its certificate: %s", p->chain == TLS_CHAIN_BAD ? p->chain_text : "was not checked against the CA");
+	if (has_ca && p->certificate.n_names == 0)
+		return refuse(why, NAMELESS);
 	if (has_ca && !tls_certificate_names(&p->certificate, name))
 		return refuse(why, "its certificate is for %s, not for %s", names_text(&p->certificate, names, sizeof(names)), name);
 	return true;
@@ -71,15 +74,20 @@ is_named_peer(const struct conf *c, const struct transport_identity *id, char wh
 {
 	const struct tls_certificate *cert = &id->tls.certificate;
 	char names[2 * NAMES_NODE_MAX + 20];
+	bool is_known = false;
 
+	/* One of several is enough: each may have a fingerprint of its own. why is that of the last one. */
 	for (size_t i = 0; i < cert->n_names; i++) {
 		const struct conf_peer *peer = conf_peer_find(c, cert->names[i]);
 
 		if (peer && identity_is_peer(peer, true, cert->names[i], id, why))
 			return true;
-		if (peer)
-			return false;
+		is_known = is_known || peer;
 	}
+	if (is_known)
+		return false;
+	if (cert->n_names == 0)
+		return refuse(why, NAMELESS);
 	return refuse(why, "its certificate is for %s, which is no peer here", names_text(cert, names, sizeof(names)));
 }
 

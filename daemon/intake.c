@@ -44,7 +44,7 @@ flush(void *arg)
 
 void
 intake_init(struct intake *in, struct intake_env *env, struct intake_book *book, struct session *s,
-    const struct subject *who, struct intern_entry *origin, uint64_t window)
+    const struct subject *who, struct intern_entry *origin, uint64_t window, struct log_limit *denied)
 {
 	*in = (struct intake){
 		.env = env,
@@ -54,6 +54,7 @@ intake_init(struct intake *in, struct intake_env *env, struct intake_book *book,
 		.origin = origin,
 		.window = window,
 		.window_granted = window,
+		.denied = denied,
 	};
 	list_init(&in->dirty);
 	loop_call_init(&in->flush, flush, in);
@@ -223,6 +224,13 @@ intake_synced(struct intake_env *env, uint64_t ticket)
 	}
 }
 
+/* As much of an address as a line bears. */
+static int
+address_len(struct wire_bytes address)
+{
+	return (int)(address.len < NAMES_DEST_MAX ? address.len : NAMES_DEST_MAX);
+}
+
 static enum wire_close_code
 open_flow(struct intake *in, const struct wire_open_flow *o, const char **ret_reason)
 {
@@ -246,6 +254,10 @@ open_flow(struct intake *in, const struct wire_open_flow *o, const char **ret_re
 	}
 	verdict = router_send(in->env->router, &in->who, o->address, &q, &reason);
 	if (verdict != WIRE_VERDICT_OK) {
+		/* Of limits the sender asks again and again. */
+		if (verdict != WIRE_VERDICT_LIMIT)
+			log_limited(in->denied, "may not send to %.*s: %s (%s)", address_len(o->address), (const char *)o->address.data, reason,
+			    wire_verdict_name(verdict));
 		refuse(in, o->flow, verdict, reason);
 		return WIRE_CLOSE_NORMAL;
 	}

@@ -13,6 +13,7 @@
 #include "flow.h"
 #include "hmap.h"
 #include "list.h"
+#include "log.h"
 #include "loop.h"
 #include "queue.h"
 #include "router.h"
@@ -86,11 +87,12 @@ struct intake {
 	/* Body bytes: at most open at a time, allowed so far, received, of those in unfinished bodies. */
 	uint64_t window, window_granted, window_used, window_open;
 	uint64_t received; /* messages accepted */
+	struct log_limit *denied;
 };
 
-/* who is copied (what it points to must live as long); origin is borrowed. */
+/* who is copied (what it points to must live as long); origin is borrowed; so is denied, where refusals are told. */
 void intake_init(struct intake *in, struct intake_env *env, struct intake_book *book, struct session *s,
-    const struct subject *who, struct intern_entry *origin, uint64_t window);
+    const struct subject *who, struct intern_entry *origin, uint64_t window, struct log_limit *denied);
 /* The session is gone: flows stay in the book. */
 void intake_done(struct intake *in);
 /* Say now what waits for the end of the pass: the session is about to close. */

@@ -57,9 +57,13 @@ link_retry(struct link *l, enum wire_close_code code, bool by_peer, const char *
 	struct core *core = l->core;
 	uint64_t random, delay;
 	bool conflict = code == WIRE_CLOSE_STATE_CONFLICT, told;
+	char kind[24] = "";
 
 	told = strncmp(l->last_error, why, sizeof(l->last_error) - 1) == 0 && l->state != LINK_UP;
 	snprintf(l->last_error, sizeof(l->last_error), "%s", why);
+	/* What the transport has to say is all there is. */
+	if (code != WIRE_CLOSE_NORMAL)
+		snprintf(kind, sizeof(kind), " (%s)", wire_close_name(code));
 	if (l->live || l->dialling || l->n_paused > 0)
 		return;
 	if (core->stopping || l->draining) {
@@ -68,8 +72,8 @@ link_retry(struct link *l, enum wire_close_code code, bool by_peer, const char *
 	}
 	if (l->peer->address.n == 0) {
 		link_set_state(l, conflict ? LINK_CONFLICT : LINK_IDLE, why);
-		log_write(core->log, told ? LOG_DEBUG : LOG_WARNING, l->context, "%s%s (%s), waiting to be dialled",
-		    by_peer ? "closed by the peer: " : "", why, wire_close_name(code));
+		log_write(core->log, told ? LOG_DEBUG : LOG_WARNING, l->context, "%s%s%s, waiting to be dialled",
+		    by_peer ? "closed by the peer: " : "", why, kind);
 		return;
 	}
 	if (l->dial_timer.armed)
@@ -85,8 +89,8 @@ link_retry(struct link *l, enum wire_close_code code, bool by_peer, const char *
 	}
 	link_set_state(l, conflict ? LINK_CONFLICT : LINK_WAITING, why);
 	/* The same trouble again and again is news once. */
-	log_write(core->log, told ? LOG_DEBUG : LOG_WARNING, l->context, "%s%s (%s), retrying in %llu ms",
-	    by_peer ? "closed by the peer: " : "", why, wire_close_name(code), (unsigned long long)delay);
+	log_write(core->log, told ? LOG_DEBUG : LOG_WARNING, l->context, "%s%s%s, retrying in %llu ms",
+	    by_peer ? "closed by the peer: " : "", why, kind, (unsigned long long)delay);
 	l->dial_at_ms = loop_now_ms(core->loop) + delay;
 	loop_timer_start(&l->dial_timer, delay);
 }
@@ -266,12 +270,12 @@ link_adopt(struct link *l, struct candidate *c)
 	}
 	memcpy(book->owner.store_id, c->peer.store_id, sizeof(book->owner.store_id));
 	*live = (struct live){ .link = l, .session = s, .dialled = c->dialled, .nonce = c->nonce, .peer = c->peer,
-		.decision = c->decision };
+		.decision = c->decision, .denied = { .log = core->log, .context = l->context } };
 	l->live = live;
 	session_set_owner(s, &events, live);
 	session_set_origin_filter(s, check_origin);
 	session_open(s);
-	intake_init(&live->intake, &core->intake, book, s, &who, NULL, core->session_window);
+	intake_init(&live->intake, &core->intake, book, s, &who, NULL, core->session_window, &live->denied);
 	loop_timer_stop(&l->dial_timer);
 	backoff_up(&l->backoff, loop_now_ms(core->loop));
 	l->peer_draining = false;

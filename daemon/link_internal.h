@@ -20,6 +20,7 @@ struct live {
 	struct state_peer peer;
 	uint64_t decision; /* that made it the one */
 	struct intake intake;
+	struct log_limit denied; /* what it asked for and may not have */
 };
 
 /* A connection on its way to become the one session (link_meet.c). */

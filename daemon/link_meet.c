@@ -121,7 +121,9 @@ down(void *arg, enum wire_close_code code, bool by_peer, int error, const char *
 	struct link *l = c->link;
 	bool dialled = c->dialled;
 
-	(void)error;
+	/* The handshake has found out that it is not the one. */
+	if (error == -EACCES)
+		code = WIRE_CLOSE_DENIED;
 	session_free(c->session);
 	c->session = NULL;
 	if (is_about_state(code) && c->peer.start_count != 0)

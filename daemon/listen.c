@@ -18,6 +18,7 @@ struct stranger {
 	bool plaintext; /* of the listener */
 	struct session *session;
 	bool v6;
+	bool told; /* why it is refused */
 	uint8_t ip[16];
 };
 
@@ -25,14 +26,14 @@ struct stranger {
 
 /* Anyone can make us write these lines: not more than the log can bear. */
 static void
-log_refused(struct listen *ls, const char *address, const char *text)
+log_stranger(struct listen *ls, const char *address, const char *text)
 {
 	struct core *core = ls->env.core;
 	uint64_t now = loop_now_ms(core->loop);
 
 	if (ls->logged == 0 || now - ls->log_since_ms >= LOG_WINDOW_MS) {
 		if (ls->unlogged > 0)
-			log_warning(core->log, NULL, "%llu more connections were refused", (unsigned long long)ls->unlogged);
+			log_warning(core->log, NULL, "%llu more connections came to nothing", (unsigned long long)ls->unlogged);
 		ls->log_since_ms = now;
 		ls->logged = ls->unlogged = 0;
 	}
@@ -41,7 +42,7 @@ log_refused(struct listen *ls, const char *address, const char *text)
 		return;
 	}
 	ls->logged++;
-	log_warning(core->log, address, "refused: %s", text);
+	log_warning(core->log, address, "%s", text);
 }
 
 static void
@@ -157,8 +158,9 @@ tell_refused(struct stranger *st, const char *name, enum wire_close_code code, c
 	const struct conf_peer *peer = name[0] ? conf_peer_find(core->conf, name) : NULL;
 	char text[400];
 
-	snprintf(text, sizeof(text), "%s (as %s): %s", wire_close_name(code), name[0] ? name : "nobody", why);
-	log_refused(ls, address, text);
+	st->told = true;
+	snprintf(text, sizeof(text), "refused: %s (as %s): %s", wire_close_name(code), name[0] ? name : "nobody", why);
+	log_stranger(ls, address, text);
 	snprintf(text, sizeof(text), "refused %s: %s", address, why);
 	if (core->event)
 		core->event(core->event_arg, "peer", name, "refused", text);
@@ -214,18 +216,52 @@ claimed_name(const struct transport_identity *id)
 	return id->tls.certificate.n_names > 0 ? id->tls.certificate.names[0] : "";
 }
 
+/* The dialler does not want this node: who it is it has not said. */
+static void
+tell_unwanted(struct stranger *st, const char *why)
+{
+	struct core *core = st->listen->env.core;
+	const char *address = session_identity(st->session)->address;
+	char text[400];
+
+	log_stranger(st->listen, address, why);
+	snprintf(text, sizeof(text), "by %s: %s", address, why);
+	if (core->event)
+		core->event(core->event_arg, "peer", "", "refused", text);
+}
+
+/* A connection ended that nobody here had judged: what is worth a line? Not who only knocks. */
+static void
+tell_ended(struct stranger *st, enum wire_close_code code, const char *why)
+{
+	char text[400];
+
+	count(st->listen, code);
+	if (st->told)
+		return;
+	snprintf(text, sizeof(text), "refused: %s: %s", wire_close_name(code), why);
+	log_stranger(st->listen, session_identity(st->session)->address, text);
+}
+
 static void
 down(void *arg, enum wire_close_code code, bool by_peer, int error, const char *reason)
 {
 	struct stranger *st = arg;
 	struct listen *ls = st->listen;
+	bool by_transport = code == WIRE_CLOSE_NORMAL && !by_peer;
 
 	/* The handshake has found out that it is nobody. */
-	if (error == -EACCES) {
+	if (by_transport && error == -EACCES) {
 		count(ls, WIRE_CLOSE_DENIED);
 		tell_refused(st, claimed_name(session_identity(st->session)), WIRE_CLOSE_DENIED, reason);
-	} else if (!by_peer && code != WIRE_CLOSE_NORMAL && code != WIRE_CLOSE_SHUTDOWN)
-		count(ls, code);
+	} else if (by_transport && error == -EKEYREJECTED)
+		tell_unwanted(st, reason);
+	else if (by_transport && error == -EPROTO)
+		tell_ended(st, WIRE_CLOSE_PROTOCOL, reason);
+	else if (by_transport && error == -ETIMEDOUT)
+		tell_ended(st, WIRE_CLOSE_TIMEOUT, reason);
+	else if (!by_peer && code != WIRE_CLOSE_NORMAL && code != WIRE_CLOSE_SHUTDOWN)
+		tell_ended(st, code, reason);
 	log_debug(ls->env.core->log, session_identity(st->session)->address, "closed (%s): %s", wire_close_name(code), reason);
 	session_free(st->session);
 	stranger_free(st);
@@ -244,6 +280,7 @@ listen_accept_peer(struct port *p, struct transport *t)
 	struct transport_identity id;
 	struct stranger *st;
 	const char *limit = NULL;
+	char text[80];
 
 	t->ops->identity(t, &id);
 	if (ls->n_strangers >= core->node->max_pending)
@@ -255,7 +292,8 @@ listen_accept_peer(struct port *p, struct transport *t)
 	if (limit) {
 		/* Not a byte is spent on it. */
 		count(ls, WIRE_CLOSE_LIMIT);
-		log_refused(ls, id.address, limit);
+		snprintf(text, sizeof(text), "refused: %s", limit);
+		log_stranger(ls, id.address, text);
 		t->ops->close(t, false);
 		return;
 	}

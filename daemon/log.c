@@ -152,3 +152,19 @@ log_write(const struct log *lg, enum log_level level, const char *context, const
 	else
 		write_stderr(lg, level, line);
 }
+
+void
+log_limited(struct log_limit *ll, const char *fmt, ...)
+{
+	enum log_level level = ll->n < LOG_LIMIT_MAX ? LOG_INFO : LOG_DEBUG;
+	char text[LINE_MAX_BYTES];
+	va_list ap;
+
+	ll->n += ll->n < LOG_LIMIT_MAX;
+	if (level > ll->log->level)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	log_write(ll->log, level, ll->context, "%s", text);
+}

@@ -36,6 +36,15 @@ const char *log_level_name(enum log_level level);
 void log_write(const struct log *lg, enum log_level level, const char *context, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* What one peer or client can have written as often as it likes: so many lines are told, the rest is for debugging. */
+#define LOG_LIMIT_MAX 20
+struct log_limit {
+	const struct log *log;
+	const char *context;
+	unsigned n;
+};
+void log_limited(struct log_limit *ll, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
 #define log_error(lg, ctx, ...) log_write(lg, LOG_ERROR, ctx, __VA_ARGS__)
 #define log_warning(lg, ctx, ...) log_write(lg, LOG_WARNING, ctx, __VA_ARGS__)
 #define log_info(lg, ctx, ...) log_write(lg, LOG_INFO, ctx, __VA_ARGS__)

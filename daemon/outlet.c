@@ -272,6 +272,10 @@ subscribe(struct outlet *o, const struct wire_subscribe *w, const char **ret_rea
 		reason = "too many subscriptions on this session";
 	} else {
 		verdict = router_receive(o->router, o->who, w->queue, &q, &reason);
+		if (verdict != WIRE_VERDICT_OK && verdict != WIRE_VERDICT_LIMIT)
+			log_limited(o->denied, "may not receive from %.*s: %s (%s)",
+			    (int)(w->queue.len < NAMES_DEST_MAX ? w->queue.len : NAMES_DEST_MAX), (const char *)w->queue.data, reason,
+			    wire_verdict_name(verdict));
 	}
 	sub = verdict == WIRE_VERDICT_OK ? calloc(1, sizeof(*sub)) : NULL;
 	if (!sub || hmap_add(&o->subscriptions, &sub->node, hmap_hash_number(w->subscription)) != 0) {
@@ -390,9 +394,9 @@ outlet_frame(struct outlet *o, const struct wire_frame *f, const char **ret_reas
 }
 
 void
-outlet_init(struct outlet *o, struct loop *l, struct router *r, struct session *s, const struct subject *who)
+outlet_init(struct outlet *o, struct loop *l, struct router *r, struct session *s, const struct subject *who, struct log_limit *denied)
 {
-	*o = (struct outlet){ .loop = l, .router = r, .session = s, .who = who };
+	*o = (struct outlet){ .loop = l, .router = r, .session = s, .who = who, .denied = denied };
 	hmap_init(&o->subscriptions);
 	hmap_init(&o->unacked);
 	list_init(&o->ready);

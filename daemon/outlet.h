@@ -9,6 +9,7 @@
 
 #include "hmap.h"
 #include "list.h"
+#include "log.h"
 #include "loop.h"
 #include "router.h"
 #include "session.h"
@@ -30,9 +31,12 @@ struct outlet {
 	uint64_t last_tag;
 	uint64_t lost;      /* tags taken away that may still be acked */
 	uint64_t delivered; /* messages */
+	struct log_limit *denied;
 };
 
-void outlet_init(struct outlet *o, struct loop *l, struct router *r, struct session *s, const struct subject *who);
+/* denied is borrowed: where refusals are told. */
+void outlet_init(struct outlet *o, struct loop *l, struct router *r, struct session *s, const struct subject *who,
+    struct log_limit *denied);
 /* The session is gone: what it holds goes back to the queues. */
 void outlet_done(struct outlet *o);
 

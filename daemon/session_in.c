@@ -62,6 +62,13 @@ hold(struct session *s, const uint8_t *data, size_t len, size_t cap)
 	return true;
 }
 
+/* The beginning of a TLS record? No Hello begins like that. */
+static bool
+is_tls(const struct session *s, const uint8_t *buf, size_t len)
+{
+	return !s->has_hello && s->stats.frames_in == 0 && len >= 2 && buf[0] >= 0x14 && buf[0] <= 0x17 && buf[1] == 0x03;
+}
+
 /*
  * Handle the whole frames at the front of buf, as long as they are wanted and
  * the budget lasts. Returns the bytes they took.
@@ -71,7 +78,13 @@ take_frames(struct session *s, const uint8_t *buf, size_t len, size_t *budget)
 {
 	size_t done = 0;
 
-	while (done<len && * budget> 0 && wants_input(s)) {
+	if (wants_input(s) && is_tls(s, buf, len)) {
+		session_refuse(s, WIRE_CLOSE_PROTOCOL, "%s",
+		    s->dialled ? "the other side speaks TLS: its address begins with tls://"
+			       : "TLS is not spoken here: the address to dial begins with tcp://, or the listener's should with tls://");
+		return 0;
+	}
+	while (done < len && *budget > 0 && wants_input(s)) {
 		struct frame fr;
 		int r = frame_decode(buf + done, len - done, frame_max(s), &fr);
 		size_t work;

@@ -9,7 +9,6 @@
 
 #define HEADER 5
 #define RECORD_HANDSHAKE MBEDTLS_SSL_MSG_HANDSHAKE
-#define ALERT_CERTIFICATE_REQUIRED 116
 /* Of AES-GCM one key should not see more (RFC 8446, 5.5: 2^24.5); of ChaCha20-Poly1305 it is far away. */
 #define TIRED_GCM (UINT64_C(1) << 24)
 #define TIRED_CHACHA (UINT64_C(1) << 40)
@@ -130,56 +129,55 @@ over(struct tls *t, enum tls_result how, int error, const char *why)
 	return how;
 }
 
-static const char *
-alert_name(unsigned alert)
-{
-	static const struct {
-		unsigned alert;
-		const char *name;
-	} names[] = {
-		{ 10, "unexpected message" },
-		{ 20, "bad record MAC" },
-		{ 22, "record overflow" },
-		{ 40, "handshake failure" },
-		{ 41, "no certificate" },
-		{ 42, "bad certificate" },
-		{ 43, "unsupported certificate" },
-		{ 44, "certificate revoked" },
-		{ 45, "certificate expired" },
-		{ 46, "certificate unknown" },
-		{ 47, "illegal parameter" },
-		{ 48, "unknown CA" },
-		{ 49, "access denied" },
-		{ 50, "decode error" },
-		{ 51, "decrypt error" },
-		{ 70, "protocol version" },
-		{ 71, "insufficient security" },
-		{ 80, "internal error" },
-		{ 90, "user canceled" },
-		{ 100, "no renegotiation" },
-		{ 109, "missing extension" },
-		{ 110, "unsupported extension" },
-		{ 112, "unrecognized name" },
-		{ 116, "certificate required" },
-		{ 120, "no application protocol" },
-	};
-
-	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
-		if (names[i].alert == alert)
-			return names[i].name;
-	return NULL;
-}
+/* What the other side says when it gives up, and, where one can know, what that means to whoever has to mend it. */
+static const struct alert {
+	unsigned alert;
+	bool refuses; /* our certificate, or that we have shown none */
+	const char *name, *means;
+} alert_kinds[] = {
+	{ 10, false, "unexpected message", NULL },
+	{ 20, false, "bad record MAC", NULL },
+	{ 22, false, "record overflow", NULL },
+	{ 40, false, "handshake failure", "no cipher suite, group or signature in common, or it wants a certificate" },
+	{ 41, true, "no certificate", "it wants one" },
+	{ 42, true, "bad certificate", "it cannot use it" },
+	{ 43, true, "unsupported certificate", "its kind, strength or usage of key is not allowed there" },
+	{ 44, true, "certificate revoked", "it is on the CRL there" },
+	{ 45, true, "certificate expired", "by the clock there" },
+	{ 46, true, "certificate unknown", "not valid yet, or weakly signed; the log there says more" },
+	{ 47, false, "illegal parameter", NULL },
+	{ 48, true, "unknown CA", "no CA known there has signed it" },
+	{ 49, true, "access denied", "its key or name is no peer's there; the log there says more" },
+	{ 50, false, "decode error", NULL },
+	{ 51, false, "decrypt error", NULL },
+	{ 70, false, "protocol version", "no version of TLS in common" },
+	{ 71, false, "insufficient security", "it wants stronger ciphers" },
+	{ 80, false, "internal error", NULL },
+	{ 90, false, "user canceled", NULL },
+	{ 100, false, "no renegotiation", NULL },
+	{ 109, false, "missing extension", NULL },
+	{ 110, false, "unsupported extension", NULL },
+	{ 112, false, "unrecognized name", NULL },
+	{ 116, true, "certificate required", "it wants one" },
+	{ 120, false, "no application protocol", NULL },
+};
 
 static enum tls_result
 take_alert(struct tls *t, unsigned alert)
 {
-	bool refused = (alert >= 41 && alert <= 46) || alert == 48 || alert == 49 || alert == ALERT_CERTIFICATE_REQUIRED;
-	const char *name = alert_name(alert);
-	char why[TLS_TEXT_MAX], number[16];
+	const struct alert *a = NULL;
+	char why[TLS_TEXT_MAX], text[16];
+	bool refuses, means;
 
-	snprintf(number, sizeof(number), "%u", alert);
-	snprintf(why, sizeof(why), "the other side %s (alert: %s)", refused ? "refused our certificate" : "gave up", name ? name : number);
-	return over(t, TLS_ALERT, refused ? -EACCES : -EPROTO, why);
+	for (size_t i = 0; !a && i < sizeof(alert_kinds) / sizeof(*alert_kinds); i++)
+		if (alert_kinds[i].alert == alert)
+			a = &alert_kinds[i];
+	refuses = a && a->refuses;
+	means = a && a->means;
+	snprintf(text, sizeof(text), "%u", alert);
+	snprintf(why, sizeof(why), "the other side %s (alert: %s)%s%s", refuses ? "refused our certificate" : "gave up", a ? a->name : text,
+	    means ? ": " : "", means ? a->means : "");
+	return over(t, TLS_ALERT, refuses ? -EKEYREJECTED : -EPROTO, why);
 }
 
 /* What verify has not said a word about: what a certificate may be used for, and its key. */

@@ -172,9 +172,13 @@ void tls_sent(struct tls *t, size_t n);
 /* Take all output away, to be sent later; the caller frees it. NULL and 0: there is none. */
 uint8_t *tls_take_out(struct tls *t, size_t *ret_len);
 
-/* After TLS_ALERT, TLS_FAILED: a fragment for the log, "the other side refused our certificate (alert: unknown CA)". */
+/* After TLS_ALERT, TLS_FAILED: a fragment for the log, "the other side refused our certificate (alert: unknown CA): no CA known there has signed it". */
 const char *tls_why(const struct tls *t);
-/* After those: a negative errno; -EACCES: a certificate was refused, -EPROTO: no TLS as it should be, -ECONNRESET: cut short. */
+/*
+ * After those: a negative errno; -EACCES: its certificate was refused here,
+ * -EKEYREJECTED: ours was there, -EPROTO: no TLS as it should be, -ECONNRESET:
+ * cut short.
+ */
 int tls_error(const struct tls *t);
 /* What is known of the other side. */
 const struct tls_peer *tls_peer(const struct tls *t);

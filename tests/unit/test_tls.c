@@ -180,16 +180,20 @@ say_and_hear(struct end *a, struct end *b, const char *text)
 
 /* Whatever the version: what an end says that was refused. */
 static void
-refused_as(struct end *e, const char *why)
+refused_as(struct end *e, const char *alert)
 {
 	uint8_t buf[100];
+	char why[TLS_TEXT_MAX];
 
 	/* In TLS 1.3 the dialling end is up before the other has judged it. */
 	if (e->is_up)
 		ck_assert_uint_eq(opened(e, buf, sizeof(buf)), 0);
 	ck_assert_int_eq(e->r, TLS_ALERT);
-	ck_assert_str_eq(tls_why(e->tls), why);
-	ck_assert_int_eq(tls_error(e->tls), -EACCES);
+	/* Behind it stands what it means. */
+	snprintf(why, sizeof(why), "the other side refused our certificate (alert: %s): ", alert);
+	ck_assert_msg(strncmp(tls_why(e->tls), why, strlen(why)) == 0, "%s", tls_why(e->tls));
+	ck_assert_uint_gt(strlen(tls_why(e->tls)), strlen(why));
+	ck_assert_int_eq(tls_error(e->tls), -EKEYREJECTED);
 }
 
 static void
@@ -333,7 +337,7 @@ START_TEST(refused_by_either)
 	p->wait.refusal = "no peer has this key";
 	handshake(p);
 	failed_as(&p->wait, -EACCES, "no peer has this key");
-	refused_as(&p->dial, "the other side refused our certificate (alert: access denied)");
+	refused_as(&p->dial, "access denied");
 	pair_free(p);
 
 	p = pair_new(cert_node("paris"), cert_node("berlin"));
@@ -341,7 +345,7 @@ START_TEST(refused_by_either)
 	handshake(p);
 	failed_as(&p->dial, -EACCES, "not the key of berlin");
 	ck_assert(!p->wait.is_up);
-	refused_as(&p->wait, "the other side refused our certificate (alert: access denied)");
+	refused_as(&p->wait, "access denied");
 	pair_free(p);
 }
 END_TEST
@@ -389,7 +393,7 @@ START_TEST(weak_peers)
 		}
 #endif
 		failed_as(&p->wait, -EACCES, cases[i].why);
-		refused_as(&p->dial, "the other side refused our certificate (alert: unsupported certificate)");
+		refused_as(&p->dial, "unsupported certificate");
 		pair_free(p);
 	}
 }
@@ -437,7 +441,7 @@ START_TEST(chains)
 		struct tls_material m;
 		struct tls_context *c;
 		struct pair *p;
-		char why[TLS_TEXT_MAX] = "", chain[8200], refusal[TLS_TEXT_MAX];
+		char why[TLS_TEXT_MAX] = "", chain[8200];
 		uint8_t crl[2000];
 		bool good = *cases[i].text == '\0';
 
@@ -460,9 +464,8 @@ START_TEST(chains)
 			ck_assert(p->dial.is_up && p->wait.is_up);
 		} else {
 			failed_as(&p->wait, -EACCES, cases[i].text);
-			snprintf(refusal, sizeof(refusal), "the other side refused our certificate (alert: %s)", cases[i].alert);
 			if (cases[i].alert)
-				refused_as(&p->dial, refusal);
+				refused_as(&p->dial, cases[i].alert);
 		}
 		pair_free(p);
 
@@ -487,7 +490,7 @@ START_TEST(chain_of_who_waits)
 	p->dial.refusal = "chain";
 	handshake(p);
 	failed_as(&p->dial, -EACCES, "expired 2025-11-01");
-	refused_as(&p->wait, "the other side refused our certificate (alert: certificate expired)");
+	refused_as(&p->wait, "certificate expired");
 	pair_free(p);
 	cert_make(&(struct cert_wish){ .name = "berlin", .issuer = &ca }, &berlin);
 	p = pair_new(cert_context(&paris, &ca), cert_context(&berlin, &ca));
@@ -522,7 +525,7 @@ START_TEST(wrong_usage)
 	opened(&p->dial, (uint8_t[100]){ 0 }, 100);
 	failed_as(&p->dial, -EPROTO, "the other side gave up behind the handshake, for a reason that cannot be read (bad MAC)");
 #else
-	refused_as(&p->dial, "the other side refused our certificate (alert: unsupported certificate)");
+	refused_as(&p->dial, "unsupported certificate");
 #endif
 	pair_free(p);
 }
@@ -636,7 +639,7 @@ START_TEST(only_old_versions)
 	pass(&p->wait, &p->dial, SIZE_MAX);
 	shake(&p->dial);
 	ck_assert_int_eq(p->dial.r, TLS_ALERT);
-	ck_assert_str_eq(tls_why(p->dial.tls), "the other side gave up (alert: protocol version)");
+	ck_assert_str_eq(tls_why(p->dial.tls), "the other side gave up (alert: protocol version): no version of TLS in common");
 	ck_assert_int_eq(tls_error(p->dial.tls), -EPROTO);
 	pair_free(p);
 }
