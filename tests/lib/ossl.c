@@ -1,7 +1,9 @@
 #include "ossl.h"
 
+#include <arpa/inet.h>
 #include <check.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -83,6 +85,37 @@ ossl_server(const char *fmt, ...)
 	ck_assert_msg(ossl_await(o, "ACCEPT 127.0.0.1:"), "%s", o->said);
 	at = strstr(o->said, "ACCEPT ") + strlen("ACCEPT ");
 	snprintf(o->url, sizeof(o->url), "tls://%.*s", (int)strcspn(at, "\n"), at);
+	return o;
+}
+
+/* One that was free a moment ago. */
+static unsigned
+free_port(void)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof(a);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&a, len), 0);
+	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&a, &len), 0);
+	close(fd);
+	return ntohs(a.sin_port);
+}
+
+struct ossl *
+ossl_listener(const char *fmt, ...)
+{
+	unsigned port = free_port();
+	char verb[64];
+	struct ossl *o;
+	va_list ap;
+
+	snprintf(verb, sizeof(verb), "s_server -quiet -accept 127.0.0.1:%u", port);
+	va_start(ap, fmt);
+	o = run(verb, true, fmt, ap);
+	va_end(ap);
+	snprintf(o->url, sizeof(o->url), "tls://127.0.0.1:%u", port);
 	return o;
 }
 

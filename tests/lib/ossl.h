@@ -14,7 +14,7 @@
 
 struct ossl {
 	pid_t pid;
-	struct raw *raw; /* its standard input and output: what is inside the TLS stream (not of a server) */
+	struct raw *raw; /* its standard input and output: what is inside the TLS stream (not of ossl_server) */
 	char said[8192]; /* on standard error (a server: on both) */
 	char path[64];
 	char url[64];    /* of a server: "tls://127.0.0.1:4711" */
@@ -24,6 +24,8 @@ struct ossl {
 struct ossl *ossl_client(const struct node *n, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Wait for dialling ends on a port of its own. */
 struct ossl *ossl_server(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* The same, to speak through as with a client. It may take a moment until it listens. */
+struct ossl *ossl_listener(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* Has it said this until now? */
 bool ossl_said(struct ossl *o, const char *text);
