@@ -152,7 +152,12 @@ $(B)/tests/transport: $(call obj,$(TRANSPORT_SRC) $(DOOR_TEST_SRC) $(COMMON_SRC)
 
 $(B)/tests/t_%: $(B)/obj/tests/daemon/t_%.o $(call obj,$(TESTLIB_SRC) $(COMMON_SRC)) $(B)/obj/gen/admin.pb-c.o $(B)/libconnectd.a
 	$(link)
-	$(dolink) $(PROTOBUF_LIBS) $(EVENT_LIBS) $(CHECK_LIBS)
+	$(dolink) $(PROTOBUF_LIBS) $(EVENT_LIBS) $(TEST_LIBS) $(CHECK_LIBS)
+
+# Those that bring certificates of every kind.
+CERT_TESTS = $(B)/tests/t_tls $(B)/tests/t_denied
+$(CERT_TESTS): $(call obj,tests/transport/certs.c $(wildcard daemon/tls*.c))
+$(CERT_TESTS): TEST_LIBS = $(TLS_LIBS)
 
 # Calls that fail at the n-th time, for daemons in tests. Without sanitizers: they come before it.
 $(B)/tests/fault.so: tests/faults/fault.c

@@ -31,6 +31,9 @@ void nodes_begin(void);
 void nodes_end(bool failed);
 /* The folder, below /tmp. */
 const char *nodes_folder(void);
+/* A file in it with this content; its path is put into ret, and returned. */
+#define NODES_PATH_MAX 64
+const char *nodes_file(char ret[static NODES_PATH_MAX], const char *name, const void *data, size_t len);
 
 /*
  * Write the configuration: name, state and socket, then `rest` (keys of [node],

@@ -15,16 +15,24 @@
 
 #define PATIENCE_S 20
 
-static struct raw *
-open_socket(int family, const struct sockaddr *a, socklen_t len)
+struct raw *
+raw_of(int fd)
 {
 	const struct timeval patience = { .tv_sec = PATIENCE_S };
 	struct raw *r = calloc(1, sizeof(*r));
 
 	ck_assert_ptr_nonnull(r);
-	r->fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	r->fd = fd;
 	setsockopt(r->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	setsockopt(r->fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+	return r;
+}
+
+static struct raw *
+open_socket(int family, const struct sockaddr *a, socklen_t len)
+{
+	struct raw *r = raw_of(socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+
 	ck_assert_msg(connect(r->fd, a, len) == 0, "%s", strerror(errno));
 	return r;
 }

@@ -22,6 +22,8 @@ struct raw {
 /* Connect to the Unix socket, or to the first TCP listener. Nothing is said yet. */
 struct raw *raw_client(const struct node *n);
 struct raw *raw_peer(const struct node *n);
+/* Over a stream socket of one's own, which it closes. */
+struct raw *raw_of(int fd);
 void raw_close(struct raw *r);
 
 /* Bytes as they are. What the other end does not take any more is dropped: false. */

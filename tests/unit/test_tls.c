@@ -598,13 +598,16 @@ START_TEST(no_tls_at_all)
 
 	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
 		struct pair *p = pair_new(cert_node("paris"), cert_node("berlin"));
+		const uint8_t *alert;
 		size_t n;
 
 		garbage_to(&p->wait, texts[i], strlen(texts[i]));
 		shake(&p->wait);
 		failed_as(&p->wait, -EPROTO, "the other side does not speak TLS");
-		ck_assert_ptr_nonnull(tls_out(p->wait.tls, &n));
-		ck_assert_uint_eq(n, 7); /* an alert */
+		alert = tls_out(p->wait.tls, &n);
+		ck_assert_ptr_nonnull(alert);
+		ck_assert_uint_eq(n, 7);
+		ck_assert_mem_eq(alert, "\x15\x03\x03\x00\x02\x02", 6);
 		shake(&p->dial);
 		garbage_to(&p->dial, texts[i], strlen(texts[i]));
 		shake(&p->dial);
