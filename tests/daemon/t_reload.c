@@ -1,11 +1,13 @@
 /* The configuration read again while everything goes on: what changes, what stays, and what refuses it. */
 #include <check.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "certs.h"
 #include "operator.h"
 #include "program.h"
 #include "wire.h"
@@ -250,6 +252,80 @@ START_TEST(a_new_key_of_our_own)
 }
 END_TEST
 
+/* ---------------------------------------------------------------------- the CA */
+
+static struct cert ca, other_ca;
+
+static void
+put_crl(uint8_t serial)
+{
+	char path[NODES_PATH_MAX];
+	uint8_t der[4096];
+
+	nodes_file(path, "crl", der, cert_revoke(&ca, serial, "491231235959Z", der, sizeof(der)));
+}
+
+/* Files for a node whose certificate has this serial, and its keys of [node]. */
+static const char *
+signed_by_ca(const char *name, uint8_t serial, char buf[static 400])
+{
+	char file[40], key_path[NODES_PATH_MAX], pem[NODES_PATH_MAX], trust[NODES_PATH_MAX];
+	struct cert c;
+
+	cert_make(&(struct cert_wish){ .name = name, .issuer = &ca, .serial = serial }, &c);
+	snprintf(file, sizeof(file), "%s.key", name);
+	nodes_file(key_path, file, c.key, strlen(c.key));
+	snprintf(file, sizeof(file), "%s.pem", name);
+	nodes_file(pem, file, c.pem, strlen(c.pem));
+	nodes_file(trust, "ca.pem", ca.pem, strlen(ca.pem));
+	snprintf(buf, 400, "key = %s\ncertificate = %s\nca = %s\ncrl = %s/crl\n", key_path, pem, trust, nodes_folder());
+	return buf;
+}
+
+/* One of the two is revoked, and put right again; then nobody trusts its CA any more. Whoever dialled, it is off at once. */
+START_TEST(whom_the_ca_has_signed)
+{
+	char own[400], path[NODES_PATH_MAX];
+	uint64_t before;
+
+	cert_make(&(struct cert_wish){ .name = "the CA", .is_ca = true }, &ca);
+	cert_make(&(struct cert_wish){ .name = "another CA", .is_ca = true }, &other_ca);
+	put_crl(9);
+	node_init(&berlin, "berlin", "%s" LISTENER QUEUE "[peer \"paris\"]\n" QUICK, signed_by_ca("berlin", 3, own), 0);
+	node_start(&berlin);
+	node_init(&paris, "paris", "%s" QUEUE "[peer \"berlin\"]\naddress = %s\n" QUICK, signed_by_ca("paris", 2, own), berlin.url);
+	node_start(&paris);
+	node_await_peer(&paris, "berlin", "up");
+	passes(1, 10);
+	/* Who dialled judges who was dialled, and the other way round. */
+	for (int i = 0; i < 2; i++) {
+		struct node *judge = i == 0 ? &paris : &berlin;
+		const char *judged = i == 0 ? "berlin" : "paris";
+
+		put_crl(i == 0 ? 3 : 2);
+		before = program_clock_ms();
+		operator_does(judge, "read again", "reload");
+		ck_assert(!operator_sees(judge, "\"state\":\"up\"", "peers --json"));
+		ck_assert_msg(program_clock_ms() - before < 5000, "%s was off after %" PRIu64 " ms", judged, program_clock_ms() - before);
+		ck_assert(operator_sees(judge, "revoked", "peers --json"));
+		put_crl(9);
+		operator_does(judge, "read again", "reload");
+		node_await_peer(judge, judged, "up");
+		passes(11 + 10 * (uint64_t)i, 20 + 10 * (uint64_t)i);
+	}
+	/* Nothing of it holds any more. */
+	nodes_file(path, "ca.pem", other_ca.pem, strlen(other_ca.pem));
+	put_crl(9);
+	operator_does(&paris, "read again", "reload");
+	ck_assert(!operator_sees(&paris, "\"state\":\"up\"", "peers --json"));
+	ck_assert(operator_sees(&paris, "not signed by a CA", "peers --json"));
+	nodes_file(path, "ca.pem", ca.pem, strlen(ca.pem));
+	operator_does(&paris, "read again", "reload");
+	node_await_peer(&paris, "berlin", "up");
+	end();
+}
+END_TEST
+
 /* ---------------------------------------------------------------------- queues */
 
 START_TEST(queues_have_new_settings)
@@ -294,6 +370,7 @@ main(void)
 	tcase_add_test(t, listeners_and_peers_are_added);
 	tcase_add_test(t, fingerprints_change);
 	tcase_add_test(t, a_new_key_of_our_own);
+	tcase_add_test(t, whom_the_ca_has_signed);
 	tcase_add_test(t, queues_have_new_settings);
 	suite_add_tcase(s, t);
 	sr = srunner_create(s);
