@@ -399,7 +399,7 @@ box_start(uint64_t seed, unsigned n)
 	snprintf(set->conf, sizeof(set->conf),
 	    "[node]\nname = berlin\nstate = /sim/berlin\nsocket = " SOCKET "\nkeepalive = 1s\nhandshake_timeout = 2s\n"
 	    "drain_timeout = 1s\nmax_message = 512K\nsegment = 256K\nmax_disk = 8M\nmax_memory = %s\nmax_partial = 768K\n"
-	    "queue_linger = 300ms\nproducer_linger = 500ms\nmax_queues_per_user = 6\nmax_queues_per_peer = 6\nmax_producers = 4\n"
+	    "admin_group = 1000\nqueue_linger = 300ms\nproducer_linger = 500ms\nmax_queues_per_user = 6\nmax_queues_per_peer = 6\nmax_producers = 4\n"
 	    "[listen \"in\"]\naddress = tcp://10.0.0.1:7000\nplaintext = yes\n"
 	    "[peer \"oslo\"]\nplaintext = yes\nfrom = 10.0.0.0/8\naddress = tcp://10.0.0.2:7000\nbackoff_min = 50ms\nbackoff_max = 500ms\n"
 	    "[peer \"aachen\"]\nplaintext = yes\nfrom = 10.0.0.0/8\n%s",

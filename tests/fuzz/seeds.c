@@ -207,10 +207,33 @@ make_sessions(void)
 	}
 }
 
+/* ----------------------------------------------------------------- scripts -- */
+
+/* Any byte means something there; of numbers, most are small, which is what is right. */
+static void
+make_scripts(const char *target, unsigned n)
+{
+	uint32_t rng = 1;
+	char name[32];
+
+	for (unsigned i = 0; i < n; i++) {
+		begin((char)i);
+		for (unsigned k = 20u << i % 6; k > 0; k--) {
+			uint8_t b = (uint8_t)((rng = rng * 1103515245 + 12345) >> 16);
+
+			b = i & 1 && b >= 192 ? b / 2 : b;
+			add(&b, 1);
+		}
+		snprintf(name, sizeof(name), "script-%u", i);
+		save(target, name);
+	}
+}
+
 START_TEST(make)
 {
 	make_certs();
 	make_sessions();
+	make_scripts("fuzz_protocol", 60);
 }
 END_TEST
 
