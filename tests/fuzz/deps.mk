@@ -19,3 +19,6 @@ FUZZ_DEPS_fuzz_protocol = $(BOX)
 FUZZ_LIBS_fuzz_protocol = $(BOX_LIBS)
 FUZZ_DEPS_seeds = $(WIRE) $(TLS) tests/transport/certs
 FUZZ_LIBS_seeds = $(TLS_LIBS) $(CHECK_LIBS)
+# The whole tool (connectctl.c is part of the target), and a connect of our own.
+FUZZ_DEPS_fuzz_admin = $(filter-out tools/connectctl,$(patsubst %.c,%,$(TOOL_SRC))) $(LIBCONNECTD) common/units common/pin gen/admin.pb-c
+FUZZ_LIBS_fuzz_admin = -lprotobuf-c -Wl,--wrap=connect
