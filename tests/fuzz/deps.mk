@@ -22,3 +22,7 @@ FUZZ_LIBS_seeds = $(TLS_LIBS) $(CHECK_LIBS)
 # The whole tool (connectctl.c is part of the target), and a connect of our own.
 FUZZ_DEPS_fuzz_admin = $(filter-out tools/connectctl,$(patsubst %.c,%,$(TOOL_SRC))) $(LIBCONNECTD) common/units common/pin gen/admin.pb-c
 FUZZ_LIBS_fuzz_admin = -lprotobuf-c -Wl,--wrap=connect
+FUZZ_DEPS_fuzz_tls = $(TLS)
+FUZZ_LIBS_fuzz_tls = $(TLS_LIBS) -Wl,--wrap=mbedtls_ctr_drbg_random
+FUZZ_DEPS_fuzz_lib = $(filter-out client-lib/io,$(LIBCONNECTD)) tests/sim/sim_net tests/sim/sim_loop tests/sim/world
+FUZZ_LIBS_fuzz_lib = -lprotobuf-c

@@ -234,6 +234,8 @@ START_TEST(make)
 	make_certs();
 	make_sessions();
 	make_scripts("fuzz_protocol", 60);
+	make_scripts("fuzz_tls", 24);
+	make_scripts("fuzz_lib", 60);
 }
 END_TEST
 
