@@ -57,7 +57,7 @@ FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 
 .DEFAULT_GOAL := all
-.PHONY: all check check-unit check-daemon soak soak-plants check-asan check-valgrind check-debian13 quickstart sim sim-plants torture torture-plants power-cuts fuzz lint coverage \
+.PHONY: all check check-unit check-daemon soak soak-plants check-asan check-valgrind check-debian13 quickstart sim sim-plants torture torture-plants power-cuts fuzz fuzz-plants lint coverage \
 	install uninstall clean deps help
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -79,7 +79,8 @@ help:
 	@echo "make torture SECONDS=n | SEEDS=n | SEED=n [CRASH=n]   the store, crashed wherever it can be"
 	@echo "make torture-plants every planted fault of the store must be found within 5000 seeds"
 	@echo "make power-cuts CUTS=n   real power cuts on ext4 and XFS (root)"
-	@echo "make fuzz SECONDS=n run each fuzz target that long"
+	@echo "make fuzz FUZZ_SECONDS=n   run each fuzz target that long; FUZZ=fuzz_x for one"
+	@echo "make fuzz-plants    faults planted for the fuzz targets, each of which must be found"
 	@echo "make coverage SEEDS=n   branches of the store that no test takes; none may be left"
 	@echo "make lint           formatting, layers, man pages, shell"
 	@echo "make install        DESTDIR= prefix=$(prefix)"
@@ -278,22 +279,43 @@ power-cuts: $(B)/power $(B)/power-control
 	$(Q)for fs in ext4 xfs; do $(B)/power --fs $$fs --cuts $(or $(CUTS),100) && $(B)/power-control --fs $$fs --cuts 100 --expect-loss || exit 1; done
 
 # -------------------------------------------------------------------- fuzz
+# Runs two targets at a time with -j2. FUZZ picks some; what was found to be of use is kept in $(B)/fuzz/corpus.
 FUZZ_CC ?= clang
 FUZZ_FLAGS = -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
+FUZZ_MAKE = $(MAKE) --no-print-directory CC=$(FUZZ_CC) SANITIZE="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all" CFLAGS="-O1 -g"
+FUZZ ?= $(FUZZERS)
+FUZZ_SECONDS ?= $(or $(SECONDS),10)
+include tests/fuzz/deps.mk
+
+define fuzz_rule
+$(B)/$(1): $(B)/obj/tests/fuzz/$(1).o $(patsubst gen/%,$(B)/obj/gen/%.o,$(filter gen/%,$(FUZZ_DEPS_$(1)))) $(patsubst %,$(B)/obj/%.o,$(filter-out gen/%,$(FUZZ_DEPS_$(1))))
+	$$(link)
+	$$(Q)mkdir -p $$(@D) && $$(CC) $$(FUZZ_FLAGS) $$(ALL_LDFLAGS) -o $$@ $$(filter %.o,$$^) $(FUZZ_LIBS_$(1))
+endef
+$(foreach f,$(FUZZERS),$(eval $(call fuzz_rule,$(f))))
+
+# Seeds that are no texts are made.
+$(B)/seeds/made: $(B)/fuzz-seeds
+	$(Q)rm -rf $(@D) && mkdir -p $(@D) && ASAN_OPTIONS=detect_leaks=0 $< $(@D) && mkdir -p $(@D)/fuzz_conf && cp conf/connectd.conf $(@D)/fuzz_conf/ && touch $@
+$(B)/fuzz-seeds: $(B)/obj/tests/fuzz/seeds.o $(patsubst %,$(B)/obj/%.o,$(FUZZ_DEPS_seeds))
+	$(link)
+	$(Q)mkdir -p $(@D) && $(CC) -fsanitize=address,undefined $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(FUZZ_LIBS_seeds)
+
+.PHONY: fuzz-run fuzz-run-% fuzz-plants
 fuzz:
-	$(Q)$(MAKE) --no-print-directory B=$(B)/fuzz CC=$(FUZZ_CC) SANITIZE="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all" CFLAGS="-O1 -g" fuzz-run
-.PHONY: fuzz-run
-$(B)/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(call obj,$(COMMON_SRC))
-	$(link)
-	$(Q)mkdir -p $(@D) && $(CC) $(FUZZ_FLAGS) $(ALL_LDFLAGS) -o $@ $^
-# Recovery needs a store, and a disk in memory.
-$(B)/fuzz_store: $(B)/obj/tests/fuzz/fuzz_store.o $(patsubst %,$(B)/obj/%.o,$(STORE) tests/unit/fake_disk tests/unit/fake_task tests/unit/fake_loop)
-	$(link)
-	$(Q)mkdir -p $(@D) && $(CC) $(FUZZ_FLAGS) $(ALL_LDFLAGS) -o $@ $^ -lxxhash
-fuzz-run: $(FUZZERS:%=$(B)/%)
-	$(Q)for f in $(FUZZERS); do mkdir -p $(B)/corpus/$$f; \
-		echo "== $$f"; $(B)/$$f -max_total_time=$(or $(SECONDS),10) -print_final_stats=0 -verbosity=0 -max_len=8192 \
-		$(B)/corpus/$$f $$(test -d tests/fuzz/seeds/$$f && echo tests/fuzz/seeds/$$f) || exit 1; done; echo "fuzz: $(words $(FUZZERS)) targets, no findings"
+	$(Q)$(FUZZ_MAKE) B=$(B)/fuzz fuzz-run
+fuzz-run: $(FUZZ:%=fuzz-run-%)
+	$(Q)echo "fuzz: $(words $(FUZZ)) targets, no findings"
+fuzz-run-%: $(B)/% $(B)/seeds/made
+	$(Q)B=$(B) tests/fuzz/run $* $(FUZZ_SECONDS)
+
+# A fault is planted for each target, which must find it: TARGET-PLANT.
+fuzz-plants: $(FUZZ_PLANTS:%=fuzz-plant-%)
+fuzz-plant-%:
+	$(Q)$(FUZZ_MAKE) B=$(B)/fuzz-plant/$(word 2,$(subst -, ,$*)) PLANT=-DPLANT_$(word 2,$(subst -, ,$*)) \
+		FUZZ_SECONDS=$(or $(FUZZ_PLANT_SECONDS),60) fuzz-planted-$(word 1,$(subst -, ,$*))
+fuzz-planted-%: $(B)/% $(B)/seeds/made
+	$(Q)B=$(B) EXPECT_FINDING=1 tests/fuzz/run $* $(FUZZ_SECONDS)
 
 # -------------------------------------------------------------------- lint
 lint:

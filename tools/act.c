@@ -3,9 +3,11 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "admin.pb-c.h"
 #include "progress.h"
+#include "text.h"
 
 static int
 show_done(const ProtobufCMessage *m, void *userdata)
@@ -15,7 +17,8 @@ show_done(const ProtobufCMessage *m, void *userdata)
 	struct out *o;
 
 	if (!ctl->json) {
-		puts(d->text);
+		text_safe(stdout, d->text, strlen(d->text), SIZE_MAX);
+		putchar('\n');
 		return 0;
 	}
 	o = ctl_output(ctl);

@@ -12,6 +12,7 @@
 #include "connectd.h"
 #include "ctl.h"
 #include "names.h"
+#include "text.h"
 #include "units.h"
 
 #define OPTIONS_MAX 16
@@ -146,7 +147,7 @@ vtell(const struct ctl *ctl, const char *fmt, va_list ap)
 	if (ctl->verb != NULL)
 		fprintf(stderr, " %s", ctl->verb->name);
 	fputs(": ", stderr);
-	vfprintf(stderr, fmt, ap);
+	text_safe_format(stderr, fmt, ap);
 	putc('\n', stderr);
 }
 

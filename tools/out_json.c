@@ -32,8 +32,8 @@ json_string(FILE *f, const uint8_t *p, size_t len)
 			fputs("\\n", f);
 		} else if (*p == '\t') {
 			fputs("\\t", f);
-		} else if (*p < 0x20 || *p == 0x7f) {
-			fprintf(f, "\\u%04x", *p);
+		} else if (text_steers(p, n)) {
+			fprintf(f, "\\u%04x", n == 1 ? *p : n == 2 ? (p[0] & 31u) << 6 | (p[1] & 63u) : (p[0] & 15u) << 12 | (p[1] & 63u) << 6 | (p[2] & 63u));
 		} else {
 			fwrite(p, 1, n, f);
 		}

@@ -1,5 +1,6 @@
 #include "text.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 size_t
@@ -82,6 +83,19 @@ text_line(FILE *f, const void *data, size_t len)
 	}
 }
 
+bool
+text_steers(const void *s, size_t n)
+{
+	const uint8_t *p = s;
+
+	/* C0, DEL, C1 (c2 80 to c2 9f); U+2028 to 202E, U+2066 to 2069. */
+	if (n == 1)
+		return p[0] < 0x20 || p[0] == 0x7f;
+	if (n == 2)
+		return p[0] == 0xc2 && p[1] < 0xa0;
+	return n == 3 && p[0] == 0xe2 && ((p[1] == 0x80 && p[2] >= 0xa8 && p[2] <= 0xae) || (p[1] == 0x81 && p[2] >= 0xa6 && p[2] <= 0xa9));
+}
+
 void
 text_safe(FILE *f, const void *data, size_t len, size_t max)
 {
@@ -89,8 +103,7 @@ text_safe(FILE *f, const void *data, size_t len, size_t max)
 
 	while (len > 0) {
 		size_t n = text_utf8_len(p, len);
-		/* C0, DEL, and C1 (which UTF-8 spells c2 80 to c2 9f) steer terminals. */
-		bool control = n == 0 || (n == 1 && (p[0] < 0x20 || p[0] == 0x7f)) || (n == 2 && p[0] == 0xc2 && p[1] < 0xa0);
+		bool control = n == 0 || text_steers(p, n);
 
 		if (max-- == 0) {
 			fputs("...", f);
@@ -104,6 +117,18 @@ text_safe(FILE *f, const void *data, size_t len, size_t max)
 		p += n;
 		len -= n;
 	}
+}
+
+void
+text_safe_format(FILE *f, const char *fmt, va_list ap)
+{
+	char *text;
+	int len = vasprintf(&text, fmt, ap);
+
+	if (len < 0)
+		return;
+	text_safe(f, text, (size_t)len, SIZE_MAX);
+	free(text);
 }
 
 /* ------------------------------------------------------------- wrappers */

@@ -5,6 +5,7 @@
 #ifndef TEXT_H
 #define TEXT_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -18,6 +19,9 @@
 size_t text_utf8_len(const void *s, size_t len);
 bool text_utf8_ok(const void *s, size_t len);
 
+/* Does this character, of n bytes, steer a terminal, or make a line look like another one? */
+bool text_steers(const void *s, size_t n);
+
 /* Base64 with padding. */
 void text_base64(FILE *f, const void *data, size_t len);
 
@@ -26,6 +30,8 @@ void text_line(FILE *f, const void *data, size_t len);
 
 /* For a terminal: what is no printable character becomes `?`. At most `max` characters, then "...". */
 void text_safe(FILE *f, const void *data, size_t len, size_t max);
+/* As vfprintf, and then the same. For what a daemon says, who may be anybody. */
+void text_safe_format(FILE *f, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
 
 /*
  * A serialized StringValue or BytesValue (field 1 holds the bytes). Returns

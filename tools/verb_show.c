@@ -54,6 +54,7 @@ keep_key(const ProtobufCMessage *m, void *userdata)
 {
 	char **key = userdata;
 
+	free(*key);
 	*key = strdup(((const Connectd__V1__Status *)m)->key);
 	return *key != NULL ? 0 : -ENOMEM;
 }
@@ -84,7 +85,8 @@ verb_key(struct ctl *ctl, int argc, char **argv)
 		o->format->end(o);
 		r = ctl_output_end(ctl, o);
 	} else {
-		puts(key);
+		text_safe(stdout, key, strlen(key), SIZE_MAX);
+		putchar('\n');
 		r = ctl_print(ctl, "", 0);
 	}
 	admin_close(a);

@@ -124,7 +124,7 @@ check_manners(const struct node *n)
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		if ((bad[i] != WIRE_CLOSE_INTERNAL || !sim.hurt) && (bad[i] != WIRE_CLOSE_STATE_CONFLICT || !sim.slowed) &&
-		    (core->closed[CORE_CLOSED_PEER][bad[i]] > 0 ||
+		    ((!sim.hostile_peers && core->closed[CORE_CLOSED_PEER][bad[i]] > 0) ||
 		    (!sim.hostile && core->closed[CORE_CLOSED_CLIENT][bad[i]] > 0)))
 			world_violation("%s: a session ended with %s", n->set.name, wire_close_name(bad[i]));
 }

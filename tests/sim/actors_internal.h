@@ -65,6 +65,7 @@ struct cluster {
 	bool large;   /* many large bodies */
 	bool mortal;  /* some messages have a time to live */
 	bool hostile; /* somebody local speaks the protocol badly */
+	bool hostile_peers; /* so do peers (tests/fuzz) */
 	bool away;    /* consumers come late */
 	bool hurt;    /* a disk was not as it should be */
 	bool slowed;  /* links were slow */

@@ -11,7 +11,7 @@
 #include "world.h"
 
 #define PATH_LEN 64
-#define MACHINES 8
+#define MACHINES 64
 
 struct sim_disk_machine {
 	char path[PATH_LEN];

@@ -258,7 +258,8 @@ vdisk_sync_folder(struct vdisk *v, const char *prefix)
 	for (size_t k = 0; k < n; k++)
 		vdisk_apply(&v->durable, &v->changes[k]);
 	v->n_changes -= n;
-	memmove(v->changes, v->changes + n, v->n_changes * sizeof(*v->changes));
+	if (n > 0)
+		memmove(v->changes, v->changes + n, v->n_changes * sizeof(*v->changes));
 	vdisk_collect(v);
 }
 

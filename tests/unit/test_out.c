@@ -91,7 +91,7 @@ END_TEST
 
 START_TEST(json_escapes)
 {
-	static const char bad[] = "q\"b\\n\n\t\x01\x7f\xc3\xa4\xff\xc3";
+	static const char bad[] = "q\"b\\n\n\t\x01\x7f\xc3\xa4\xff\xc2\x9b\xe2\x80\xae\xc3";
 	struct out *o = begin(out_json_new);
 
 	o->format->begin(o, NULL);
@@ -99,7 +99,7 @@ START_TEST(json_escapes)
 	out_bytes(o, "b", "\xff\x00\x01\x02", 4);
 	out_bytes(o, "e", NULL, 0);
 	o->format->end(o);
-	end(o, "{\"s\":\"q\\\"b\\\\n\\n\\t\\u0001\\u007f\xc3\xa4\\ufffd\\ufffd\",\"b\":\"/wABAg==\",\"e\":\"\"}\n");
+	end(o, "{\"s\":\"q\\\"b\\\\n\\n\\t\\u0001\\u007f\xc3\xa4\\ufffd\\u009b\\u202e\\ufffd\",\"b\":\"/wABAg==\",\"e\":\"\"}\n");
 }
 END_TEST
 

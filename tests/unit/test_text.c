@@ -1,5 +1,6 @@
 /* text, input, histogram: the tool's small parts. */
 #include <check.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -83,6 +84,31 @@ lines_of(const char *const *expected, size_t n, const char *bytes, size_t len)
 	close(fds[0]);
 }
 
+static void
+tell(FILE *f, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	text_safe_format(f, fmt, ap);
+	va_end(ap);
+}
+
+/* A reason that a daemon gave, shown on a terminal. */
+START_TEST(nothing_steers_a_terminal)
+{
+	char *shown;
+	size_t len;
+	FILE *f = open_memstream(&shown, &len);
+
+	ck_assert_ptr_nonnull(f);
+	tell(f, "%s: %s|%s|%s", "refused", "\033[2J\r\n\x7f", "\xc2\x9bm\xff\xc3", "\xc3\xa4\xe2\x80\xae\xe2\x81\xa6\xe2\x80\xa7");
+	fclose(f);
+	ck_assert_str_eq(shown, "refused: ?[2J???|?m??|\xc3\xa4??\xe2\x80\xa7");
+	free(shown);
+}
+END_TEST
+
 START_TEST(lines)
 {
 	lines_of((const char *[]){ "a", "", "bc", "d" }, 4, "a\n\nbc\nd", 7);
@@ -141,6 +167,7 @@ main(void)
 
 	tcase_add_test(t, utf8);
 	tcase_add_test(t, wrap_unwrap);
+	tcase_add_test(t, nothing_steers_a_terminal);
 	tcase_add_test(t, lines);
 	tcase_add_test(t, many_lines_in_one_read);
 	tcase_add_test(t, percentiles);

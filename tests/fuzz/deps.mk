@@ -1,0 +1,28 @@
+# What each fuzz target links, besides itself, as tests/unit/deps.mk says for
+# unit tests. FUZZ_LIBS_X are system libraries.
+FUZZ_DEPS_fuzz_frame = common/frame
+FUZZ_DEPS_fuzz_wire = $(WIRE)
+# Recovery needs a store, and a disk in memory.
+FUZZ_DEPS_fuzz_store = $(STORE) tests/unit/fake_disk tests/unit/fake_task tests/unit/fake_loop
+FUZZ_LIBS_fuzz_store = -lxxhash
+FUZZ_DEPS_fuzz_conf = $(CONF)
+FUZZ_LIBS_fuzz_conf = -linih
+FUZZ_DEPS_fuzz_cert = $(TLS)
+FUZZ_LIBS_fuzz_cert = $(TLS_LIBS)
+# A whole daemon on the simulator's doors, and its books.
+BOX = tests/fuzz/box $(patsubst %.c,%,$(CORE_SRC) $(COMMON_SRC)) gen/admin.pb-c tests/sim/accounts tests/sim/sim_disk tests/sim/sim_loop tests/sim/sim_net \
+	tests/sim/vdisk tests/sim/vdisk_crash tests/sim/vdisk_folder tests/sim/world
+BOX_LIBS = $(PROTOBUF_LIBS) $(TLS_LIBS) -linih -lxxhash -lpthread
+FUZZ_DEPS_fuzz_session = $(BOX)
+FUZZ_LIBS_fuzz_session = $(BOX_LIBS)
+FUZZ_DEPS_fuzz_protocol = $(BOX)
+FUZZ_LIBS_fuzz_protocol = $(BOX_LIBS)
+FUZZ_DEPS_seeds = $(WIRE) $(TLS) tests/transport/certs
+FUZZ_LIBS_seeds = $(TLS_LIBS) $(CHECK_LIBS)
+# The whole tool (connectctl.c is part of the target), and a connect of our own.
+FUZZ_DEPS_fuzz_admin = $(filter-out tools/connectctl,$(patsubst %.c,%,$(TOOL_SRC))) $(LIBCONNECTD) common/units common/pin gen/admin.pb-c
+FUZZ_LIBS_fuzz_admin = -lprotobuf-c -Wl,--wrap=connect
+FUZZ_DEPS_fuzz_tls = $(TLS)
+FUZZ_LIBS_fuzz_tls = $(TLS_LIBS) -Wl,--wrap=mbedtls_ctr_drbg_random
+FUZZ_DEPS_fuzz_lib = $(filter-out client-lib/io,$(LIBCONNECTD)) tests/sim/sim_net tests/sim/sim_loop tests/sim/world
+FUZZ_LIBS_fuzz_lib = -lprotobuf-c

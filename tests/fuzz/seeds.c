@@ -1,0 +1,261 @@
+/* seeds: makes seeds that are no texts. seeds FOLDER. */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "certs.h"
+#include "wire.h"
+
+static const char *folder;
+static uint8_t buf[64 << 10];
+static size_t len;
+
+static void
+add(const void *data, size_t n)
+{
+	if (len + n > sizeof(buf))
+		abort();
+	memcpy(buf + len, data, n);
+	len += n;
+}
+
+static void
+add_text(const char *s)
+{
+	add(s, strlen(s));
+}
+
+static void
+begin(char how)
+{
+	len = 0;
+	add(&how, 1);
+}
+
+static void
+save(const char *target, const char *name)
+{
+	char path[512];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s", folder, target);
+	mkdir(path, 0777);
+	snprintf(path, sizeof(path), "%s/%s/%s", folder, target, name);
+	f = fopen(path, "w");
+	if (!f || fwrite(buf, 1, len, f) != len || fclose(f) != 0) {
+		perror(path);
+		exit(1);
+	}
+}
+
+/* ------------------------------------------------------------ certificates -- */
+
+static void
+make_certs(void)
+{
+	static const char *const many[] = { "berlin", "oslo", "a.example", NULL };
+	static const struct cert_wish wishes[] = {
+		{ .name = "berlin", .key = CERT_P256 },
+		{ .name = "berlin", .names = many, .key = CERT_P384 },
+		{ .name = "oslo", .key = CERT_RSA2048, .from = "20260101000000", .to = "20270101000000" },
+		{ .name = "ca", .key = CERT_P256, .is_ca = true },
+		{ .name = "weak", .key = CERT_P192 },
+	};
+	struct cert c, ca, leaf;
+	uint8_t crl[1024];
+	char name[32];
+
+	for (size_t i = 0; i < sizeof(wishes) / sizeof(wishes[0]); i++) {
+		cert_make(&wishes[i], &c);
+		begin(1);
+		add_text(c.pem);
+		snprintf(name, sizeof(name), "pem-%zu", i);
+		save("fuzz_cert", name);
+		begin(2);
+		add_text(c.key);
+		add_text("\n--next--\n");
+		add_text(c.pem);
+		snprintf(name, sizeof(name), "own-%zu", i);
+		save("fuzz_cert", name);
+	}
+	ca = c;
+	cert_make(&wishes[3], &ca);
+	cert_make(&(struct cert_wish){ .name = "berlin", .key = CERT_P256, .issuer = &ca }, &leaf);
+	begin(2);
+	add_text(leaf.key);
+	add_text("\n--next--\n");
+	add_text(leaf.pem);
+	add_text("\n--next--\n");
+	add_text(ca.pem);
+	add_text("\n--next--\n");
+	add(crl, cert_revoke(&ca, 7, "491231235959Z", crl, sizeof(crl)));
+	save("fuzz_cert", "signed");
+	begin(0);
+	add_text("sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=");
+	save("fuzz_cert", "pin");
+}
+
+/* ------------------------------------------------------------------ frames -- */
+
+static void
+add_frame(const struct wire_frame *f)
+{
+	uint8_t packed[1024];
+
+	if (wire_size(f) > sizeof(packed))
+		abort();
+	add(packed, wire_pack(f, packed));
+}
+
+static void
+add_hello(uint32_t role, const char *name)
+{
+	struct wire_frame f = { .kind = WIRE_HELLO };
+
+	f.u.hello = (struct wire_hello){ .magic = WIRE_MAGIC, .version_min = 1, .version_max = 1, .role = role, .name = wire_string(name),
+		.software = wire_string("fuzz 1"), .limits = { .max_message = 1 << 20, .max_flows = 64, .max_subscriptions = 8, .dictionary = 64, .window = 65536 } };
+	if (role == WIRE_ROLE_PEER) {
+		f.u.hello.store_id = wire_string("0123456789abcdef");
+		f.u.hello.start_count = 1;
+		f.u.hello.boot_id = 99;
+		f.u.hello.nonce = 1;
+		f.u.hello.dialled = wire_string("berlin");
+	}
+	add_frame(&f);
+}
+
+static void
+add_item(enum wire_kind kind, uint32_t id, uint64_t first, const char *body)
+{
+	struct wire_item item = { .body = wire_string(body) };
+	uint8_t packed[1024];
+	size_t n = wire_put_run(kind, id, first, wire_item_size(&item), packed);
+
+	n += wire_put_item(&item, packed + n);
+	add(packed, n);
+	add_text(body);
+}
+
+/* What a program says: produces, takes it, asks the daemon about itself. */
+static void
+add_program(void)
+{
+	uint8_t ranges[8];
+	size_t n = wire_put_number(ranges, 1);
+	struct wire_frame f = { .kind = WIRE_DEFINE, .u.define = { WIRE_DEFINE_TYPE, 1, wire_string("type.googleapis.com/a.B") } };
+
+	add_frame(&f);
+	f = (struct wire_frame){ .kind = WIRE_OPEN_FLOW, .u.open_flow = { .flow = 1, .address = wire_string("h0"),
+		.producer = wire_string("0123456789abcdef"), .instance = 5, .highest_used = 100 } };
+	add_frame(&f);
+	f.u.open_flow.flow = 2;
+	f.u.open_flow.address = wire_string("oslo/h0");
+	f.u.open_flow.producer = wire_string("name");
+	f.u.open_flow.named = true;
+	add_frame(&f);
+	add_item(WIRE_TRANSFER, 1, 1, "hello");
+	add_item(WIRE_TRANSFER, 1, 2, "again");
+	add_item(WIRE_TRANSFER, 2, 1, "over there");
+	f = (struct wire_frame){ .kind = WIRE_SUBSCRIBE, .u.subscribe = { .subscription = 1, .queue = wire_string("h0"), .credit_messages = 10, .credit_bytes = 65536 } };
+	add_frame(&f);
+	n += wire_put_number(ranges + n, 1);
+	f = (struct wire_frame){ .kind = WIRE_ACK, .u.ack = { { ranges, n } } };
+	add_frame(&f);
+	f = (struct wire_frame){ .kind = WIRE_ADMIN_REQUEST, .u.admin_request = { .id = 1, .verb = WIRE_ADMIN_QUEUES } };
+	add_frame(&f);
+	f = (struct wire_frame){ .kind = WIRE_SETTLED, .u.settled = { 1, 2, true } };
+	add_frame(&f);
+	f = (struct wire_frame){ .kind = WIRE_CLOSE, .u.close = { WIRE_CLOSE_NORMAL, wire_string("bye") } };
+	add_frame(&f);
+}
+
+static void
+add_peer(void)
+{
+	struct wire_frame f = { .kind = WIRE_OPEN_FLOW, .u.open_flow = { .flow = 1, .address = wire_string("h0"), .highest_used = (UINT64_C(1) << 40) + 100 } };
+
+	add_frame(&f);
+	add_item(WIRE_TRANSFER, 1, (UINT64_C(1) << 40) + 1, "hello");
+	f = (struct wire_frame){ .kind = WIRE_FLOW_STATE, .u.flow_state = { .flow = 1, .credit_messages = 10, .credit_bytes = 65536, .confirm_level = 1 } };
+	add_frame(&f);
+	f = (struct wire_frame){ .kind = WIRE_CONFIRM, .u.confirm = { 1, (UINT64_C(1) << 40) + 1, 1 } };
+	add_frame(&f);
+	f = (struct wire_frame){ .kind = WIRE_PING, .u.ping = { 7 } };
+	add_frame(&f);
+	f = (struct wire_frame){ .kind = WIRE_DRAIN };
+	add_frame(&f);
+}
+
+static void
+make_sessions(void)
+{
+	char name[32];
+
+	for (unsigned who = 0; who < 21; who++) {
+		begin((char)who);
+		add(&(char){ (char)(who & 3) }, 1);
+		if (who % 7 < 2 || who % 7 == 3)
+			add_hello(who % 7 ? WIRE_ROLE_PEER : WIRE_ROLE_CLIENT, who % 7 ? "oslo" : "fuzz");
+		if (who % 7 == 0 || who % 7 == 2)
+			add_program();
+		else
+			add_peer();
+		snprintf(name, sizeof(name), "stream-%u", who);
+		save("fuzz_session", name);
+	}
+}
+
+/* ----------------------------------------------------------------- scripts -- */
+
+/* Any byte means something there; of numbers, most are small, which is what is right. */
+static void
+make_scripts(const char *target, unsigned n)
+{
+	uint32_t rng = 1;
+	char name[32];
+
+	for (unsigned i = 0; i < n; i++) {
+		begin((char)i);
+		for (unsigned k = 20u << i % 6; k > 0; k--) {
+			uint8_t b = (uint8_t)((rng = rng * 1103515245 + 12345) >> 16);
+
+			b = i & 1 && b >= 192 ? b / 2 : b;
+			add(&b, 1);
+		}
+		snprintf(name, sizeof(name), "script-%u", i);
+		save(target, name);
+	}
+}
+
+START_TEST(make)
+{
+	make_certs();
+	make_sessions();
+	make_scripts("fuzz_protocol", 60);
+	make_scripts("fuzz_tls", 24);
+	make_scripts("fuzz_lib", 60);
+}
+END_TEST
+
+/* A suite, since what makes certificates is written for one. */
+int
+main(int argc, char **argv)
+{
+	TCase *t = tcase_create("seeds");
+	Suite *s = suite_create("seeds");
+	SRunner *sr = srunner_create(s);
+	int failed;
+
+	if (argc != 2)
+		return 2;
+	folder = argv[1];
+	tcase_add_test(t, make);
+	suite_add_tcase(s, t);
+	srunner_set_fork_status(sr, CK_NOFORK);
+	srunner_run_all(sr, CK_SILENT);
+	failed = srunner_ntests_failed(sr);
+	srunner_free(sr);
+	return failed != 0;
+}
