@@ -6,6 +6,7 @@ DEPS_test_flow = common/flow
 DEPS_test_names = common/names
 DEPS_test_units = common/units
 DEPS_test_pin = common/pin
+DEPS_test_cgroup = common/cgroup
 TLS = daemon/tls daemon/tls_context daemon/tls_identity common/names common/pin
 DEPS_test_tls = $(TLS) tests/transport/certs
 LIBS_test_tls = $(TLS_LIBS)
