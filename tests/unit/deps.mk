@@ -12,6 +12,7 @@ DEPS_test_tls = $(TLS) tests/transport/certs
 LIBS_test_tls = $(TLS_LIBS)
 DEPS_test_tls_identity = $(TLS) tests/transport/certs
 LIBS_test_tls_identity = $(TLS_LIBS)
+DEPS_test_expiry = daemon/expiry common/hmap tests/unit/fake_loop
 DEPS_test_tls_memory = $(TLS)
 LIBS_test_tls_memory = $(TLS_LIBS) -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc
 DEPS_test_hmap = common/hmap
