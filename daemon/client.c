@@ -5,10 +5,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cgroup.h"
+#include "disk.h"
 #include "outlet.h"
 
 #define APPLICATION_MAX 64
 #define MARKS_MAX 10000 /* of producers of one user that are gone */
+#define PROC_MAX 65536  /* bytes of a file in /proc: below /proc/PID there is no disk to wait for */
 
 /* What the sessions of one uid share. */
 struct user {
@@ -33,6 +36,7 @@ struct client {
 	struct session *session;
 	struct transport_identity id;
 	struct subject who;
+	char unit[CGROUP_UNIT_MAX + 1];
 	char application[APPLICATION_MAX + 1];
 	char context[APPLICATION_MAX + 40]; /* for the log */
 	struct intern_entry *origin;
@@ -249,6 +253,34 @@ is_admin(const struct conf_node *node, const struct transport_identity *id)
 	return id->gid == node->admin_group_id;
 }
 
+/* What the kernel says of the process that connected; NULL: it is gone, or hidden. */
+static char *
+read_proc(uint32_t pid, const char *file)
+{
+	char path[40], *text;
+
+	snprintf(path, sizeof(path), "/proc/%u/%s", pid, file);
+	return disk_slurp_path(path, PROC_MAX, &text) < 0 ? NULL : text;
+}
+
+/*
+ * The system unit of a client, "" if it is in none. Its process may be gone and
+ * its number another's: that must at least be the same user's.
+ */
+static void
+find_unit(const struct transport_identity *id, char ret[static CGROUP_UNIT_MAX + 1])
+{
+	char *cgroup = id->pid != 0 ? read_proc(id->pid, "cgroup") : NULL, *process = NULL;
+
+	ret[0] = '\0';
+	if (cgroup && cgroup_unit(cgroup, ret))
+		process = read_proc(id->pid, "status");
+	if (!process || !cgroup_is_user(process, id->uid))
+		ret[0] = '\0';
+	free(cgroup);
+	free(process);
+}
+
 void
 clients_accept(struct clients *cs, struct transport *t)
 {
@@ -276,7 +308,8 @@ clients_accept(struct clients *cs, struct transport *t)
 	c->clients = cs;
 	c->user = u;
 	c->id = id;
-	c->who = (struct subject){ .uid = id.uid, .gid = id.gid, .groups = c->id.groups, .n_groups = id.n_groups, .unit = "" };
+	c->who = (struct subject){ .uid = id.uid, .gid = id.gid, .groups = c->id.groups, .n_groups = id.n_groups, .unit = c->unit };
+	find_unit(&id, c->unit);
 	c->who.is_admin = is_admin(limits, &id);
 	c->since_ms = loop_now_ms(cs->core->loop);
 	snprintf(c->context, sizeof(c->context), "client %u/%u", id.uid, id.pid);

@@ -55,7 +55,7 @@ static const struct conf_key keys[] = {
 	    .def = "none", NOW, .help = "A group whose members may administer, besides root and the daemon's own user." },
 	{ NODE(key), .type = CONF_TYPE_STATE_PATH, .max = 1023, .def = "key.pem", NOW,
 	    .help = "The private key of this node, in PEM, for its connections with TLS: a path, or a file in the state folder, "
-	            "where key and certificate are made if both are missing." },
+	            "where key and certificate are made if both are missing. There it must be its owner's alone; elsewhere its group may read it, too." },
 	{ NODE(certificate), .type = CONF_TYPE_STATE_PATH, .max = 1023, .def = "certificate.pem", NOW,
 	    .help = "The certificate for that key, in PEM, with those between it and the CA behind it." },
 	{ NODE(ca), .type = CONF_TYPE_STATE_PATH, .max = 1023, OR_NONE, .def = "none", .sample = "/etc/connectd/ca.pem", NOW,

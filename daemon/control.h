@@ -12,6 +12,7 @@
 
 #include "client.h"
 #include "core.h"
+#include "expiry.h"
 #include "link.h"
 
 struct control;
@@ -28,6 +29,8 @@ struct control_sources {
 	void (*connections)(void *arg, uint64_t *ret_all, uint64_t *ret_pending, uint64_t *ret_per_address);
 	/* What the store has of a peer that is not configured, or of other state folders of it, is removed; returns how many flows. */
 	size_t (*forget_strays)(void *arg, const char *peer);
+	/* What ends: of this node, and certificates of peers that are connected, where their dates count. */
+	void (*expiry)(void *arg, void (*fn)(void *fn_arg, const struct expiry_item *it), void *fn_arg);
 	/* As daemon_reload. */
 	int (*reload)(void *arg, void (*done)(void *arg, int error, const char *text), void *done_arg);
 	void *arg;

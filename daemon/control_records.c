@@ -109,6 +109,28 @@ fill_limits(const struct control_sources *src, struct limits *l)
 	add_limit_of_each(l, "max_message", node->max_message);
 }
 
+#define WARNINGS_MAX 32 /* shown in a status */
+
+struct warnings {
+	int64_t now_s;
+	char text[WARNINGS_MAX][NAMES_NODE_MAX + 8 + EXPIRY_TEXT_MAX];
+	char *items[WARNINGS_MAX];
+	size_t n;
+};
+
+static void
+add_warning(void *arg, const struct expiry_item *it)
+{
+	struct warnings *w = arg;
+	char text[EXPIRY_TEXT_MAX];
+
+	if (w->n == WARNINGS_MAX || expiry_judge(&it->dates, w->now_s, text) == EXPIRY_NONE)
+		return;
+	snprintf(w->text[w->n], sizeof(w->text[0]), "%s%s%s%s", it->peer ? "peer " : "", it->peer ? it->peer : "", it->peer ? ": " : "", text);
+	w->items[w->n] = w->text[w->n];
+	w->n++;
+}
+
 #define CLOSED_MAX (CORE_CLOSED_KINDS * WIRE_CLOSE_CODES)
 
 struct closed {
@@ -166,6 +188,7 @@ records_status(const struct control_sources *src, struct cursor *at, struct page
 	struct listeners listeners = { .n = 0 };
 	struct limits limits = { .n = 0 };
 	struct closed closed = { .n = 0 };
+	struct warnings warnings = { .now_s = (int64_t)(loop_wall_ms(core->loop) / 1000) };
 	char store[2 * STATE_ID + 1], boot[17], key[PIN_TEXT_MAX];
 	uint64_t partial;
 	struct journal_record journal;
@@ -198,6 +221,9 @@ records_status(const struct control_sources *src, struct cursor *at, struct page
 	s.listeners = listeners.items;
 	s.n_closed = closed.n;
 	s.closed = closed.items;
+	src->expiry(src->arg, add_warning, &warnings);
+	s.n_warnings = warnings.n;
+	s.warnings = warnings.items;
 	s.state = records_string(core->stopping ? "stopping" : "running");
 	if (core->tls) {
 		const struct tls_certificate *own = tls_context_own(core->tls);
@@ -223,6 +249,8 @@ add_peer(const struct control_sources *src, const struct link *l, struct page *p
 {
 	Connectd__V1__Peer r;
 	struct link_stats st;
+	struct tls_dates dates = { .what = "certificate" };
+	char warning[EXPIRY_TEXT_MAX] = "";
 
 	connectd__v1__peer__init(&r);
 	link_stats(l, &st);
@@ -248,6 +276,10 @@ add_peer(const struct control_sources *src, const struct link *l, struct page *p
 	r.certificate_until_unix_ms = unix_ms(st.not_after);
 	r.tls_version = st.version;
 	r.cipher = st.cipher;
+	dates.not_after = st.not_after;
+	if (st.not_after != 0 && src->core->tls && tls_context_has_ca(src->core->tls))
+		expiry_judge(&dates, (int64_t)(loop_wall_ms(src->core->loop) / 1000), warning);
+	r.warning = warning;
 	return page_add(pg, &r.base);
 }
 

@@ -26,11 +26,19 @@ is_in_state(const char *path)
 	return *path != '/';
 }
 
-static int
-slurp(struct disk *state, const char *path, struct file *ret)
-{
-	ssize_t n = is_in_state(path) ? disk_slurp(state, path, FILE_MAX, &ret->data) : disk_slurp_path(path, FILE_MAX, &ret->data);
+enum kind { PUBLIC, SECRET };
 
+static int
+slurp(struct disk *state, const char *path, enum kind kind, struct file *ret)
+{
+	ssize_t n;
+
+	if (kind == SECRET)
+		n = disk_slurp_secret(is_in_state(path) ? state : NULL, path, FILE_MAX, &ret->data);
+	else if (is_in_state(path))
+		n = disk_slurp(state, path, FILE_MAX, &ret->data);
+	else
+		n = disk_slurp_path(path, FILE_MAX, &ret->data);
 	ret->len = n > 0 ? (size_t)n : 0;
 	return n < 0 ? (int)n : 0;
 }
@@ -44,14 +52,23 @@ trouble(int error)
 }
 
 static int
-read_one(struct disk *state, const struct conf_node *node, const char *what, const char *path, struct file *ret,
+read_one(struct disk *state, const struct conf_node *node, const char *what, const char *path, enum kind kind, struct file *ret,
     char why[static CREDENTIALS_WHY_MAX])
 {
-	int r = path ? slurp(state, path, ret) : 0;
+	int r = path ? slurp(state, path, kind, ret) : 0;
+	const char *folder, *slash, *mode;
 
-	if (r < 0)
-		snprintf(why, CREDENTIALS_WHY_MAX, "%s %s%s%s: %s", what, is_in_state(path) ? node->state : "", is_in_state(path) ? "/" : "",
-		    path, trouble(r));
+	if (r == 0)
+		return 0;
+	folder = is_in_state(path) ? node->state : "";
+	slash = is_in_state(path) ? "/" : "";
+	mode = is_in_state(path) ? "0600" : "0640"; /* a group may be given it that is there for this */
+	/* The remedy alone names a long path whole. */
+	if (kind == SECRET && r == -EPERM)
+		snprintf(why, CREDENTIALS_WHY_MAX, "%s: others may read it, or own it: chmod %s %s%s%s, and see that it is root's or the daemon's own "
+		         "user's", what, mode, folder, slash, path);
+	else
+		snprintf(why, CREDENTIALS_WHY_MAX, "%s %s%s%s: %s", what, folder, slash, path, trouble(r));
 	return r;
 }
 
@@ -59,7 +76,7 @@ static bool
 is_missing(struct disk *state, const char *path)
 {
 	struct file f = { 0 };
-	int r = is_in_state(path) ? slurp(state, path, &f) : 0;
+	int r = is_in_state(path) ? slurp(state, path, PUBLIC, &f) : 0;
 
 	wipe(&f);
 	return r == -ENOENT;
@@ -103,16 +120,16 @@ credentials_load(struct disk *state, const struct conf_node *node, enum credenti
 	*ret_made = mode == CREDENTIALS_MAKE && is_missing(state, node->key) && is_missing(state, node->certificate);
 	r = *ret_made ? make(state, node, why) : 0;
 	if (r == 0)
-		r = read_one(state, node, "key", node->key, &key, why);
+		r = read_one(state, node, "key", node->key, SECRET, &key, why);
 	if (r == 0)
-		r = read_one(state, node, "certificate", node->certificate, &certificate, why);
+		r = read_one(state, node, "certificate", node->certificate, PUBLIC, &certificate, why);
 	if (r == -ENOENT && key.data && is_in_state(node->key) && is_in_state(node->certificate))
 		snprintf(why, CREDENTIALS_WHY_MAX, "%s/%s is there, and %s is not: put the certificate beside its key, or remove the key to have "
 		         "both made", node->state, node->key, node->certificate);
 	if (r == 0)
-		r = read_one(state, node, "ca", node->ca, &ca, why);
+		r = read_one(state, node, "ca", node->ca, PUBLIC, &ca, why);
 	if (r == 0)
-		r = read_one(state, node, "crl", node->crl, &crl, why);
+		r = read_one(state, node, "crl", node->crl, PUBLIC, &crl, why);
 	if (r == 0) {
 		r = tls_context_new(&(struct tls_material){ blob(&key), blob(&certificate), blob(&ca), blob(&crl) }, text, ret);
 		if (r < 0)

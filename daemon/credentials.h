@@ -21,7 +21,9 @@ enum credentials_mode { CREDENTIALS_READ, CREDENTIALS_MAKE };
  * both belong into the state folder, whose lock the caller holds. Blocks: at
  * start and in tasks only. 0, *ret (a reference for the caller) and *ret_made;
  * or a negative errno and a sentence
- * in why: -ENOENT, -EACCES, -EBADMSG, -EINVAL want the operator.
+ * in why: -ENOENT, -EACCES, -EBADMSG, -EINVAL want the operator, and so does
+ * -EPERM: the key is not its owner's alone. In the state folder nobody else may
+ * read it; elsewhere a group may, which is there for that.
  */
 int credentials_load(struct disk *state, const struct conf_node *node, enum credentials_mode mode, struct tls_context **ret,
     bool *ret_made, char why[static CREDENTIALS_WHY_MAX]);

@@ -43,8 +43,11 @@ daemon_event(void *arg, const char *kind, const char *name, const char *change, 
 	struct daemon *d = arg;
 
 	control_event(d->control, kind, name, change, text);
-	if (strcmp(kind, "peer") == 0)
-		loop_defer(d->core.loop, &d->status);
+	if (strcmp(kind, "peer") != 0)
+		return;
+	loop_defer(d->core.loop, &d->status);
+	if (strcmp(change, "up") == 0)
+		expiry_look_soon(d->expiry);
 }
 
 static void
@@ -324,9 +327,9 @@ make_parts(struct daemon *d)
 	core->session_window = window < WINDOW_MIN ? WINDOW_MIN : window > WINDOW_MAX ? WINDOW_MAX : window;
 	d->sources = (struct control_sources){ .core = core, .started_ms = loop_now_ms(core->loop),
 		.started_unix_ms = loop_wall_ms(core->loop), .listeners = each_listener, .connections = count_connections,
-		.forget_strays = forget_strays, .reload = daemon_reload_for, .arg = d };
+		.forget_strays = forget_strays, .reload = daemon_reload_for, .expiry = daemon_each_expiry, .arg = d };
 	d->control = control_new(&d->sources);
-	if (!core->sessions.read_buffer || !d->control)
+	if (!core->sessions.read_buffer || !d->control || daemon_expiry_new(d) < 0)
 		return -ENOMEM;
 	core->event = daemon_event;
 	core->event_arg = d;
@@ -408,6 +411,8 @@ daemon_start(struct daemon *d)
 	listen_start(d->listen);
 	for (size_t i = 0; i < d->n_links; i++)
 		link_start(d->links[i]);
+	if (core->tls)
+		expiry_begin(d->expiry);
 	tell_status(d);
 }
 
@@ -555,6 +560,7 @@ daemon_free(struct daemon *d)
 		return;
 	loop_timer_stop(&d->stop_timer);
 	loop_call_cancel(&d->status);
+	expiry_free(d->expiry);
 	d->core.event = NULL;
 	control_stop(d->control);
 	/* First of all: nothing that goes from memory now has left its queue. */

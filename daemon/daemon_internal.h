@@ -4,6 +4,7 @@
 
 #include "control.h"
 #include "daemon.h"
+#include "expiry.h"
 #include "listen.h"
 #include "recover.h"
 
@@ -26,6 +27,7 @@ struct daemon {
 	size_t n_strays;
 	struct listen *listen;
 	struct loop_call status, bury;
+	struct expiry *expiry;
 	struct reload *reload; /* under way; NULL: none */
 
 	enum phase phase;
@@ -40,6 +42,12 @@ struct daemon {
 void daemon_event(void *arg, const char *kind, const char *name, const char *change, const char *text);
 /* NULL: out of memory. */
 struct link *daemon_add_link(struct daemon *d, const struct conf_peer *peer, const char *name);
+
+/* ---- daemon_expiry.c */
+/* 0 or -ENOMEM. */
+int daemon_expiry_new(struct daemon *d);
+/* For control_sources. */
+void daemon_each_expiry(void *arg, void (*fn)(void *fn_arg, const struct expiry_item *it), void *fn_arg);
 
 /* ---- daemon_reload.c */
 /* What core and intake have of the configuration. */

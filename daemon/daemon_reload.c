@@ -155,6 +155,8 @@ apply(struct reload *rl)
 	listen_commit(d->listen);
 	for (size_t i = 0; is_other_own && i < d->n_links; i++)
 		link_remake(d->links[i]);
+	if (core->tls)
+		expiry_begin(d->expiry);
 	tls_context_unref(tls);
 	conf_free(before);
 }

@@ -505,6 +505,29 @@ disk_slurp_path(const char *path, size_t max, char **ret)
 	return fd < 0 ? -errno : slurp(fd, max, ret);
 }
 
+ssize_t
+disk_slurp_secret(struct disk *d, const char *name, size_t max, char **ret)
+{
+	mode_t others = d ? 077 : 037;
+	struct stat st;
+	int fd, r;
+
+	if (d) {
+		fd = open_regular(d, name, O_RDONLY);
+	} else {
+		fd = open(name, O_RDONLY | O_CLOEXEC);
+		fd = fd < 0 ? -errno : fd;
+	}
+	if (fd < 0)
+		return fd;
+	r = fstat(fd, &st) < 0 ? -errno : (st.st_uid != geteuid() && st.st_uid != 0) || (st.st_mode & others) ? -EPERM : 0;
+	if (r < 0) {
+		close(fd);
+		return r;
+	}
+	return slurp(fd, max, ret);
+}
+
 /* -------------------------------------------------------------------- list */
 
 static int

@@ -61,6 +61,13 @@ int disk_replace(struct disk *d, const char *name, const void *buf, size_t len);
  */
 ssize_t disk_slurp(struct disk *d, const char *name, size_t max, char **ret);
 
+/*
+ * The same for what nobody else may know; with d NULL for a file anywhere, as
+ * disk_slurp_path. -EPERM if it is neither ours nor root's, or if others may
+ * read it, or write to it; elsewhere than in the folder its group may read it.
+ */
+ssize_t disk_slurp_secret(struct disk *d, const char *name, size_t max, char **ret);
+
 int disk_remove(struct disk *d, const char *name);
 
 /*

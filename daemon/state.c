@@ -281,7 +281,7 @@ state_open(struct loop *l, struct task_runner *runner, const char *path, const c
 	loop_random(l, &s->seed, sizeof(s->seed));
 	r = disk_open(path, true, &s->disk);
 	if (r == -EPERM)
-		snprintf(detail, sizeof(detail), "it must be the daemon's own user's, and closed to others");
+		snprintf(detail, sizeof(detail), "it must be the daemon's own user's, and closed to others: chmod 0700");
 	if (r == 0)
 		r = state_lock(s->disk);
 	if (r == -EWOULDBLOCK) {

@@ -23,6 +23,7 @@
 #define TLS_TEXT_MAX 160
 #define TLS_PEM_MAX 2048
 #define TLS_NAMES_MAX 8
+#define TLS_SUBJECT_MAX 64
 #define TLS_NEVER INT64_C(253402300799)
 #define TLS_HANDSHAKE_MAX 12288           /* bytes a peer may send in a handshake: its certificates, above all */
 #define TLS_RECORD_MAX (5 + 16384 + 2048) /* an input buffer holds one, at least */
@@ -90,12 +91,15 @@ void tls_context_unref(struct tls_context *c); /* NULL is fine */
 const struct tls_certificate *tls_context_own(const struct tls_context *c);
 bool tls_context_same_own(const struct tls_context *a, const struct tls_context *b);
 bool tls_context_has_ca(const struct tls_context *c);
-/*
- * What does not keep us from starting, but somebody should hear of: "the
- * certificate expired 2026-11-01", "the CRL should have been renewed
- * 2026-11-01". now_s: seconds since 1970. False and *ret empty: nothing.
- */
-bool tls_context_warning(const struct tls_context *c, int64_t now_s, char ret[static TLS_TEXT_MAX]);
+
+/* What ends, or begins only later. */
+struct tls_dates {
+	const char *what;           /* "certificate", "intermediate certificate", "CA certificate", "CRL" */
+	char of[TLS_SUBJECT_MAX];   /* whose, of what is not our own: "CN=Shop CA"; "" if that is too long */
+	int64_t not_before, not_after; /* as in a certificate; of a CRL, when there must be another */
+};
+/* The i-th of what this context has: our certificate, which is the first, those behind it, the CAs, the CRLs. False: no more. */
+bool tls_context_dates(const struct tls_context *c, size_t i, struct tls_dates *ret);
 
 /* --------------------------------------------------------------- identities */
 

@@ -250,29 +250,41 @@ tls_context_has_ca(const struct tls_context *c)
 
 /* --------------------------------------------------------------------- dates */
 
-static bool
-warn(char ret[static TLS_TEXT_MAX], const char *what, const mbedtls_x509_time *t)
+static void
+subject_of(const mbedtls_x509_name *name, char ret[static TLS_SUBJECT_MAX])
 {
-	snprintf(ret, TLS_TEXT_MAX, "%s %04d-%02d-%02d", what, t->year, t->mon, t->day);
-	return true;
+	if (mbedtls_x509_dn_gets(ret, TLS_SUBJECT_MAX, name) < 0)
+		ret[0] = '\0';
+}
+
+/* The i-th of a list; *i is counted down by those in front. */
+static const mbedtls_x509_crt *
+nth(const mbedtls_x509_crt *crt, size_t *i)
+{
+	for (; crt && crt->raw.p && *i > 0; crt = crt->next)
+		--*i;
+	return crt && crt->raw.p ? crt : NULL;
 }
 
 bool
-tls_context_warning(const struct tls_context *c, int64_t now_s, char ret[static TLS_TEXT_MAX])
+tls_context_dates(const struct tls_context *c, size_t i, struct tls_dates *ret)
 {
-	*ret = '\0';
-	if (tls_seconds(&c->own.valid_to) < now_s)
-		return warn(ret, "certificate: expired", &c->own.valid_to);
-	if (tls_seconds(&c->own.valid_from) > now_s)
-		return warn(ret, "certificate: is valid only from", &c->own.valid_from);
-	for (const mbedtls_x509_crt *ca = c->has_ca ? &c->ca : NULL; ca; ca = ca->next) {
-		if (tls_seconds(&ca->valid_to) < now_s)
-			return warn(ret, "ca: a certificate expired", &ca->valid_to);
-		if (tls_seconds(&ca->valid_from) > now_s)
-			return warn(ret, "ca: a certificate is valid only from", &ca->valid_from);
+	const mbedtls_x509_crt *own = nth(&c->own, &i), *crt = own ? own : c->has_ca ? nth(&c->ca, &i) : NULL;
+	const mbedtls_x509_crl *crl = !crt && c->has_crl ? &c->crl : NULL;
+
+	if (crt) {
+		*ret = (struct tls_dates){ .what = own == &c->own ? "certificate" : own ? "intermediate certificate" : "CA certificate",
+			.not_before = tls_seconds(&crt->valid_from), .not_after = tls_seconds(&crt->valid_to) };
+		if (own != &c->own)
+			subject_of(&crt->subject, ret->of);
+		return true;
 	}
-	for (const mbedtls_x509_crl *crl = c->has_crl ? &c->crl : NULL; crl; crl = crl->next)
-		if (crl->next_update.year != 0 && tls_seconds(&crl->next_update) < now_s)
-			return warn(ret, "crl: should have been renewed", &crl->next_update);
-	return false;
+	for (; crl && i > 0; i--)
+		crl = crl->next;
+	if (!crl)
+		return false;
+	*ret = (struct tls_dates){ .what = "CRL", .not_before = tls_seconds(&crl->this_update),
+		.not_after = crl->next_update.year != 0 ? tls_seconds(&crl->next_update) : TLS_NEVER };
+	subject_of(&crl->issuer, ret->of);
+	return true;
 }

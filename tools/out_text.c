@@ -38,7 +38,7 @@ static const struct {
 	    { "ADDRESS", "address", 0, NULL }, { "PROOF", "proof", 0, NULL }, { "WAITING", "waiting", 0, NULL },
 	    { "UNCONFIRMED", "unconfirmed", 0, NULL }, { "SENT", "sent_messages", 0, NULL },
 	    { "RECEIVED", "received_messages", 0, NULL }, { "RETRY IN", "retry_in", 0, NULL },
-	    { "LAST ERROR", "last_error", 0, NULL } } },
+	    { "LAST ERROR", "last_error", 0, NULL }, { "WARNING", "warning", 0, NULL } } },
 	{ "Client", { { "PID", "pid", 0, NULL }, { "UID", "uid", 0, NULL }, { "UNIT", "unit", 0, NULL },
 	    { "APPLICATION", "application", 0, NULL }, { "SINCE", "since", 0, NULL }, { "FLOWS", "flows", 0, NULL },
 	    { "SUBSCRIPTIONS", "subscriptions", 0, NULL }, { "UNACKED", "unacked", 0, NULL },

@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "node.h"
+#include "operator.h"
 #include "wire.h"
 
 static char out[65536], err[65536];
@@ -65,6 +65,94 @@ START_TEST(key)
 	ck_assert_int_eq(run("-k", "-c", n.conf, NULL), 78);
 	ck_assert_ptr_nonnull(strstr(err, "put the certificate beside its key, or remove the key"));
 	ck_assert_int_eq(node_refuses(&n), 78);
+}
+END_TEST
+
+/* Is the key refused, with what to do, by -k, at a start and at a reload? */
+static void
+check_key_refused(struct node *n, const char *path, const char *mode)
+{
+	char expected[200];
+
+	snprintf(expected, sizeof(expected), "others may read it, or own it: chmod %s %s", mode, path);
+	ck_assert_int_eq(run("-k", "-c", n->conf, NULL), 78);
+	ck_assert_msg(strstr(err, expected) != NULL, "%s", err);
+	ck_assert_str_eq(out, "");
+	ck_assert_int_eq(node_refuses(n), 78);
+	ck_assert(node_logged(n, expected));
+}
+
+START_TEST(key_that_others_may_read)
+{
+	static const mode_t wrong[] = { 0640, 0604, 0620, 0644 };
+	char path[128], elsewhere[128];
+	struct stat st;
+	struct node n;
+
+	node_init(&n, "paris", "[listen \"lan\"]\naddress = tls://127.0.0.1:0\n");
+	ck_assert_int_eq(run("-k", "-c", n.conf, NULL), 0);
+	snprintf(path, sizeof(path), "%s/state/key.pem", n.dir);
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
+		ck_assert_int_eq(chmod(path, wrong[i]), 0);
+		check_key_refused(&n, path, "0600");
+	}
+	ck_assert_int_eq(chmod(path, 0600), 0);
+	node_start(&n);
+	/* What a running daemon has it keeps. */
+	ck_assert_int_eq(chmod(path, 0644), 0);
+	operator_fails(&n, "chmod 0600", "reload");
+	ck_assert_int_eq(chmod(path, 0600), 0);
+	operator_does(&n, "read again", "reload");
+	ck_assert_int_eq(node_stop(&n), 0);
+
+	/* Elsewhere a group may be given it, others not. A link is the administrator's, and is followed. */
+	snprintf(elsewhere, sizeof(elsewhere), "%s/elsewhere.pem", n.dir);
+	ck_assert_int_eq(rename(path, elsewhere), 0);
+	ck_assert_int_eq(symlink(elsewhere, path), 0);
+	node_configure(&n, "key = %s\n[listen \"lan\"]\naddress = tls://127.0.0.1:0\n", path);
+	ck_assert_int_eq(chmod(elsewhere, 0640), 0);
+	ck_assert_msg(run("-k", "-c", n.conf, NULL) == 0, "%s", err);
+	ck_assert_int_eq(chmod(elsewhere, 0660), 0);
+	check_key_refused(&n, path, "0640");
+	ck_assert_int_eq(chmod(elsewhere, 0644), 0);
+	check_key_refused(&n, path, "0640");
+	if (geteuid() == 0) {
+		ck_assert_int_eq(chmod(elsewhere, 0640), 0);
+		ck_assert_int_eq(chown(elsewhere, 65534, 0), 0);
+		check_key_refused(&n, path, "0640");
+	}
+	/* In the state folder none is followed. */
+	node_configure(&n, "[listen \"lan\"]\naddress = tls://127.0.0.1:0\n");
+	ck_assert_int_eq(run("-k", "-c", n.conf, NULL), 78);
+	ck_assert_ptr_nonnull(strstr(err, "key.pem"));
+	ck_assert_int_eq(lstat(path, &st), 0);
+	ck_assert(S_ISLNK(st.st_mode));
+}
+END_TEST
+
+START_TEST(state_folder_that_others_may_enter)
+{
+	char path[128], away[128];
+	struct node n;
+
+	node_init(&n, "paris", "%s", "");
+	node_start(&n);
+	ck_assert_int_eq(node_stop(&n), 0);
+	snprintf(path, sizeof(path), "%s/state", n.dir);
+	ck_assert_int_eq(chmod(path, 0750), 0);
+	ck_assert_int_eq(node_refuses(&n), 78);
+	ck_assert(node_logged(&n, "it must be the daemon's own user's, and closed to others: chmod 0700"));
+	ck_assert_int_eq(run("-k", "-c", n.conf, NULL), 78);
+	ck_assert_int_eq(chmod(path, 0700), 0);
+	/* Nor is it reached through a link. */
+	snprintf(away, sizeof(away), "%s/away", n.dir);
+	ck_assert_int_eq(rename(path, away), 0);
+	ck_assert_int_eq(symlink(away, path), 0);
+	ck_assert_int_eq(node_refuses(&n), 78);
+	ck_assert_int_eq(unlink(path), 0);
+	ck_assert_int_eq(rename(away, path), 0);
+	node_start(&n);
+	ck_assert_int_eq(node_stop(&n), 0);
 }
 END_TEST
 
@@ -249,6 +337,8 @@ main(void)
 	tcase_add_test(tc, version_and_help);
 	tcase_add_test(tc, usage);
 	tcase_add_test(tc, key);
+	tcase_add_test(tc, key_that_others_may_read);
+	tcase_add_test(tc, state_folder_that_others_may_enter);
 	tcase_add_test(tc, no_key_beside_a_daemon_without);
 	tcase_add_test(tc, check_names_every_fault);
 	tcase_add_test(tc, check_of_a_good_file_makes_nothing);

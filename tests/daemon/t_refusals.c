@@ -265,6 +265,29 @@ START_TEST(lists_of_users)
 }
 END_TEST
 
+/* Tests run in no system unit, and a unit of that name would be the manager's. */
+START_TEST(lists_of_units)
+{
+	struct connectd *nobody;
+	struct told told = { 0 };
+
+	begin("", "[queue \"inbox\"]\nsend = unit:shop.service\nreceive = unit:shop.service, unit:session-1.scope\n");
+	let_others_in(&berlin);
+	nobody = open_as_nobody(&berlin);
+	program_send_text(nobody, "inbox", "not from a unit", &told);
+	program_flush(nobody);
+	ck_assert_uint_eq(told.rejected, 1);
+	ck_assert_str_eq(told.reason, "not in the queue's send list");
+	check_refused(nobody, "inbox", "not in the queue's receive list");
+	/* The daemon's own user may always. */
+	program_send_text(to, "inbox", "mine", &told);
+	program_flush(to);
+	ck_assert_uint_eq(told.arrived, 1);
+	connectd_close(nobody);
+	end();
+}
+END_TEST
+
 /* ----------------------------------------------------------------- origin */
 
 static void
@@ -424,8 +447,10 @@ main(void)
 	tcase_add_test(tc, full_queues_hold_back);
 	tcase_add_test(tc, priorities_and_delays_over_a_link);
 	/* Only root can open a socket as somebody else; and the user who asks, if the daemon's own, may do everything. */
-	if (geteuid() == 0)
+	if (geteuid() == 0) {
 		tcase_add_test(tc, lists_of_users);
+		tcase_add_test(tc, lists_of_units);
+	}
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
 	nodes_begin();

@@ -447,6 +447,12 @@ disk_slurp_path(const char *path, size_t max, char **ret)
 	return -ENOENT;
 }
 
+ssize_t
+disk_slurp_secret(struct disk *d, const char *name, size_t max, char **ret)
+{
+	return disk_slurp(d, name, max, ret);
+}
+
 int
 disk_list_path(const char *folder, int (*fn)(void *arg, const char *file), void *arg)
 {

@@ -6,11 +6,13 @@ DEPS_test_flow = common/flow
 DEPS_test_names = common/names
 DEPS_test_units = common/units
 DEPS_test_pin = common/pin
+DEPS_test_cgroup = common/cgroup
 TLS = daemon/tls daemon/tls_context daemon/tls_identity common/names common/pin
 DEPS_test_tls = $(TLS) tests/transport/certs
 LIBS_test_tls = $(TLS_LIBS)
 DEPS_test_tls_identity = $(TLS) tests/transport/certs
 LIBS_test_tls_identity = $(TLS_LIBS)
+DEPS_test_expiry = daemon/expiry common/hmap tests/unit/fake_loop
 DEPS_test_tls_memory = $(TLS)
 LIBS_test_tls_memory = $(TLS_LIBS) -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc
 DEPS_test_hmap = common/hmap

@@ -297,6 +297,31 @@ START_TEST(slurp_anywhere)
 }
 END_TEST
 
+START_TEST(slurp_secret)
+{
+	static const struct {
+		mode_t mode;
+		int here, elsewhere;
+	} table[] = { { 0600, 1, 1 }, { 0400, 1, 1 }, { 0640, -EPERM, 1 }, { 0440, -EPERM, 1 }, { 0660, -EPERM, -EPERM },
+		{ 0604, -EPERM, -EPERM }, { 0601, -EPERM, -EPERM }, { 0610, -EPERM, -EPERM } };
+	const char *path = in_state("key");
+	char *text;
+
+	ck_assert_int_eq(disk_replace(d, "key", "k", 1), 0);
+	for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++) {
+		ck_assert_int_eq(chmod(path, table[i].mode), 0);
+		ck_assert_int_eq(disk_slurp_secret(d, "key", 10, &text), table[i].here);
+		if (table[i].here > 0)
+			free(text);
+		ck_assert_int_eq(disk_slurp_secret(NULL, path, 10, &text), table[i].elsewhere);
+		if (table[i].elsewhere > 0)
+			free(text);
+	}
+	ck_assert_int_eq(disk_slurp_secret(d, "none", 10, &text), -ENOENT);
+	ck_assert_int_eq(disk_slurp_secret(NULL, "/nonexistent", 10, &text), -ENOENT);
+}
+END_TEST
+
 struct found {
 	char names[128];
 	const char *until;
@@ -357,6 +382,7 @@ main(void)
 	tcase_add_test(t, only_regular_files);
 	tcase_add_test(t, replace_and_slurp);
 	tcase_add_test(t, slurp_anywhere);
+	tcase_add_test(t, slurp_secret);
 	tcase_add_test(t, list_in_bytewise_order);
 	suite_add_tcase(s, t);
 	sr = srunner_create(s);
