@@ -216,7 +216,7 @@ down(void *arg, enum wire_close_code code, bool by_peer, int error, const char *
 	client_free(c);
 }
 
-static const struct session_events events = { greeting, hello, frame, writable, down };
+static const struct session_events events = { .greeting = greeting, .hello = hello, .frame = frame, .writable = writable, .down = down };
 
 /* A session that is only told why it cannot be. */
 static void

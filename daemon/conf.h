@@ -34,6 +34,7 @@ struct conf_node {
 	uint64_t log_level; /* enum log_level */
 	uint64_t max_message, max_memory, max_disk, segment, max_messages, max_queues, max_queues_per_user, max_queues_per_peer;
 	uint64_t max_clients, max_clients_per_user, max_connections, max_pending, max_pending_per_address;
+	uint64_t max_strangers, max_strangers_per_address, handshake_budget; /* 0: none */
 	uint64_t handshake_timeout, keepalive, drain_timeout, max_producers, producer_linger, queue_linger, max_partial;
 };
 

@@ -83,6 +83,13 @@ static const struct conf_key keys[] = {
 	{ NODE(max_pending), COUNT(1, 100000, "256"), NOW,
 	    .help = "Accepted connections that have not yet proven who they are." },
 	{ NODE(max_pending_per_address), COUNT(1, 100000, "16"), NOW, .help = "The same from one address." },
+	{ NODE(max_strangers), COUNT(1, 1000000, "100"), OR_NONE, NOW,
+	    .help = "Connections with TLS that are let in within a second from addresses that say nothing: neither a peer's "
+	            "address nor in its from, nor one where a peer has proven itself since the start." },
+	{ NODE(max_strangers_per_address), COUNT(1, 1000000, "20"), OR_NONE, NOW,
+	    .help = "The same from one address, or IPv6 network of 64 bits; those in a peer's from, too." },
+	{ NODE(handshake_budget), DURATION(1, 100, "20ms"), OR_NONE, NOW,
+	    .help = "CPU time for the TLS handshakes of those who connect, in 100ms. Addresses that are known come first." },
 	{ NODE(handshake_timeout), DURATION(SECOND / 10, HOUR, "10s"), SESSIONS,
 	    .help = "Time for connecting and for proving who one is." },
 	{ NODE(keepalive), DURATION(SECOND / 10, DAY, "30s"), SESSIONS,

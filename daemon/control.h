@@ -17,6 +17,14 @@
 
 struct control;
 
+/* Connections with other nodes. */
+struct control_connections {
+	uint64_t all;
+	uint64_t pending, per_address; /* of nobody known yet; the most of one address */
+	uint64_t strangers;            /* let in within the last second */
+	uint64_t handshake_ms;         /* CPU time in the last period of handshake_budget */
+};
+
 /* The parts of the daemon that are told about. Borrowed; complete before the first request. */
 struct control_sources {
 	struct core *core;
@@ -25,8 +33,7 @@ struct control_sources {
 	size_t n_links;
 	uint64_t started_ms, started_unix_ms;
 	void (*listeners)(void *arg, void (*fn)(void *arg, const char *name, const char *url), void *fn_arg);
-	/* Connections with other nodes; of them those of nobody known yet; the most of one address of these. */
-	void (*connections)(void *arg, uint64_t *ret_all, uint64_t *ret_pending, uint64_t *ret_per_address);
+	void (*connections)(void *arg, struct control_connections *ret);
 	/* What the store has of a peer that is not configured, or of other state folders of it, is removed; returns how many flows. */
 	size_t (*forget_strays)(void *arg, const char *peer);
 	/* What ends: of this node, and certificates of peers that are connected, where their dates count. */

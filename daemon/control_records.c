@@ -53,7 +53,7 @@ add_listener(void *arg, const char *name, const char *url)
 	ls->n++;
 }
 
-#define LIMITS_MAX 16
+#define LIMITS_MAX 19
 
 struct limits {
 	Connectd__V1__Limit records[LIMITS_MAX];
@@ -87,11 +87,12 @@ static void
 fill_limits(const struct control_sources *src, struct limits *l)
 {
 	const struct conf_node *node = src->core->node;
-	uint64_t memory, messages, partial, connections, pending, per_address;
+	uint64_t memory, messages, partial;
+	struct control_connections connections;
 	struct store_stats journal;
 
 	queues_memory(router_queues(src->core->router), &memory, &messages, &partial);
-	src->connections(src->arg, &connections, &pending, &per_address);
+	src->connections(src->arg, &connections);
 	add_limit(l, "max_memory", memory, node->max_memory);
 	add_limit(l, "max_messages", messages, node->max_messages);
 	add_limit(l, "max_partial", partial, node->max_partial);
@@ -102,9 +103,15 @@ fill_limits(const struct control_sources *src, struct limits *l)
 	add_limit(l, "max_queues_per_peer", router_most_made(src->core->router, true), node->max_queues_per_peer);
 	add_limit(l, "max_clients", clients_count(src->clients), node->max_clients);
 	add_limit(l, "max_clients_per_user", clients_of_busiest_user(src->clients), node->max_clients_per_user);
-	add_limit(l, "max_connections", connections, node->max_connections);
-	add_limit(l, "max_pending", pending, node->max_pending);
-	add_limit(l, "max_pending_per_address", per_address, node->max_pending_per_address);
+	add_limit(l, "max_connections", connections.all, node->max_connections);
+	add_limit(l, "max_pending", connections.pending, node->max_pending);
+	add_limit(l, "max_pending_per_address", connections.per_address, node->max_pending_per_address);
+	if (node->max_strangers)
+		add_limit(l, "max_strangers", connections.strangers, node->max_strangers);
+	if (node->max_strangers_per_address)
+		add_limit_of_each(l, "max_strangers_per_address", node->max_strangers_per_address);
+	if (node->handshake_budget)
+		add_limit(l, "handshake_budget", connections.handshake_ms, node->handshake_budget);
 	add_limit_of_each(l, "max_producers", node->max_producers);
 	add_limit_of_each(l, "max_message", node->max_message);
 }

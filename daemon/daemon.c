@@ -124,12 +124,13 @@ each_listener(void *arg, void (*fn)(void *arg, const char *name, const char *url
 }
 
 static void
-count_connections(void *arg, uint64_t *ret_all, uint64_t *ret_pending, uint64_t *ret_per_address)
+count_connections(void *arg, struct control_connections *ret)
 {
 	struct daemon *d = arg;
 
-	listen_pending(d->listen, ret_pending, ret_per_address);
-	*ret_all = *ret_pending + count_connected(d);
+	listen_pending(d->listen, &ret->pending, &ret->per_address);
+	listen_used(d->listen, &ret->strangers, &ret->handshake_ms);
+	ret->all = ret->pending + count_connected(d);
 }
 
 /* ----------------------------------------------------------------- the store -- */

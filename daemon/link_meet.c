@@ -488,7 +488,7 @@ writable(void *arg)
 	(void)arg;
 }
 
-static const struct session_events events = { greeting, hello, frame, writable, down };
+static const struct session_events events = { .greeting = greeting, .hello = hello, .frame = frame, .writable = writable, .down = down };
 
 /* ------------------------------------------------------------------ doors -- */
 

@@ -14,6 +14,7 @@
 struct stranger {
 	struct list node;
 	struct hmap_node by_address;
+	struct gate_guest guest;
 	struct listen *listen;
 	bool plaintext; /* of the listener */
 	struct session *session;
@@ -85,6 +86,12 @@ listen_pending(const struct listen *ls, uint64_t *ret_all, uint64_t *ret_per_add
 	}
 }
 
+void
+listen_used(const struct listen *ls, uint64_t *ret_strangers, uint64_t *ret_handshake_ms)
+{
+	gate_used(ls->gate, ret_handshake_ms, ret_strangers);
+}
+
 /* -------------------------------------------------------------- strangers -- */
 
 /* The session is somebody else's, or gone. */
@@ -95,6 +102,7 @@ stranger_free(struct stranger *st)
 
 	list_remove(&st->node);
 	hmap_remove(&ls->by_address, &st->by_address);
+	gate_leave(ls->gate, &st->guest);
 	ls->n_strangers--;
 	free(st);
 }
@@ -196,6 +204,7 @@ hello(void *arg, const struct wire_hello *h)
 		session_close(s, WIRE_CLOSE_INTERNAL, "out of memory");
 		return;
 	}
+	gate_proven(ls->gate, name, gate_from(st->v6, st->ip));
 	stranger_free(st);
 	link_accept(l, s, h);
 }
@@ -267,57 +276,133 @@ down(void *arg, enum wire_close_code code, bool by_peer, int error, const char *
 	stranger_free(st);
 }
 
+static bool
+may_shake(void *arg)
+{
+	struct stranger *st = arg;
+
+	return gate_may_shake(st->listen->gate, &st->guest);
+}
+
+static void
+shaken(void *arg, uint64_t ns)
+{
+	struct stranger *st = arg;
+
+	gate_shaken(st->listen->gate, &st->guest, ns);
+}
+
+static struct stranger *
+of_guest(struct gate_guest *g)
+{
+	return list_entry(g, struct stranger, guest);
+}
+
+static void
+go_on(struct gate_guest *g)
+{
+	session_shake(of_guest(g)->session);
+}
+
 /* Our Hello is the link's to send, and nothing is sent for which there could be too little room. */
-static const struct session_events events = { .hello = hello, .frame = frame, .down = down };
+static const struct session_events events = { .hello = hello, .frame = frame, .down = down, .may_shake = may_shake, .shaken = shaken };
 
 /* --------------------------------------------------------------- accepting -- */
+
+/* Not a byte is spent on it. */
+static void
+refuse_at_once(struct listen *ls, struct transport *t, const char *address, const char *limit)
+{
+	char text[80];
+
+	snprintf(text, sizeof(text), "refused: %s is reached", limit);
+	count(ls, WIRE_CLOSE_LIMIT);
+	log_stranger(ls, address, text);
+	t->ops->close(t, false);
+}
+
+/* Somebody more likely to be a peer has come. */
+static void
+send_away(struct stranger *st)
+{
+	struct listen *ls = st->listen;
+
+	count(ls, WIRE_CLOSE_LIMIT);
+	log_stranger(ls, session_identity(st->session)->address, "refused: its place was given to a known address");
+	session_free(st->session);
+	stranger_free(st);
+}
+
+/* The limit that it meets, or NULL, and whose place it gets then. */
+static const char *
+limit_met(struct listen *ls, const struct transport_identity *id, bool shakes, enum gate_rank rank, struct stranger **ret_instead)
+{
+	const struct conf_node *node = ls->env.core->node;
+	struct gate_guest *least = gate_gives_way(ls->gate, rank);
+	const char *limit = NULL;
+
+	*ret_instead = NULL;
+	if (count_address(ls, id->v6, id->ip) >= node->max_pending_per_address)
+		return "max_pending_per_address";
+	if (ls->n_strangers >= node->max_pending)
+		limit = "max_pending";
+	else if (ls->n_strangers + ls->env.connected(ls->env.arg) >= node->max_connections)
+		limit = "max_connections";
+	if (limit && !least)
+		return limit;
+	if (limit)
+		*ret_instead = of_guest(least);
+	return shakes ? gate_refuses(ls->gate, rank, gate_from(id->v6, id->ip)) : NULL;
+}
+
+static int
+stranger_new(struct port *p, struct transport *t, const struct transport_identity *id, enum gate_rank rank)
+{
+	struct listen *ls = p->listen;
+	struct stranger *st = calloc(1, sizeof(*st));
+
+	if (!st) {
+		t->ops->close(t, false);
+		return -ENOMEM;
+	}
+	st->listen = ls;
+	st->plaintext = p->plaintext;
+	st->v6 = id->v6;
+	memcpy(st->ip, id->ip, sizeof(st->ip));
+	st->session = session_new(&ls->env.core->sessions, t, false, &events, st);
+	if (!st->session) {
+		free(st);
+		return -ENOMEM;
+	}
+	if (hmap_add(&ls->by_address, &st->by_address, address_hash(ls, st->v6, st->ip)) < 0) {
+		session_free(st->session);
+		free(st);
+		return -ENOMEM;
+	}
+	gate_enter(ls->gate, &st->guest, rank);
+	list_append(&ls->strangers, &st->node);
+	ls->n_strangers++;
+	return 0;
+}
 
 void
 listen_accept_peer(struct port *p, struct transport *t)
 {
 	struct listen *ls = p->listen;
-	struct core *core = ls->env.core;
 	struct transport_identity id;
-	struct stranger *st;
-	const char *limit = NULL;
-	char text[80];
+	struct stranger *instead;
+	enum gate_rank rank;
+	const char *limit;
 
 	t->ops->identity(t, &id);
-	if (ls->n_strangers >= core->node->max_pending)
-		limit = "max_pending is reached";
-	else if (ls->n_strangers + ls->env.connected(ls->env.arg) >= core->node->max_connections)
-		limit = "max_connections is reached";
-	else if (count_address(ls, id.v6, id.ip) >= core->node->max_pending_per_address)
-		limit = "max_pending_per_address is reached";
+	rank = gate_rank(ls->gate, gate_from(id.v6, id.ip));
+	limit = limit_met(ls, &id, t->awaits_up, rank, &instead);
 	if (limit) {
-		/* Not a byte is spent on it. */
-		count(ls, WIRE_CLOSE_LIMIT);
-		snprintf(text, sizeof(text), "refused: %s", limit);
-		log_stranger(ls, id.address, text);
-		t->ops->close(t, false);
+		refuse_at_once(ls, t, id.address, limit);
 		return;
 	}
-	st = calloc(1, sizeof(*st));
-	if (!st) {
-		t->ops->close(t, false);
-		return;
-	}
-	st->listen = ls;
-	st->plaintext = p->plaintext;
-	st->v6 = id.v6;
-	memcpy(st->ip, id.ip, sizeof(st->ip));
-	st->session = session_new(&core->sessions, t, false, &events, st);
-	if (!st->session) {
-		free(st);
-		return;
-	}
-	if (hmap_add(&ls->by_address, &st->by_address, address_hash(ls, st->v6, st->ip)) < 0) {
-		session_free(st->session);
-		free(st);
-		return;
-	}
-	list_append(&ls->strangers, &st->node);
-	ls->n_strangers++;
+	if (stranger_new(p, t, &id, rank) == 0 && instead)
+		send_away(instead);
 }
 
 /* ----------------------------------------------------------------- whole -- */
@@ -338,7 +423,10 @@ listen_new(const struct listen_env *env, struct listen **ret, char why[static LI
 	hmap_init(&ls->by_address);
 	loop_random(env->core->loop, &ls->seed, sizeof(ls->seed));
 	loop_timer_init(&ls->retry, env->core->loop, listen_retry_ports, ls);
-	r = listen_open_ports(ls, why);
+	snprintf(why, LISTEN_WHY_MAX, "out of memory");
+	r = gate_new(env->core->loop, env->core->conf, go_on, &ls->gate);
+	if (r == 0)
+		r = listen_open_ports(ls, why);
 	if (r < 0) {
 		listen_free(ls);
 		return r;
@@ -375,6 +463,7 @@ listen_free(struct listen *ls)
 		stranger_free(st);
 	}
 	hmap_done(&ls->by_address);
+	gate_free(ls->gate);
 	free(ls);
 }
 

@@ -2,7 +2,8 @@
  * listen: the sockets we accept on, our own or passed in: the Unix socket for
  * clients, and those of the [listen] sections. A connection from elsewhere is
  * a stranger until its Hello has named a peer that may come this way; then it
- * is that link's. Pauses when descriptors run out.
+ * is that link's. How many of them, and how much of the CPU their handshakes
+ * get, is for gate to say. Pauses when descriptors run out.
  */
 #ifndef LISTEN_H
 #define LISTEN_H
@@ -54,5 +55,7 @@ void listen_free(struct listen *ls);
 void listen_each(struct listen *ls, void (*fn)(void *arg, const char *name, const char *url), void *arg);
 /* Strangers now; the most of one address. */
 void listen_pending(const struct listen *ls, uint64_t *ret_all, uint64_t *ret_per_address);
+/* Strangers let in within the last second; ms that handshakes took of the last period of handshake_budget. */
+void listen_used(const struct listen *ls, uint64_t *ret_strangers, uint64_t *ret_handshake_ms);
 
 #endif

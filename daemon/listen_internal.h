@@ -2,6 +2,7 @@
 #ifndef LISTEN_INTERNAL_H
 #define LISTEN_INTERNAL_H
 
+#include "gate.h"
 #include "hmap.h"
 #include "list.h"
 #include "listen.h"
@@ -25,6 +26,7 @@ struct listen {
 	struct list strangers;
 	struct hmap by_address; /* struct stranger */
 	size_t n_strangers;
+	struct gate *gate;
 	uint64_t seed;
 	struct loop_timer retry;
 	bool starts;  /* ports accept: before, they only are there */

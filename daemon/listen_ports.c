@@ -268,6 +268,8 @@ listen_commit(struct listen *ls)
 	struct core *core = ls->env.core;
 	struct transport_security security;
 
+	if (gate_configure(ls->gate, core->conf) < 0)
+		log_warning(core->log, NULL, "out of memory for the addresses of peers: those of before count as known");
 	LIST_FOREACH_SAFE (n, &ls->ports) {
 		struct port *p = list_entry(n, struct port, node);
 

@@ -287,7 +287,25 @@ on_down(void *arg, int error, const char *text)
 		session_lost(s, WIRE_CLOSE_NORMAL, error, text);
 }
 
-static const struct transport_events transport_events = { on_up, on_readable, on_writable, on_down };
+static bool
+on_may_shake(void *arg)
+{
+	struct session *s = arg;
+
+	return !s->ev->may_shake || s->ev->may_shake(s->arg);
+}
+
+static void
+on_shaken(void *arg, uint64_t ns)
+{
+	struct session *s = arg;
+
+	if (s->ev->shaken)
+		s->ev->shaken(s->arg, ns);
+}
+
+static const struct transport_events transport_events = { .up = on_up, .readable = on_readable, .writable = on_writable,
+	.down = on_down, .may_shake = on_may_shake, .shaken = on_shaken };
 
 /* --------------------------------------------------------------- from the loop */
 
@@ -395,6 +413,7 @@ session_new(struct session_env *env, struct transport *t, bool dialled, const st
 		return NULL;
 	}
 	s->t = t;
+	t->is_stranger = !dialled;
 	transport_set_events(t, &transport_events, s);
 	set_state(s, dialled || t->awaits_up ? SESSION_CONNECTING : SESSION_GREETING);
 	if (t->awaits_up)
@@ -451,8 +470,17 @@ session_set_owner(struct session *s, const struct session_events *ev, void *arg)
 }
 
 void
+session_shake(struct session *s)
+{
+	if (session_is_live(s) && s->state == SESSION_CONNECTING)
+		s->t->ops->want_read(s->t, true);
+}
+
+void
 session_greet(struct session *s)
 {
+	if (s->t)
+		s->t->is_stranger = false;
 	take_event(s, EVENT_GREET);
 }
 

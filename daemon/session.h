@@ -67,6 +67,9 @@ struct session_events {
 	 * INTERNAL for memory). The owner must session_free.
 	 */
 	void (*down)(void *arg, enum wire_close_code code, bool by_peer, int error, const char *reason);
+	/* As in transport.h, of one that was accepted and awaits its handshake; session_shake when it may go on. May be NULL. */
+	bool (*may_shake)(void *arg);
+	void (*shaken)(void *arg, uint64_t ns);
 };
 
 /*
@@ -86,6 +89,7 @@ void session_env_end(struct session_env *env);
 /* Hand to another owner (a pending connection becomes a link's or a client's). The origin filter is unset. */
 void session_set_owner(struct session *s, const struct session_events *ev, void *arg);
 
+void session_shake(struct session *s);
 void session_greet(struct session *s);
 void session_open(struct session *s);
 /* Send Close with code and reason, flush for a while, then `down` (by_peer false). Later frames are ignored. */

@@ -19,8 +19,11 @@
 /* Per loop: the streams whose owner is gone and whose last bytes are not. */
 struct drains {
 	struct loop_attached attached;
-	struct list list; /* struct socket.draining, oldest first */
-	size_t n;
+	/* By is_stranger. */
+	struct drains_kind {
+		struct list list; /* struct socket.draining, oldest first */
+		size_t n;
+	} kinds[2];
 };
 
 static const char drains_key;
@@ -305,7 +308,7 @@ finish(struct socket *s)
 
 		list_remove(&s->draining);
 		if (a)
-			list_entry(a, struct drains, attached)->n--;
+			list_entry(a, struct drains, attached)->kinds[s->t.is_stranger].n--;
 	}
 	loop_timer_stop(&s->timer);
 	socket_drop(s);
@@ -381,8 +384,9 @@ free_drains(struct loop_attached *a)
 {
 	struct drains *d = list_entry(a, struct drains, attached);
 
-	LIST_FOREACH_SAFE (n, &d->list)
-		cut(list_entry(n, struct socket, draining));
+	for (int i = 0; i < 2; i++)
+		LIST_FOREACH_SAFE (n, &d->kinds[i].list)
+			cut(list_entry(n, struct socket, draining));
 	free(d);
 }
 
@@ -397,7 +401,8 @@ drains_of(struct loop *l)
 	d = calloc(1, sizeof(*d));
 	if (!d)
 		return NULL;
-	list_init(&d->list);
+	list_init(&d->kinds[0].list);
+	list_init(&d->kinds[1].list);
 	loop_attach(l, &d->attached, &drains_key, free_drains);
 	return d;
 }
@@ -407,14 +412,16 @@ static bool
 start_draining(struct socket *s)
 {
 	struct drains *d = drains_of(s->loop);
+	struct drains_kind *k;
 
 	/* ENOTCONN: reset meanwhile. */
 	if (!d || (!s->tail && shutdown(s->fd, SHUT_WR) < 0))
 		return false;
-	if (d->n == SOCKET_DRAINING_MAX)
-		cut(list_entry(list_first(&d->list), struct socket, draining));
-	d->n++;
-	list_append(&d->list, &s->draining);
+	k = &d->kinds[s->t.is_stranger];
+	if (k->n == (s->t.is_stranger ? SOCKET_STRANGERS_MAX : SOCKET_DRAINING_MAX))
+		cut(list_entry(list_first(&k->list), struct socket, draining));
+	k->n++;
+	list_append(&k->list, &s->draining);
 	s->state = SOCKET_DRAINING;
 	loop_call_cancel(&s->call);
 	loop_watch_want(&s->watch, true, s->tail != NULL);

@@ -13,6 +13,7 @@
 
 #define SOCKET_DRAIN_MS 5000    /* what was written before a close may take this long */
 #define SOCKET_DRAINING_MAX 256 /* streams per loop that drain; above, the oldest is cut */
+#define SOCKET_STRANGERS_MAX 64 /* the same of strangers, who cut nobody else */
 #define SOCKET_ACCEPT_MAX 16    /* streams accepted before others get their turn */
 #define SOCKET_BACKLOG 512
 

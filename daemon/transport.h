@@ -70,6 +70,15 @@ struct transport_events {
 	 * must still be closed.
 	 */
 	void (*down)(void *arg, int error, const char *text);
+	/*
+	 * Only of an accepted stream whose handshake is still to come, and may be
+	 * NULL. The other side has sent something that has to be worked on: now?
+	 * False: it waits, and costs nothing, until want_read is switched on.
+	 * Must not close the stream.
+	 */
+	bool (*may_shake)(void *arg);
+	/* That work was done, before `up` or `down`: the CPU time it took. Must not close the stream. */
+	void (*shaken)(void *arg, uint64_t ns);
 };
 
 struct transport_ops {
@@ -143,6 +152,8 @@ struct transport {
 	const struct transport_events *ev;
 	void *arg;
 	bool awaits_up; /* accepted, and a handshake is still to come */
+	/* Accepted, and its owner does not know yet who it is: how many of these drain is bounded apart. The owner's to set. */
+	bool is_stranger;
 };
 
 struct transport_listener {

@@ -282,13 +282,14 @@ rise(struct stream *s)
 	s->t.ev->up(s->t.arg);
 }
 
-static void
-shake(struct stream *s)
+/* True: the handshake is over, and well. */
+static bool
+shake_on(struct stream *s)
 {
 	ssize_t n;
 
 	if (!prepare(s))
-		return;
+		return false;
 	do {
 		size_t used;
 		enum tls_result r = tls_feed(s->tls, s->in + s->in_at, s->in_len, &used);
@@ -296,12 +297,11 @@ shake(struct stream *s)
 		eat(s, used);
 		if (r == TLS_READY) {
 			(void)flush(s);
-			rise(s);
-			return;
+			return true;
 		}
 		if (r != TLS_MORE) {
 			fail_tls(s);
-			return;
+			return false;
 		}
 		(void)flush(s);
 		n = fill(s);
@@ -310,6 +310,26 @@ shake(struct stream *s)
 		tls_input_ended(s->tls);
 		fail_tls(s);
 	}
+	return false;
+}
+
+/* The next step of the handshake; one of a stranger's when its owner has time for it. */
+static void
+shake(struct stream *s)
+{
+	uint64_t before;
+	bool is_over;
+
+	if (!s->dialled && s->t.ev->may_shake && !s->t.ev->may_shake(s->t.arg)) {
+		s->tcp->ops->want_read(s->tcp, false);
+		return;
+	}
+	before = loop_cpu(s->loop);
+	is_over = shake_on(s);
+	if (!s->dialled && s->t.ev->shaken)
+		s->t.ev->shaken(s->t.arg, loop_cpu(s->loop) - before);
+	if (is_over)
+		rise(s);
 }
 
 /* The next piece of plaintext: 1; 0: none now; -1: the end, which tls knows; a negative errno of TCP is in *ret. */
@@ -510,7 +530,7 @@ on_down(void *arg, int error, const char *text)
 	}
 }
 
-static const struct transport_events tcp_events = { on_up, on_readable, on_writable, on_down };
+static const struct transport_events tcp_events = { .up = on_up, .readable = on_readable, .writable = on_writable, .down = on_down };
 
 static void
 on_timer(void *arg)
@@ -577,6 +597,7 @@ tls_stream_close(struct transport *t, bool drain)
 	bool says_why = s->state == DOWN && s->tls && tls_error(s->tls) != 0;
 
 	assert(s->state != CLOSED);
+	s->tcp->is_stranger = t->is_stranger;
 	if (says_why || (drain && (s->state == UP || (s->state == DOWN && s->error == 0 && s->tls)))) {
 		size_t len;
 		uint8_t *tail;

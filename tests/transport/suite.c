@@ -125,7 +125,7 @@ on_down(void *arg, int error, const char *text)
 	hooked(e, 'd');
 }
 
-static const struct transport_events events = { on_up, on_readable, on_writable, on_down };
+static const struct transport_events events = { .up = on_up, .readable = on_readable, .writable = on_writable, .down = on_down };
 
 void
 end_close(struct end *e, bool drain)

@@ -146,7 +146,7 @@ on_down(void *arg, enum wire_close_code code, bool by_peer, int error, const cha
 	called(e, CALL_DOWN);
 }
 
-const struct session_events end_events = { on_greeting, on_hello, on_frame, on_writable, on_down };
+const struct session_events end_events = { .greeting = on_greeting, .hello = on_hello, .frame = on_frame, .writable = on_writable, .down = on_down };
 
 void
 end_probed(void *arg, bool alive)
