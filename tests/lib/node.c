@@ -36,7 +36,7 @@ nodes_file(char ret[static NODES_PATH_MAX], const char *name, const void *data, 
 
 	ck_assert_int_lt(snprintf(ret, NODES_PATH_MAX, "%s/%s", folder, name), NODES_PATH_MAX);
 	f = fopen(ret, "w");
-	ck_assert_ptr_nonnull(f);
+	ck_assert(f != NULL && fchmod(fileno(f), 0600) == 0); /* it may be a key */
 	ck_assert_uint_eq(fwrite(data, 1, len, f), len);
 	ck_assert_int_eq(fclose(f), 0);
 	return ret;
