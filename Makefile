@@ -57,7 +57,7 @@ FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 
 .DEFAULT_GOAL := all
-.PHONY: all check check-unit check-daemon soak soak-plants check-asan check-valgrind check-debian13 quickstart sim sim-plants torture torture-plants power-cuts fuzz lint \
+.PHONY: all check check-unit check-daemon soak soak-plants check-asan check-valgrind check-debian13 quickstart sim sim-plants torture torture-plants power-cuts fuzz lint coverage \
 	install uninstall clean deps help
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -80,6 +80,7 @@ help:
 	@echo "make torture-plants every planted fault of the store must be found within 5000 seeds"
 	@echo "make power-cuts CUTS=n   real power cuts on ext4 and XFS (root)"
 	@echo "make fuzz SECONDS=n run each fuzz target that long"
+	@echo "make coverage SEEDS=n   branches of the store that no test takes; none may be left"
 	@echo "make lint           formatting, layers, man pages, shell"
 	@echo "make install        DESTDIR= prefix=$(prefix)"
 
@@ -251,6 +252,17 @@ torture-plant-%: $(B)/torture
 	$(call planted,$(B)/torture-plant/$*)
 	$(Q)$(MAKE) --no-print-directory B=$(B)/torture-plant/$* PLANT=-DPLANT_$* $(B)/torture-plant/$*/torture
 	$(Q)$(B)/torture-plant/$*/torture --expect-violation --seeds $(or $(SEEDS),5000) --label $*
+
+# Which branches of the store neither its unit tests nor the torture takes. Every
+# program runs, the objects are shared: what each took is added up in one place.
+COVERED_UNIT := $(foreach t,$(UNIT),$(if $(filter daemon/store_%,$(DEPS_$(t))),$(t)))
+coverage:
+	$(Q)$(MAKE) --no-print-directory B=$(B)/coverage CFLAGS="-O0 -g --coverage" coverage-run
+.PHONY: coverage-run
+coverage-run: $(COVERED_UNIT:%=$(B)/tests/%) $(B)/torture
+	$(Q)find $(B)/obj -name '*.gcda' -delete
+	$(Q)B=$(B) tests/lib/run $(COVERED_UNIT:%=$(B)/tests/%) "$(B)/torture --seeds $(or $(SEEDS),24)"
+	$(Q)tests/lib/coverage $(B)/obj $(STORE_SRC) $(wildcard daemon/store*.h)
 
 # The real doors on real file systems whose power is cut. The control arm has
 # every sync left out, and must lose.

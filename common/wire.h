@@ -148,7 +148,8 @@ enum wire_admin_verb {
 	WIRE_ADMIN_MOVE,
 	WIRE_ADMIN_HOLD,
 	WIRE_ADMIN_RELEASE,
-	WIRE_ADMIN_BACKUP
+	WIRE_ADMIN_BACKUP,
+	WIRE_ADMIN_RELOAD
 };
 
 /* Bytes inside somebody else's buffer; not terminated. */

@@ -292,6 +292,21 @@ clients_accept(struct clients *cs, struct transport *t)
 }
 
 void
+clients_recheck(struct clients *cs)
+{
+	LIST_FOREACH_SAFE (n, &cs->all) {
+		struct client *c = list_entry(n, struct client, all);
+
+		c->who.is_admin = is_admin(cs->core->node, &c->id);
+		if (!c->greeted)
+			continue;
+		outlet_recheck(&c->outlet);
+		if (!intake_recheck(&c->intake, c->who.is_admin))
+			session_close(c->session, WIRE_CLOSE_NORMAL, "a queue's send list has changed: connect again");
+	}
+}
+
+void
 clients_close(struct clients *cs, enum wire_close_code code, const char *reason)
 {
 	LIST_FOREACH_SAFE (n, &cs->all) {

@@ -33,6 +33,8 @@ void clients_free(struct clients *cs);
  */
 void clients_accept(struct clients *cs, struct transport *t);
 /* Close every session with this code. */
+/* The configuration has changed: who may not any more loses subscriptions, or, with flows open, the session. */
+void clients_recheck(struct clients *cs);
 void clients_close(struct clients *cs, enum wire_close_code code, const char *reason);
 /* Sessions that are not gone yet. */
 size_t clients_count(const struct clients *cs);

@@ -353,6 +353,15 @@ conf_queue_section(const struct conf *c, size_t i)
 	return c->sections[CONF_QUEUE][i]->name;
 }
 
+bool
+conf_has_queue(const struct conf *c, const char *node, const char *name)
+{
+	char full[NAMES_DEST_MAX + 1];
+
+	snprintf(full, sizeof(full), "%s%s%s", node ? node : "", node ? "/" : "", name);
+	return conf_section_find(c, CONF_QUEUE, full) != NULL;
+}
+
 /* The section other than [queue "*"] that fits best, or NULL. A pattern without a node is for queues here. */
 static const struct conf_section *
 best_section(const struct conf *c, const char *node, const char *name)

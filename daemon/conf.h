@@ -119,6 +119,17 @@ void conf_queue(const struct conf *c, const char *node, const char *name, struct
  */
 size_t conf_n_queue_sections(const struct conf *c);
 const char *conf_queue_section(const struct conf *c, size_t i);
+/* Has this queue a section of its own? */
+bool conf_has_queue(const struct conf *c, const char *node, const char *name);
+
+/*
+ * fresh is to replace old in a daemon that runs: what counts only from a restart
+ * on keeps its old value, and kept is told the name of each such key that
+ * differs. 0 or -ENOMEM.
+ */
+int conf_keep_restart(struct conf *fresh, const struct conf *old, void (*kept)(void *arg, const char *key), void *arg);
+/* Have the two the same settings? 1, 0, or -ENOMEM. */
+int conf_peer_same(const struct conf_peer *a, const struct conf_peer *b);
 
 /* Print every setting in force in a form that reads back to the same (-nv). */
 void conf_print(const struct conf *c, FILE *out);

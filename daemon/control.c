@@ -265,7 +265,7 @@ cancel(struct control *c, struct client *client, uint32_t id)
 static int
 judge(const struct asker *a, const struct wire_admin_request *req, const char **ret_reason)
 {
-	if (req->verb < WIRE_ADMIN_STATUS || req->verb > WIRE_ADMIN_BACKUP) {
+	if (req->verb < WIRE_ADMIN_STATUS || req->verb > WIRE_ADMIN_RELOAD) {
 		*ret_reason = "this version does not know that request";
 		return ENOSYS;
 	}

@@ -28,6 +28,8 @@ struct control_sources {
 	void (*connections)(void *arg, uint64_t *ret_all, uint64_t *ret_pending, uint64_t *ret_per_address);
 	/* What the store has of a peer that is not configured, or of other state folders of it, is removed; returns how many flows. */
 	size_t (*forget_strays)(void *arg, const char *peer);
+	/* As daemon_reload. */
+	int (*reload)(void *arg, void (*done)(void *arg, int error, const char *text), void *done_arg);
 	void *arg;
 };
 

@@ -164,6 +164,7 @@ static enum progress (*const verbs[])(struct control *c, struct asker *a, struct
 	[WIRE_ADMIN_HOLD] = control_act_hold,
 	[WIRE_ADMIN_RELEASE] = control_act_hold,
 	[WIRE_ADMIN_BACKUP] = control_act_backup,
+	[WIRE_ADMIN_RELOAD] = control_act_reload,
 };
 
 #define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))

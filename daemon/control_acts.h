@@ -8,7 +8,7 @@
 struct act {
 	struct control *control; /* NULL: the asker has gone */
 	uint64_t ticket;         /* it counts when that is synced */
-	char text[300];          /* what will be said */
+	char text[480];          /* what will be said */
 	/* Of a purge and a move. */
 	uint64_t messages, bytes, in_doubt, up_to, told_ms;
 	bool is_over;
@@ -39,6 +39,9 @@ enum progress act_finish_synced(struct control *c, const struct asker *a, const 
 enum progress control_act_hold(struct control *c, struct asker *a, struct request *rq); /* release, too */
 enum progress control_act_purge(struct control *c, struct asker *a, struct request *rq);
 enum progress control_act_move(struct control *c, struct asker *a, struct request *rq);
+
+/* ---- control_acts_reload.c */
+enum progress control_act_reload(struct control *c, struct asker *a, struct request *rq);
 
 /* ---- control_acts_backup.c */
 enum progress control_act_backup(struct control *c, struct asker *a, struct request *rq);

@@ -1,14 +1,11 @@
-#include "daemon.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "control.h"
 #include "credentials.h"
-#include "listen.h"
-#include "recover.h"
+#include "daemon_internal.h"
 #include "store.h"
 #include "task.h"
 
@@ -17,33 +14,6 @@
 #define LOST_LOGGED_MAX 100
 #define WINDOW_MIN (2 * (uint64_t)WIRE_LARGE)
 #define WINDOW_MAX (4ull << 20)
-
-enum phase { RUNNING, DRAINING, CLOSING, SYNCING, STOPPED };
-
-struct daemon {
-	struct core core;
-	struct conf *conf; /* owned; NULL until daemon_new has succeeded */
-	struct daemon_options opt;
-	struct message_store messages;
-	struct task_runner *runner, *writer, *reader;
-	struct store *store;
-	bool has_journal; /* and the state folder knows, or is being told */
-	struct control_sources sources;
-	struct control *control;
-	struct clients *clients;
-	struct link **links;
-	size_t n_links;
-	struct recover_stray *strays; /* flow 0: removed */
-	size_t n_strays;
-	struct listen *listen;
-	struct loop_call status, bury;
-
-	enum phase phase;
-	struct loop_timer stop_timer;
-	uint64_t stop_deadline_ms;
-	void (*stopped)(void *arg);
-	void *stopped_arg;
-};
 
 /* ------------------------------------------------------- parts about others -- */
 
@@ -67,8 +37,8 @@ tell_status(void *arg)
 	d->opt.status(d->opt.arg, text);
 }
 
-static void
-on_event(void *arg, const char *kind, const char *name, const char *change, const char *text)
+void
+daemon_event(void *arg, const char *kind, const char *name, const char *change, const char *text)
 {
 	struct daemon *d = arg;
 
@@ -84,12 +54,11 @@ on_queue(void *arg, const char *name, bool created)
 
 	/* Not while everything is torn down. */
 	if (d->core.event)
-		on_event(d, "queue", name, created ? "created" : "removed", "");
+		daemon_event(d, "queue", name, created ? "created" : "removed", "");
 }
 
-/* NULL: out of memory. */
-static struct link *
-add_link(struct daemon *d, const struct conf_peer *peer, const char *name)
+struct link *
+daemon_add_link(struct daemon *d, const struct conf_peer *peer, const char *name)
 {
 	struct link **more = realloc(d->links, (d->n_links + 1) * sizeof(struct link *));
 	struct link *l;
@@ -116,7 +85,7 @@ find_link(void *arg, const char *name)
 		if (strcmp(link_name(d->links[i]), name) == 0)
 			return d->links[i];
 	peer = conf_peer_find(d->core.conf, name);
-	return peer ? add_link(d, peer, name) : NULL;
+	return peer ? daemon_add_link(d, peer, name) : NULL;
 }
 
 static void
@@ -222,7 +191,7 @@ on_store_state(void *arg, enum store_state st, const char *why)
 		log_error(d->core.log, NULL, st == STORE_FULL ? "the journal is full: %s; what waits to be written is tried again"
 		                                              : "the journal has failed: %s; nothing durable is confirmed until "
 		                                                "the cause is mended and connectd is restarted", why);
-	on_event(d, "store", d->core.node->name, names[st], why);
+	daemon_event(d, "store", d->core.node->name, names[st], why);
 	control_synced(d->control);
 }
 
@@ -317,7 +286,7 @@ make_links(struct daemon *d)
 	for (size_t i = 0; i < conf_n_peers(d->core.conf); i++) {
 		const struct conf_peer *peer = conf_peer(d->core.conf, i);
 
-		if (!conf_peer_is_family(peer) && !add_link(d, peer, peer->name))
+		if (!conf_peer_is_family(peer) && !daemon_add_link(d, peer, peer->name))
 			return -ENOMEM;
 	}
 	router_each(d->core.router, want_link_of, d);
@@ -350,25 +319,22 @@ make_parts(struct daemon *d)
 	const struct router_events events = { on_queue, want_link, d };
 	uint64_t window = core->node->max_memory / 8;
 
-	core->sessions = (struct session_env){ .loop = core->loop, .messages = &d->messages,
-		.handshake_ms = core->node->handshake_timeout, .keepalive_ms = core->node->keepalive };
+	core->sessions = (struct session_env){ .loop = core->loop, .messages = &d->messages };
 	core->sessions.read_buffer = malloc(SESSION_READ_BUFFER);
 	core->session_window = window < WINDOW_MIN ? WINDOW_MIN : window > WINDOW_MAX ? WINDOW_MAX : window;
 	d->sources = (struct control_sources){ .core = core, .started_ms = loop_now_ms(core->loop),
 		.started_unix_ms = loop_wall_ms(core->loop), .listeners = each_listener, .connections = count_connections,
-		.forget_strays = forget_strays, .arg = d };
+		.forget_strays = forget_strays, .reload = daemon_reload_for, .arg = d };
 	d->control = control_new(&d->sources);
 	if (!core->sessions.read_buffer || !d->control)
 		return -ENOMEM;
-	core->event = on_event;
+	core->event = daemon_event;
 	core->event_arg = d;
 	core->router = router_new(core->loop, core->conf, &d->messages, state_start_count(core->state), &events);
 	if (!core->router)
 		return -ENOMEM;
 	intake_env_init(&core->intake, core->loop, &d->messages, core->router);
-	core->intake.max_message = core->node->max_message;
-	core->intake.linger_ms = core->node->producer_linger;
-	core->intake.max_named = core->node->max_producers;
+	daemon_set_limits(d);
 	core->intake.next_counter = &core->next_counter;
 	d->clients = clients_new(core, &(struct clients_hooks){ control_request, control_client_ended, d->control });
 	if (!d->clients)
@@ -563,7 +529,7 @@ daemon_stop(struct daemon *d, void (*done)(void *arg), void *arg)
 	d->stop_deadline_ms = loop_now_ms(core->loop) + core->node->drain_timeout;
 	core->stopping = core->intake.stopping = true;
 	log_info(core->log, NULL, "stopping");
-	on_event(d, "daemon", core->node->name, "stopping", "");
+	daemon_event(d, "daemon", core->node->name, "stopping", "");
 	listen_stop(d->listen);
 	for (size_t i = 0; i < d->n_links; i++)
 		link_drain(d->links[i]);
@@ -609,6 +575,7 @@ daemon_free(struct daemon *d)
 	router_free(d->core.router);
 	session_env_end(&d->core.sessions);
 	task_runner_free(d->runner);
+	daemon_reload_cancelled(d);
 	tls_context_unref(d->core.tls);
 	state_close(d->core.state);
 	loop_call_init(&d->bury, bury, d);

@@ -19,6 +19,7 @@ struct daemon;
 
 struct daemon_options {
 	struct log *log; /* borrowed */
+	const char *config; /* the file to be read again by daemon_reload, borrowed; NULL: there is none */
 	/*
 	 * The i-th listening socket passed in under this name ("client" for the
 	 * Unix socket, else a listener's name), or -1. Taken over. NULL: none.
@@ -44,6 +45,15 @@ int daemon_new(struct loop *l, struct conf *conf, const struct daemon_options *o
 
 /* Accept and dial. */
 void daemon_start(struct daemon *d);
+
+/*
+ * Read the configuration again, with certificates and keys, and go by it from
+ * then on; whatever is wrong with it, nothing changes. done is called once, from
+ * the loop: 0 and what changed, or a negative errno and why not, for people. 0;
+ * -EBUSY: it is being read; -ENOENT: there is no file; -ESHUTDOWN: stopping;
+ * -ENOMEM, -EAGAIN.
+ */
+int daemon_reload(struct daemon *d, void (*done)(void *arg, int error, const char *text), void *arg);
 
 /*
  * An orderly stop: take no more connections and messages, give the links

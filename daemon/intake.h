@@ -98,6 +98,9 @@ void intake_done(struct intake *in);
 /* Say now what waits for the end of the pass: the session is about to close. */
 void intake_flush(struct intake *in);
 
+/* Access has changed. False: a flow is open that would be refused now. */
+bool intake_recheck(struct intake *in, bool is_admin);
+
 /*
  * A frame of the producing side: OpenFlow, Settled, Transfer, Resume, Abort.
  * Returns 0, or the close code (and *ret_reason, static) with which the

@@ -518,3 +518,16 @@ intake_flow_say(struct intake_flow *fl)
 		say_progress(fl);
 	say_credit(fl);
 }
+
+bool
+intake_recheck(struct intake *in, bool is_admin)
+{
+	in->who.is_admin = is_admin;
+	for (uint32_t id = 0; id < in->cap; id++) {
+		const struct intake_flow *fl = in->flows[id].flow;
+
+		if (fl && fl->inlet.queue && !router_may(&in->who, ROUTER_SEND, fl->inlet.queue))
+			return false;
+	}
+	return true;
+}

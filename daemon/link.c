@@ -283,6 +283,8 @@ link_adopt(struct link *l, struct candidate *c)
 	l->last_error[0] = '\0';
 	l->is_refused = l->awaits_adopted = false;
 	l->connects++;
+	if (session_identity(s)->tls.has_certificate)
+		loop_timer_start(&l->key_timer, LINK_KEY_MS);
 	log_info(core->log, l->context, "up: %s %s, %.*s, start %u", live->dialled ? "dialled" : "accepted",
 	    session_identity(s)->address, (int)h->software.len, (const char *)h->software.data, h->start_count);
 	link_set_state(l, LINK_UP, session_identity(s)->address);
@@ -309,6 +311,7 @@ link_new(struct core *core, const struct conf_peer *peer, const char *name)
 	list_init(&l->candidates);
 	backoff_init(&l->backoff, peer->backoff_min, peer->backoff_max);
 	loop_timer_init(&l->dial_timer, core->loop, dial, l);
+	loop_timer_init(&l->key_timer, core->loop, link_look_at_key, l);
 	link_init_book(l, &l->book, state_met(core->state, name));
 #ifdef PLANT_TWO_SESSIONS
 	link_init_book(l, &l->second_book, NULL);
@@ -341,6 +344,7 @@ link_free(struct link *l)
 	}
 	outflows_done(l);
 	loop_timer_stop(&l->dial_timer);
+	loop_timer_stop(&l->key_timer);
 	intake_book_done(&l->core->intake, &l->book);
 	free(l);
 }

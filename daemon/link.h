@@ -32,6 +32,16 @@ void link_start(struct link *l);
 /* Cut at once; what waits in outbound queues is left there. */
 void link_free(struct link *l);
 
+/*
+ * The peer's section, or its family's, by the configuration that counts from
+ * now on; NULL: it is no peer any more, and has no session and no dials until it
+ * is one again. The settings before must still be there. A session is judged
+ * again; if it does not hold it is cut, and if they differ another is dialled.
+ */
+void link_reconfigure(struct link *l, const struct conf_peer *peer);
+/* Our own certificate is another: a new session takes over from the one that was dialled with the old. */
+void link_remake(struct link *l);
+
 /* The flows of the peer. */
 struct intake_book *link_book(struct link *l);
 const char *link_name(const struct link *l);

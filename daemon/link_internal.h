@@ -8,6 +8,7 @@
 
 #define LINK_CANDIDATES_MAX 4 /* connections of one peer that are still meeting */
 #define LINK_PROBE_MS 5000    /* an old session answers within, or is dead */
+#define LINK_KEY_MS 60000     /* how often it is looked whether a key has done enough */
 #define LINK_RETRY_MS 1000    /* a refused flow, a full dead-letter queue */
 
 /* The one session that carries flows. */
@@ -90,6 +91,7 @@ struct link {
 	uint64_t since_ms;
 	struct backoff backoff;
 	struct loop_timer dial_timer;
+	struct loop_timer key_timer; /* while a session is up that has a key */
 	uint64_t dial_at_ms;
 	size_t next_address;
 	char last_error[200];
@@ -144,6 +146,10 @@ void link_cut(struct link *l, enum wire_close_code code, const char *why);
 /* For the flows of the node with this state folder; NULL: none was met. */
 void link_init_book(struct link *l, struct intake_book *b, const struct state_peer *met);
 
+/* link_settings.c */
+/* Of loop_timer; arg is the link. */
+void link_look_at_key(void *arg);
+
 /* link_operator.c */
 /* This state of the peer was refused, and an operator may say otherwise. */
 void link_refused(struct link *l, const struct state_peer *peer);
@@ -151,6 +157,8 @@ void link_refused(struct link *l, const struct state_peer *peer);
 void link_change_done(struct link *l);
 
 /* link_meet.c */
+/* Of struct transport_security: is it who this link is for? arg is the link. */
+bool link_is_peer(void *arg, const struct transport_identity *id, char why[static TRANSPORT_TEXT_MAX]);
 int meet_dial(struct link *l, const struct names_url *url);
 void meet_accept(struct link *l, struct session *s, const struct wire_hello *hello);
 void meet_end_all(struct link *l);

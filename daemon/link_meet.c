@@ -492,8 +492,8 @@ static const struct session_events events = { greeting, hello, frame, writable, 
 
 /* ------------------------------------------------------------------ doors -- */
 
-static bool
-is_the_dialled(void *arg, const struct transport_identity *id, char why[static TRANSPORT_TEXT_MAX])
+bool
+link_is_peer(void *arg, const struct transport_identity *id, char why[static TRANSPORT_TEXT_MAX])
 {
 	const struct link *l = arg;
 
@@ -504,7 +504,7 @@ int
 meet_dial(struct link *l, const struct names_url *url)
 {
 	struct candidate *c = candidate_new(l, true);
-	const struct transport_security security = { .context = l->core->tls, .check = is_the_dialled, .arg = l };
+	const struct transport_security security = { .context = l->core->tls, .check = link_is_peer, .arg = l };
 	int error = -ENOMEM;
 
 	if (!c)

@@ -1,46 +1,21 @@
-#include "listen.h"
-
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "hmap.h"
 #include "identity.h"
-#include "list.h"
+#include "listen_internal.h"
 #include "names.h"
-#include "transport.h"
 
-#define RETRY_MS 500       /* when descriptors or memory ran out */
 #define LOGGED_MAX 20      /* strangers named in the log a minute; the others are only counted */
 #define LOG_WINDOW_MS 60000
-
-/* One socket. */
-struct port {
-	struct list node;
-	struct listen *listen;
-	const struct conf_listen *conf; /* NULL: the Unix socket */
-	struct transport_listener *tl;
-};
-
-struct listen {
-	struct listen_env env;
-	struct list ports;
-	struct list strangers;
-	struct hmap by_address; /* struct stranger */
-	size_t n_strangers;
-	uint64_t seed;
-	struct loop_timer retry;
-	bool starved; /* accepting failed since the last success */
-	uint64_t log_since_ms, logged, unlogged;
-};
 
 /* A connection that has not said who it is. */
 struct stranger {
 	struct list node;
 	struct hmap_node by_address;
 	struct listen *listen;
-	const struct conf_listen *conf;
+	bool plaintext; /* of the listener */
 	struct session *session;
 	bool v6;
 	bool told; /* why it is refused */
@@ -163,7 +138,7 @@ judge(const struct stranger *st, const struct wire_hello *h, const char *name, c
 		return WIRE_CLOSE_WRONG_NAME;
 	}
 	*ret_reason = "plaintext is not allowed here for this peer";
-	if (!id->tls.has_certificate && !st->conf->plaintext)
+	if (!id->tls.has_certificate && !st->plaintext)
 		return WIRE_CLOSE_DENIED;
 	if (id->tls.has_certificate)
 		*ret_reason = "the certificate is not that of the node it says it is";
@@ -295,10 +270,10 @@ down(void *arg, enum wire_close_code code, bool by_peer, int error, const char *
 /* Our Hello is the link's to send, and nothing is sent for which there could be too little room. */
 static const struct session_events events = { .hello = hello, .frame = frame, .down = down };
 
-/* ----------------------------------------------------------------- ports -- */
+/* --------------------------------------------------------------- accepting -- */
 
-static void
-accept_peer(struct port *p, struct transport *t)
+void
+listen_accept_peer(struct port *p, struct transport *t)
 {
 	struct listen *ls = p->listen;
 	struct core *core = ls->env.core;
@@ -328,7 +303,7 @@ accept_peer(struct port *p, struct transport *t)
 		return;
 	}
 	st->listen = ls;
-	st->conf = p->conf;
+	st->plaintext = p->plaintext;
 	st->v6 = id.v6;
 	memcpy(st->ip, id.ip, sizeof(st->ip));
 	st->session = session_new(&core->sessions, t, false, &events, st);
@@ -345,147 +320,16 @@ accept_peer(struct port *p, struct transport *t)
 	ls->n_strangers++;
 }
 
-static void
-accepted(void *arg, struct transport *t)
-{
-	struct port *p = arg;
-
-	p->listen->starved = false;
-	if (p->conf)
-		accept_peer(p, t);
-	else
-		clients_accept(p->listen->env.clients, t);
-}
-
-static void
-pause_all(struct listen *ls, bool paused)
-{
-	LIST_FOREACH (n, &ls->ports) {
-		struct port *p = list_entry(n, struct port, node);
-
-		p->tl->ops->listen_pause(p->tl, paused);
-	}
-}
-
-/* Those that wait are not lost: the kernel keeps them. */
-static void
-failed(void *arg, int error, const char *text)
-{
-	struct listen *ls = ((struct port *)arg)->listen;
-
-	(void)error;
-	if (!ls->starved)
-		log_warning(ls->env.core->log, NULL, "cannot accept: %s; no new connections until there is room", text);
-	ls->starved = true;
-	pause_all(ls, true);
-	loop_timer_start(&ls->retry, RETRY_MS);
-}
-
-static void
-resume(void *arg)
-{
-	pause_all(arg, false);
-}
-
-static bool
-is_anyone(void *arg, const struct transport_identity *id, char why[static TRANSPORT_TEXT_MAX])
-{
-	const struct core *core = arg;
-
-	return identity_is_anyone(core->conf, id, why);
-}
-
-static const struct transport_security *
-security_of(struct core *core, struct transport_security *ret)
-{
-	*ret = (struct transport_security){ .context = core->tls, .check = is_anyone, .arg = core,
-		.handshake_ms = core->node->handshake_timeout };
-	return core->tls ? ret : NULL;
-}
-
-static int
-open_port(struct listen *ls, const struct conf_listen *conf, const struct names_url *url, int fd)
-{
-	const struct transport_ops *ops = transport_for(url->scheme);
-	struct transport_security security;
-	struct port *p;
-	int r;
-
-	if (!ops)
-		return -EPROTONOSUPPORT;
-	p = calloc(1, sizeof(*p));
-	if (!p)
-		return -ENOMEM;
-	p->listen = ls;
-	p->conf = conf;
-	r = ops->listen(ls->env.core->loop, url, security_of(ls->env.core, &security), fd, accepted, failed, p, &p->tl);
-	if (r < 0) {
-		free(p);
-		return r;
-	}
-	p->tl->ops->listen_pause(p->tl, true);
-	list_append(&ls->ports, &p->node);
-	return 0;
-}
-
-static int
-passed(const struct listen *ls, const char *name, size_t i)
-{
-	return ls->env.passed ? ls->env.passed(ls->env.passed_arg, name, i) : -1;
-}
-
-static int
-open_client(struct listen *ls, char why[static 200])
-{
-	const struct conf_node *node = ls->env.core->node;
-	struct names_url url = { .scheme = NAMES_UNIX, .path = node->socket };
-	int fd = passed(ls, "client", 0), r;
-
-	r = open_port(ls, NULL, &url, fd);
-	if (r == 0 && fd < 0 && ls->env.socket_rights)
-		r = ls->env.socket_rights(ls->env.passed_arg, node->socket, (uint32_t)node->socket_mode,
-		    node->socket_group != NULL, node->socket_group_id);
-	if (r < 0)
-		snprintf(why, 200, "socket %.107s: %.60s", node->socket, strerror(-r));
-	return r;
-}
-
-static int
-open_address(struct listen *ls, const struct conf_listen *conf, const char *address, int fd, char why[static 200])
-{
-	struct names_url url;
-	int r = names_url_parse(address, &url, NULL);
-
-	if (r == 0)
-		r = open_port(ls, conf, &url, fd);
-	if (r < 0)
-		snprintf(why, 200, "listener %.40s, %.80s: %.60s", conf->name, fd >= 0 ? "the socket passed in" : address, strerror(-r));
-	return r;
-}
-
-static int
-open_listener(struct listen *ls, const struct conf_listen *conf, char why[static 200])
-{
-	size_t n = 0;
-	int fd, r = 0;
-
-	for (; r == 0 && (fd = passed(ls, conf->name, n)) >= 0; n++)
-		r = open_address(ls, conf, conf->address.items[0], fd, why);
-	for (size_t i = 0; r == 0 && n == 0 && i < conf->address.n; i++)
-		r = open_address(ls, conf, conf->address.items[i], -1, why);
-	return r;
-}
-
 /* ----------------------------------------------------------------- whole -- */
 
 int
-listen_new(const struct listen_env *env, struct listen **ret, char why[static 200])
+listen_new(const struct listen_env *env, struct listen **ret, char why[static LISTEN_WHY_MAX])
 {
 	struct listen *ls = calloc(1, sizeof(*ls));
 	int r;
 
 	if (!ls) {
-		snprintf(why, 200, "out of memory");
+		snprintf(why, LISTEN_WHY_MAX, "out of memory");
 		return -ENOMEM;
 	}
 	ls->env = *env;
@@ -493,10 +337,8 @@ listen_new(const struct listen_env *env, struct listen **ret, char why[static 20
 	list_init(&ls->strangers);
 	hmap_init(&ls->by_address);
 	loop_random(env->core->loop, &ls->seed, sizeof(ls->seed));
-	loop_timer_init(&ls->retry, env->core->loop, resume, ls);
-	r = open_client(ls, why);
-	for (size_t i = 0; r == 0 && i < conf_n_listens(env->core->conf); i++)
-		r = open_listener(ls, conf_listen(env->core->conf, i), why);
+	loop_timer_init(&ls->retry, env->core->loop, listen_retry_ports, ls);
+	r = listen_open_ports(ls, why);
 	if (r < 0) {
 		listen_free(ls);
 		return r;
@@ -508,26 +350,14 @@ listen_new(const struct listen_env *env, struct listen **ret, char why[static 20
 void
 listen_start(struct listen *ls)
 {
-	pause_all(ls, false);
-}
-
-static void
-close_ports(struct listen *ls)
-{
-	loop_timer_stop(&ls->retry);
-	LIST_FOREACH_SAFE (n, &ls->ports) {
-		struct port *p = list_entry(n, struct port, node);
-
-		list_remove(&p->node);
-		p->tl->ops->listen_close(p->tl);
-		free(p);
-	}
+	ls->starts = true;
+	listen_pause_ports(ls, false);
 }
 
 void
 listen_stop(struct listen *ls)
 {
-	close_ports(ls);
+	listen_close_ports(ls);
 	LIST_FOREACH (n, &ls->strangers)
 		session_close(list_entry(n, struct stranger, node)->session, WIRE_CLOSE_SHUTDOWN, "the daemon is stopping");
 }
@@ -537,7 +367,7 @@ listen_free(struct listen *ls)
 {
 	if (!ls)
 		return;
-	close_ports(ls);
+	listen_close_ports(ls);
 	LIST_FOREACH_SAFE (n, &ls->strangers) {
 		struct stranger *st = list_entry(n, struct stranger, node);
 
@@ -556,6 +386,6 @@ listen_each(struct listen *ls, void (*fn)(void *arg, const char *name, const cha
 		char url[TRANSPORT_TEXT_MAX];
 
 		p->tl->ops->listen_url(p->tl, url);
-		fn(arg, p->conf ? p->conf->name : "client", url);
+		fn(arg, p->name, url);
 	}
 }

@@ -17,6 +17,8 @@
 
 struct listen;
 
+#define LISTEN_WHY_MAX 200
+
 /* What it needs of its daemon. The call-backs come from the loop, passed and rights from listen_new too. */
 struct listen_env {
 	struct core *core;
@@ -35,8 +37,15 @@ struct listen_env {
  * under a listener's name stand for all its addresses. 0, or a negative errno,
  * a sentence in why, and nothing was taken over.
  */
-int listen_new(const struct listen_env *env, struct listen **ret, char why[static 200]);
+int listen_new(const struct listen_env *env, struct listen **ret, char why[static LISTEN_WHY_MAX]);
 void listen_start(struct listen *ls);
+/*
+ * Another configuration, in two steps. First what it has more is opened: 0, or a
+ * negative errno and why, and nothing has changed. Then, when it is the core's,
+ * what it has not any more is closed, and the rest goes by it.
+ */
+int listen_prepare(struct listen *ls, const struct conf *c, char why[static LISTEN_WHY_MAX]);
+void listen_commit(struct listen *ls);
 /* Close the sockets, send strangers away. */
 void listen_stop(struct listen *ls);
 /* At once. NULL is fine. */

@@ -141,12 +141,24 @@ on_stop(void *arg)
 	daemon_stop(p->daemon, stopped, p);
 }
 
+/* Whatever came of it was logged. */
+static void
+reloaded(void *arg, int error, const char *text)
+{
+	(void)arg, (void)error, (void)text;
+}
+
 static void
 on_reload(void *arg)
 {
 	struct process *p = arg;
+	int r;
 
-	log_warning(&p->log, NULL, "SIGHUP is ignored: reloading the configuration comes with a later version");
+	if (!p->daemon || p->stopping)
+		return;
+	r = daemon_reload(p->daemon, reloaded, p);
+	if (r < 0)
+		log_warning(&p->log, NULL, "the configuration is not read again: %s", r == -EBUSY ? "it is being read" : strerror(-r));
 }
 
 static const struct service_events service_events = { on_stop, on_reload };
@@ -213,7 +225,7 @@ start_code(int error)
 static int
 start(struct process *p, const char *file)
 {
-	const struct daemon_options opt = { .log = &p->log, .passed = passed, .socket_rights = socket_rights, .status = status,
+	const struct daemon_options opt = { .log = &p->log, .config = file, .passed = passed, .socket_rights = socket_rights, .status = status,
 		.progress = recovering, .arg = p };
 	struct conf *conf;
 	char why[DAEMON_WHY_MAX];

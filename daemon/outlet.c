@@ -229,6 +229,28 @@ cancelled(struct consumer *c, enum wire_verdict verdict, const char *reason)
 
 static const struct consumer_ops ops = { wake, standby, cancelled, lost };
 
+/* The first that may not any more, or NULL. */
+static struct subscription *
+find_denied(const struct outlet *o)
+{
+	for (struct hmap_node *n = hmap_walk(&o->subscriptions, NULL); n; n = hmap_walk(&o->subscriptions, n)) {
+		struct subscription *sub = hmap_entry(n, struct subscription, node);
+
+		if (!router_may(o->who, ROUTER_RECEIVE, sub->consumer.queue))
+			return sub;
+	}
+	return NULL;
+}
+
+void
+outlet_recheck(struct outlet *o)
+{
+	struct subscription *sub;
+
+	while ((sub = find_denied(o)) != NULL)
+		cancelled(&sub->consumer, WIRE_VERDICT_DENIED, "the queue's receive list has changed");
+}
+
 /* ---------------------------------------------------------------- frames -- */
 
 static enum wire_close_code

@@ -42,6 +42,8 @@ void outlet_done(struct outlet *o);
 
 /* A frame of the consuming side: Subscribe, Credit of a subscription, Ack, Nack, Unsubscribe. As intake_frame. */
 enum wire_close_code outlet_frame(struct outlet *o, const struct wire_frame *f, const char **ret_reason);
+/* Access has changed: subscriptions that may not any more are cancelled. */
+void outlet_recheck(struct outlet *o);
 /* The session has room again. */
 void outlet_writable(struct outlet *o);
 

@@ -33,6 +33,17 @@ queues_new(struct loop *l, struct message_store *ms, const struct queues_config 
 }
 
 void
+queues_set_limits(struct queues *qs, const struct queues_config *cfg)
+{
+	qs->cfg.max_memory = cfg->max_memory;
+	qs->cfg.peer_room = cfg->peer_room;
+	qs->cfg.max_messages = cfg->max_messages;
+	qs->cfg.peer_messages = cfg->peer_messages;
+	qs->cfg.max_partial = cfg->max_partial;
+	loop_defer(qs->loop, &qs->serve);
+}
+
+void
 queues_free(struct queues *qs)
 {
 	if (!qs)
@@ -189,6 +200,16 @@ const char *
 queue_remote_name(const struct queue *q)
 {
 	return q->name;
+}
+
+void
+queue_set_conf(struct queue *q, const struct conf_queue *conf)
+{
+	bool durable = q->conf.durable;
+
+	q->conf = *conf;
+	q->conf.durable = durable;
+	queue_room_back(q);
 }
 
 const struct conf_queue *

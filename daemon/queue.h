@@ -321,6 +321,11 @@ const char *queue_name(const struct queue *q); /* "orders", "berlin/orders" */
 const char *queue_node(const struct queue *q); /* NULL: a queue of this node */
 const char *queue_remote_name(const struct queue *q); /* of an outbound queue: "orders" */
 const struct conf_queue *queue_conf(const struct queue *q);
+/*
+ * Other settings from the next message on. What is in it stays, whatever the
+ * bounds are now. durable stays as it is: it is the queue's for its life.
+ */
+void queue_set_conf(struct queue *q, const struct conf_queue *conf);
 void queue_stats(const struct queue *q, uint64_t now_ms, struct queue_stats *ret);
 bool queue_is_dead_letter(const struct queue *q);
 /* Is a message of this durability kept in the store, in this queue? */
@@ -455,6 +460,8 @@ int queue_restore_message(struct queue *q, const struct store_found *found, stru
 void queues_forget(struct queues *qs, struct sender *s);
 
 struct queues *queues_new(struct loop *l, struct message_store *ms, const struct queues_config *cfg);
+/* The bounds of cfg from now on; all else of it stays. */
+void queues_set_limits(struct queues *qs, const struct queues_config *cfg);
 void queues_free(struct queues *qs); /* every queue must be freed, every partial released before */
 void queues_memory(const struct queues *qs, uint64_t *ret_used, uint64_t *ret_messages, uint64_t *ret_partial);
 

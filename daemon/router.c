@@ -203,9 +203,12 @@ router_dead_letter(void *arg, struct queue *q)
 
 /* ----------------------------------------------------------------- new, free -- */
 
-static void
+/* Returns why one could not be made, NULL if all are there: what is left out is made by its use. */
+static const char *
 add_configured(struct router *r)
 {
+	const char *failed = NULL;
+
 	for (size_t i = 0; i < conf_n_queue_sections(r->conf); i++) {
 		const char *reason;
 		struct place at;
@@ -215,9 +218,15 @@ add_configured(struct router *r)
 		/* Of what the daemon makes itself a section only gives the settings. */
 		if (router_is_reserved(at.name) || (at.node[0] != '\0' && !conf_peer_find(r->conf, at.node)))
 			continue;
-		if (!router_lookup(r, at.full))
-			router_make(r, at.node[0] ? at.node : NULL, at.name, false, NULL, true);
+		if (router_lookup(r, at.full))
+			continue;
+		reason = "out of memory";
+		if (!router_keep(r, router_make(r, at.node[0] ? at.node : NULL, at.name, false, NULL, true), &reason)) {
+			snprintf(r->reason, sizeof(r->reason), "queue %s: %s", at.full, reason);
+			failed = r->reason;
+		}
 	}
+	return failed;
 }
 
 /* The largest message, and what a few flows must have beside it; of a small memory a quarter. */
@@ -236,6 +245,59 @@ max_backlog(void *arg, const char *peer)
 	const struct conf_peer *p = conf_peer_find(r->conf, peer);
 
 	return p ? p->max_backlog : 0;
+}
+
+/* The bounds that the configuration gives to all queues together. */
+static void
+set_bounds(const struct conf_node *node, struct queues_config *cfg)
+{
+	cfg->max_memory = node->max_memory;
+	cfg->peer_room = peer_room(node);
+	cfg->max_messages = node->max_messages;
+	cfg->peer_messages = PEER_FLOWS < node->max_messages / 4 ? PEER_FLOWS : node->max_messages / 4;
+	cfg->max_partial = node->max_partial;
+}
+
+/* Its settings, and whether it stays when it is unused, by the configuration that counts now. */
+static void
+reconfigure(struct router *r, struct queue *q)
+{
+	struct owned *o = owned_of(q);
+	bool stays = conf_has_queue(r->conf, queue_node(q), queue_remote_name(q));
+	struct conf_queue cq;
+
+	conf_queue(r->conf, queue_node(q), queue_remote_name(q), &cq);
+	queue_set_conf(q, &cq);
+	/* While flows are open that were told otherwise it stays in memory. */
+	if (cq.durable)
+		(void)queue_make_durable(q);
+	if (queue_is_dead_letter(q) || stays == o->stays)
+		return;
+	o->stays = stays;
+	list_remove(&o->unused);
+	if (!stays && queue_is_unused(q))
+		wait_unused(r, q);
+}
+
+const char *
+router_reconfigure(struct router *r, const struct conf *conf)
+{
+	struct queues_config cfg;
+	const char *failed;
+
+	r->conf = conf;
+	r->node = conf_node(conf);
+	set_bounds(r->node, &cfg);
+	queues_set_limits(r->queues, &cfg);
+	for (struct hmap_node *n = hmap_walk(&r->map, NULL); n; n = hmap_walk(&r->map, n))
+		reconfigure(r, queue_from_map(n));
+	failed = add_configured(r);
+	/* Whose letters they are is found anew. */
+	for (struct hmap_node *n = hmap_walk(&r->map, NULL); n; n = hmap_walk(&r->map, n))
+		owned_of(queue_from_map(n))->receive = owned_of(queue_from_map(n))->browse = NULL;
+	router_restored(r);
+	arm_linger(r, 0);
+	return failed;
 }
 
 struct router *
@@ -260,17 +322,13 @@ router_new(struct loop *l, const struct conf *conf, struct message_store *ms, ui
 	loop_timer_init(&r->linger, l, linger_over, r);
 	cfg = (struct queues_config){
 		.start_count = start_count,
-		.max_memory = r->node->max_memory,
-		.peer_room = peer_room(r->node),
-		.max_messages = r->node->max_messages,
-		.peer_messages = PEER_FLOWS < r->node->max_messages / 4 ? PEER_FLOWS : r->node->max_messages / 4,
-		.max_partial = r->node->max_partial,
 		.max_backlog = max_backlog,
 		.dead_letter = router_dead_letter,
 		.definition = router_definition,
 		.unused = unused,
 		.arg = r,
 	};
+	set_bounds(r->node, &cfg);
 	r->queues = queues_new(l, ms, &cfg);
 	if (!r->queues) {
 		router_free(r);

@@ -58,6 +58,13 @@ struct router_events {
 struct router *router_new(struct loop *l, const struct conf *conf, struct message_store *ms, uint32_t start_count,
     const struct router_events *ev);
 void router_free(struct router *r);
+/*
+ * Another configuration from now on, which must outlive the router as the one
+ * before must not any more. What is in queues stays. Consumers and senders that
+ * may not any more are their owners' to find (router_may). NULL, or which new
+ * queue is not there and why, good until the next call here.
+ */
+const char *router_reconfigure(struct router *r, const struct conf *conf);
 
 /* Before queues of the node are asked for. Attaches those that exist. 0 or -ENOMEM. */
 int router_peer_add(struct router *r, struct router_peer *p);
@@ -80,6 +87,9 @@ enum wire_verdict router_receive(struct router *r, const struct subject *who, st
 /* An existing queue by name, outbound ones too, for peek and purge. ROUTER_BROWSE or admin. */
 enum wire_verdict router_find(struct router *r, const struct subject *who, struct wire_bytes name, struct queue **ret,
     const char **ret_reason);
+
+/* May they, by the lists that count now? */
+bool router_may(const struct subject *who, enum router_right right, struct queue *q);
 
 /* Has this node anything for, or a queue to, that peer? (messages waiting in its outbound queues) */
 uint64_t router_peer_waiting(struct router *r, const char *peer);

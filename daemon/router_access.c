@@ -65,6 +65,12 @@ router_list(struct queue *q, enum router_right right)
 	return NULL;
 }
 
+bool
+router_may(const struct subject *who, enum router_right right, struct queue *q)
+{
+	return router_allowed(who, right, router_list(q, right));
+}
+
 static bool
 same_entry(const struct conf_access_entry *a, const struct conf_access_entry *b)
 {

@@ -545,6 +545,28 @@ session_identity(const struct session *s)
 	return &s->identity;
 }
 
+bool
+session_is_tired(const struct session *s)
+{
+	struct transport_identity id;
+
+	if (!s->t || s->state == SESSION_CONNECTING)
+		return false;
+	s->t->ops->identity(s->t, &id);
+	return id.tired;
+}
+
+bool
+session_recheck(struct session *s, const struct transport_security *security, char why[static TRANSPORT_TEXT_MAX])
+{
+	if (!s->t || s->state == SESSION_CONNECTING || !s->t->ops->recheck)
+		return true;
+	if (!security || !s->t->ops->recheck(s->t, security, why))
+		return false;
+	s->t->ops->identity(s->t, &s->identity);
+	return true;
+}
+
 const struct wire_hello *
 session_hello(const struct session *s)
 {

@@ -101,6 +101,10 @@ enum session_state session_state(const struct session *s);
 const char *session_state_name(enum session_state st);
 bool session_dialled(const struct session *s);
 const struct transport_identity *session_identity(const struct session *s);
+/* Has its key done as much as one should? Another session is due. */
+bool session_is_tired(const struct session *s);
+/* Of a session that is up: is the other side still who it should be? As transport.h's recheck; true for kinds without. */
+bool session_recheck(struct session *s, const struct transport_security *security, char why[static TRANSPORT_TEXT_MAX]);
 /* Of the other end's Hello; strings are kept. Zeroes before. */
 const struct wire_hello *session_hello(const struct session *s);
 

@@ -86,20 +86,12 @@ go_ahead(void *arg)
 	j->close = NULL;
 	j->error = 0;
 	j->was_sync = j->renamed = j->removed = false;
-	switch (j->what) {
-	case AHEAD_NOTHING:
-		break;
-	case AHEAD_ZERO:
+	if (j->what == AHEAD_ZERO)
 		zero_step(j);
-		break;
-	case AHEAD_NEXT:
-	case AHEAD_SPARE:
-		open_step(j);
-		break;
-	case AHEAD_REMOVE:
+	else if (j->what == AHEAD_REMOVE)
 		j->error = disk_remove(j->disk, j->from);
-		break;
-	}
+	else
+		open_step(j);
 }
 
 static void
@@ -129,6 +121,18 @@ ahead_failed(struct store *s, const struct ahead_job *j)
 }
 
 static void
+next_is_ready(struct store *s, struct segment *g, struct disk_file *file)
+{
+#ifndef PLANT_RECYCLED_LIVE
+	loop_random(s->cfg.loop, &g->seed, sizeof(g->seed));
+#endif
+	g->state = SEGMENT_NEXT;
+	g->writing = file;
+	s->n_free--;
+	s->next = g;
+}
+
+static void
 ahead_done(void *arg)
 {
 	struct store *s = arg;
@@ -144,28 +148,14 @@ ahead_done(void *arg)
 		store_writer_ahead(s);
 		return;
 	}
-	switch (j.what) {
-	case AHEAD_NOTHING:
-		break;
-	case AHEAD_ZERO:
+	if (j.what == AHEAD_ZERO) {
 		g->zeroed = j.at + j.len;
-		break;
-	case AHEAD_NEXT:
-#ifndef PLANT_RECYCLED_LIVE
-		loop_random(s->cfg.loop, &g->seed, sizeof(g->seed));
-#endif
-		g->state = SEGMENT_NEXT;
-		g->writing = j.file;
-		store_segment_allocated(s, g);
-		s->n_free--;
-		s->next = g;
-		break;
-	case AHEAD_SPARE:
-		store_segment_allocated(s, g);
-		break;
-	case AHEAD_REMOVE:
+	} else if (j.what == AHEAD_REMOVE) {
 		store_segment_remove(s, g);
-		break;
+	} else {
+		store_segment_allocated(s, g);
+		if (j.what == AHEAD_NEXT)
+			next_is_ready(s, g, j.file);
 	}
 	if (!j.from[0] && (j.what == AHEAD_NEXT || j.what == AHEAD_SPARE))
 		s->no_space = false;

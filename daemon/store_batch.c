@@ -66,9 +66,7 @@ reserve(struct store *s, struct segment *g, const struct plan *p)
 	bytes += s->batch_max;
 	n += s->tail - s->head;
 #endif
-	if (n > UINT32_MAX / 4)
-		return false;
-	return store_segment_reserve(g, (uint32_t)n) == 0 &&
+	return store_segment_reserve(g, n) == 0 &&
 	    store_grow(&s->releases, &s->releases_room, n, sizeof(*s->releases)) == 0 &&
 	    store_grow(&s->dones, &s->dones_room, n, sizeof(*s->dones)) == 0 &&
 	    store_grow(&s->marks, &s->marks_room, n, sizeof(*s->marks)) == 0 &&
@@ -179,6 +177,15 @@ hand_over(struct store *s, struct builder *b)
 #endif
 }
 
+/* They are in a batch. */
+static void
+take_items(struct store *s, const struct plan *p)
+{
+	s->head = s->closed = p->end;
+	if (s->head == s->tail)
+		s->hurry = false;
+}
+
 static void
 build(struct store *s, struct builder *b, const struct plan *p)
 {
@@ -203,9 +210,7 @@ build(struct store *s, struct builder *b, const struct plan *p)
 		if (store_item(s, n)->kind == ITEM_MESSAGE && store_item(s, n)->flow)
 			store_mark(s, store_item(s, n)->flow, store_item(s, n)->number);
 #endif
-	s->head = s->closed = p->end;
-	if (s->head == s->tail)
-		s->hurry = false;
+	take_items(s, p);
 }
 
 void
@@ -222,12 +227,18 @@ store_batch_close(struct store *s)
 			loop_timer_start(&s->retry, STORE_RETRY_MS);
 		return;
 	}
-	s->wants_next = p.begin && !(s->next && s->next->writing);
+	s->wants_next = p.begin && !s->next;
 	if (s->wants_next) {
 		store_writer_ahead(s);
 		return;
 	}
 	b.segment = p.begin ? s->next : s->current;
+	if (!b.segment) {
+		/* All of it was cancelled, before anything was ever written. */
+		take_items(s, &p);
+		store_batch_synced(s);
+		return;
+	}
 	if (!reserve(s, b.segment, &p)) {
 		loop_timer_start(&s->retry, STORE_RETRY_MS);
 		return;

@@ -179,7 +179,7 @@ store_clean(struct store *s, bool look)
 {
 	struct cleaner *c = s->cleaner;
 
-	if (c->is_reading || s->state == STORE_FENCED)
+	if (c->is_reading)
 		return;
 	if (c->job && store_clean_waiting(s, 1) > 0)
 		return;
@@ -220,7 +220,7 @@ store_clean_read(struct store *s, struct read_job *j)
 static uint64_t
 copy_bytes(const struct store *s, const struct record *r)
 {
-	return store_padded(r->len) + (r->ref && s->slots[r->ref].moved ? STORE_NOTE_MAX : 0);
+	return store_padded(r->len) + (s->slots[r->ref].moved ? STORE_NOTE_MAX : 0);
 }
 
 bool
@@ -290,8 +290,6 @@ forget_moved(struct store *s, struct moved *m)
 static void
 set_damaged(struct store *s, struct segment *g, const struct record *r)
 {
-	if (!r->ref)
-		return;
 	s->slots[r->ref].damaged = true;
 	g->damaged++;
 	store_damaged(s, "segment %" PRIu32 ": a record at %" PRIu64 " cannot be read", g->number, (uint64_t)r->at * 8);
@@ -303,7 +301,7 @@ copy(struct builder *b, struct segment *g, uint32_t record, const uint8_t *data)
 	struct store *s = b->s;
 	struct record *old = &g->records[record];
 	struct store_record r = { .data = data, .len = old->len, .offset = (uint64_t)old->at * 8 };
-	struct moved *m = old->ref && s->slots[old->ref].moved ? store_moved_find(s, old->ref) : NULL;
+	struct moved *m = s->slots[old->ref].moved ? store_moved_find(s, old->ref) : NULL;
 	uint8_t *p = store_builder_at(b);
 	store_ref ref = old->ref;
 	struct store_entry e;

@@ -125,7 +125,7 @@ store_index_next(const uint8_t *buf, size_t len, size_t *at, struct store_index_
 	}
 	if (c.bad || (e.kind != STORE_PIECE && e.kind != STORE_MESSAGE))
 		return false;
-	if (e.len < (e.kind == STORE_PIECE ? STORE_PIECE_HEAD + 1 : STORE_MESSAGE_HEAD) || e.offset % 8 != 0 ||
+	if (e.len < (e.kind == STORE_PIECE ? STORE_PIECE_HEAD + 1 : STORE_MESSAGE_HEAD) ||
 	    e.note_len > e.bytes || (e.kind == STORE_PIECE && e.body == 0))
 		return false;
 	*at = (size_t)(c.p - buf);

@@ -136,7 +136,8 @@ struct store {
 	struct loop_timer linger, retry;
 
 	struct slot *slots;
-	uint32_t n_slots, room_slots;
+	uint32_t n_slots;
+	size_t room_slots;
 	store_ref unused;     /* list */
 	struct hmap moved;    /* struct moved */
 	struct list moved_list;

@@ -193,9 +193,7 @@ store_add_item(struct builder *b, struct item *it)
 	struct store *s = b->s;
 
 	raise_marks(s, it);
-	switch ((enum item_kind)it->kind) {
-	case ITEM_NONE:
-		break;
+	switch (it->kind) {
 	case ITEM_MESSAGE:
 		add_message(b, it);
 		break;
@@ -217,6 +215,8 @@ store_add_item(struct builder *b, struct item *it)
 		break;
 	case ITEM_MOVE:
 		add_move(b, it);
+		break;
+	default: /* it was cancelled */
 		break;
 	}
 }

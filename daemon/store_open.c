@@ -137,7 +137,6 @@ static struct store *
 store_new(const struct store_config *cfg, const struct store_events *ev)
 {
 	struct store *s = calloc(1, sizeof(*s));
-	size_t room = 0;
 
 	if (!s)
 		return NULL;
@@ -161,12 +160,11 @@ store_new(const struct store_config *cfg, const struct store_events *ev)
 	s->next_body = 1;
 	s->room_items = 16;
 	s->items = calloc(s->room_items, sizeof(*s->items));
-	if (!s->items || store_grow(&s->slots, &room, 16, sizeof(*s->slots)) < 0 || store_cleaner_new(s) < 0 ||
+	if (!s->items || store_grow(&s->slots, &s->room_slots, 16, sizeof(*s->slots)) < 0 || store_cleaner_new(s) < 0 ||
 	    store_snapshot_new(s) < 0) {
 		store_free(s);
 		return NULL;
 	}
-	s->room_slots = (uint32_t)room;
 	s->slots[0] = (struct slot){ 0 }; /* no message */
 	s->n_slots = 1;
 	return s;

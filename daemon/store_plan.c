@@ -25,9 +25,7 @@ store_item_len(const struct item *it)
 uint64_t
 store_item_bytes(const struct item *it)
 {
-	switch ((enum item_kind)it->kind) {
-	case ITEM_NONE:
-		return 0;
+	switch (it->kind) {
 	case ITEM_MESSAGE:
 	case ITEM_PIECE:
 		return store_padded(store_item_len(it));
@@ -42,8 +40,9 @@ store_item_bytes(const struct item *it)
 		return store_padded(STORE_DEFINE_FLOW_HEAD + it->last_len);
 	case ITEM_MOVE:
 		return store_padded(STORE_MOVE_HEAD + it->last_len);
+	default: /* it was cancelled */
+		return 0;
 	}
-	return 0;
 }
 
 /*
@@ -85,11 +84,9 @@ static uint64_t
 room_in(const struct store *s, const struct segment *g)
 {
 	uint64_t index = store_align(STORE_INDEX_HEAD + STORE_INDEX_SUM + s->index_len, 4096) + 4096;
-	uint64_t taken = g->end + STORE_FOOTER + STORE_BATCH_HEAD;
+	uint64_t taken = g->end + STORE_FOOTER + STORE_BATCH_HEAD + index;
 
-	/* The index may be left out; but a segment that is nearly empty must take a batch. */
-	if (g->end > STORE_HEADER)
-		taken += index;
+	/* A batch is at most half of a segment: with all this an empty one takes it. */
 	return taken < g->size ? (g->size - taken) / 4096 * 4096 : 0;
 }
 
@@ -193,5 +190,6 @@ store_plan(struct store *s, struct plan *p)
 	p->begin = begin;
 	p->behind = p->cut ? limit - front - p->bytes : 0;
 	s->front_alone = p->end == s->head;
-	return front > 0 || p->end > s->head || (p->behind >= 40 && any_overtakes(s, p->end));
+	/* If nothing else is taken, messages wait, and there is room for what is behind them. */
+	return front > 0 || p->end > s->head || any_overtakes(s, p->end);
 }

@@ -81,8 +81,11 @@ read_range(struct read_job *j)
 	int r = open_file(j->disk, p);
 	ssize_t n;
 
-	if (r < 0)
+	if (r < 0) {
+		/* Nobody may take for a record what was in this memory before. */
+		memset(j->memory, 0, p->len);
 		return r;
+	}
 	n = disk_pread(p->segment->reading, j->memory, p->len, p->offset);
 	if (n == (ssize_t)p->len)
 		return 0;
@@ -200,10 +203,6 @@ done(void *arg)
 		judge(s, j);
 	}
 	error = j->is_dead ? -ECANCELED : j->error;
-	if (error < 0 && r && r->memory) {
-		free(r->memory);
-		r->memory = NULL;
-	}
 	store_read_job_free(j);
 	if (r)
 		r->done(r, error);

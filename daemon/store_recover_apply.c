@@ -372,7 +372,7 @@ static void
 forget_refs(struct store *s)
 {
 	for (uint32_t i = 0; i < s->n_segments; i++)
-		for (uint32_t k = 0; s->segments[i] && k < s->segments[i]->n_records; k++)
+		for (uint32_t k = 0; k < s->segments[i]->n_records; k++)
 			s->segments[i]->records[k].ref = 0;
 }
 

@@ -255,11 +255,9 @@ take(struct recovery *rc, const struct scan *sc, const struct store_record *r)
 			return -EBADMSG;
 		rc->is_snapshot_whole |= rc->has_snapshot && id == rc->snapshot && !rc->damaged;
 		return 0;
-	case STORE_MESSAGE:
-	case STORE_PIECE:
-		break;
+	default:
+		return -EBADMSG;
 	}
-	return -EBADMSG;
 }
 
 int

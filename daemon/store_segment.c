@@ -96,14 +96,14 @@ store_segment_remove(struct store *s, struct segment *g)
 }
 
 int
-store_segment_reserve(struct segment *g, uint32_t n)
+store_segment_reserve(struct segment *g, size_t n)
 {
 	size_t room = g->records_room;
 	int r;
 
 	if (n > UINT32_MAX / 2 - g->n_records)
 		return -ENOMEM;
-	r = store_grow(&g->records, &room, (size_t)g->n_records + n, sizeof(*g->records));
+	r = store_grow(&g->records, &room, g->n_records + n, sizeof(*g->records));
 	g->records_room = (uint32_t)room;
 	return r;
 }
@@ -141,8 +141,7 @@ store_segment_release(struct store *s, struct segment *g, uint32_t record)
 void
 store_segment_set_free(struct store *s, struct segment *g)
 {
-	if (g->state != SEGMENT_FREE)
-		s->n_free++;
+	s->n_free++;
 	g->state = SEGMENT_FREE;
 	g->is_copied = g->is_told = g->will_be = false;
 	g->zeroed = g->size;
@@ -202,11 +201,8 @@ store_slot_new(struct store *s, store_ref *ret)
 	if (ref) {
 		s->unused = s->slots[ref].record;
 	} else {
-		size_t room = s->room_slots;
-
-		if (s->n_slots == UINT32_MAX || store_grow(&s->slots, &room, (size_t)s->n_slots + 1, sizeof(*s->slots)) < 0)
+		if (s->n_slots == UINT32_MAX || store_grow(&s->slots, &s->room_slots, (size_t)s->n_slots + 1, sizeof(*s->slots)) < 0)
 			return -ENOMEM;
-		s->room_slots = room > UINT32_MAX ? UINT32_MAX : (uint32_t)room;
 		ref = s->n_slots++;
 	}
 	s->slots[ref] = (struct slot){ .state = SLOT_PENDING };
@@ -233,13 +229,13 @@ store_slot_record(const struct store *s, store_ref ref)
 
 /* ------------------------------------------------------- moved, large ones -- */
 
+/* No two numbers have one hash: what is found by it needs no comparison. */
+
 struct moved *
 store_moved_find(const struct store *s, store_ref ref)
 {
 	struct hmap_node *n = hmap_find(&s->moved, hmap_hash_number(ref));
 
-	while (n && hmap_entry(n, struct moved, node)->ref != ref)
-		n = hmap_find_next(n);
 	return n ? hmap_entry(n, struct moved, node) : NULL;
 }
 
@@ -291,8 +287,6 @@ store_moved_drop(struct store *s, store_ref ref)
 	struct moved *m = store_moved_find(s, ref);
 
 	s->slots[ref].moved = false;
-	if (!m)
-		return;
 	if (s->snapshot)
 		store_snapshot_forget(s, &m->list);
 	moved_free(s, m);
@@ -301,11 +295,7 @@ store_moved_drop(struct store *s, store_ref ref)
 struct store_body *
 store_body_find(const struct store *s, store_ref ref)
 {
-	struct hmap_node *n = hmap_find(&s->bodies, hmap_hash_number(ref));
-
-	while (n && hmap_entry(n, struct store_body, node)->ref != ref)
-		n = hmap_find_next(n);
-	return n ? hmap_entry(n, struct store_body, node) : NULL;
+	return hmap_entry(hmap_find(&s->bodies, hmap_hash_number(ref)), struct store_body, node);
 }
 
 void
@@ -328,8 +318,6 @@ store_defined_find(const struct defined_table *t, uint32_t number)
 {
 	struct hmap_node *n = hmap_find(&t->map, hmap_hash_number(number));
 
-	while (n && hmap_entry(n, struct defined, node)->d.number != number)
-		n = hmap_find_next(n);
 	return n ? hmap_entry(n, struct defined, node) : NULL;
 }
 
@@ -378,8 +366,7 @@ defined_free(struct defined_table *t, struct defined *d)
 void
 store_defined_drop(struct store *s, struct defined_table *t, struct defined *d)
 {
-	if (s->snapshot)
-		store_snapshot_forget(s, &d->list);
+	store_snapshot_forget(s, &d->list);
 	defined_free(t, d);
 }
 

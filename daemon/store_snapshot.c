@@ -231,7 +231,7 @@ store_snapshot_add(struct store *s, struct builder *b, uint64_t limit)
 	struct snapshot *p = s->snapshot;
 	uint64_t end = b->at + limit;
 
-	if (p->phase == PHASE_BEGIN && limit >= 24) {
+	if (p->phase == PHASE_BEGIN) { /* a share is never that small */
 		begin(s, b);
 		p->phase = PHASE_QUEUES;
 		p->at = s->queues.list.next;

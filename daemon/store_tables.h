@@ -119,7 +119,7 @@ void store_name(char ret[static STORE_NAME_MAX], uint32_t number);
 struct segment *store_segment_new(struct store *s, uint32_t number, uint64_t size);
 void store_segment_remove(struct store *s, struct segment *g); /* from the table */
 /* Room for n more records. */
-int store_segment_reserve(struct segment *g, uint32_t n);
+int store_segment_reserve(struct segment *g, size_t n);
 /* It has its blocks. */
 void store_segment_allocated(struct store *s, struct segment *g);
 /* No more come. */
@@ -146,6 +146,7 @@ struct moved *store_moved_get(struct store *s, store_ref ref); /* made if missin
 void store_moved_drop(struct store *s, store_ref ref);
 /* Its record has the note now. */
 void store_moved_drop_note(struct moved *m);
+/* Of a slot that is large. */
 struct store_body *store_body_find(const struct store *s, store_ref ref);
 void store_body_free(struct store_body *b);
 

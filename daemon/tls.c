@@ -74,6 +74,12 @@ bio_recv(void *arg, unsigned char *buf, size_t len)
 	memcpy(buf, t->in + t->in_used, n);
 	t->in_used += n;
 	t->has_answered = false;
+	if (n >= sizeof(t->last)) {
+		memcpy(t->last, buf + n - sizeof(t->last), sizeof(t->last));
+	} else {
+		memmove(t->last, t->last + n, sizeof(t->last) - n);
+		memcpy(t->last + sizeof(t->last) - n, buf, n);
+	}
 	return (int)n;
 }
 
@@ -162,19 +168,18 @@ static const struct alert {
 };
 
 static enum tls_result
-take_alert(struct tls *t)
+take_alert(struct tls *t, unsigned alert)
 {
-	unsigned number = tls_compat_alert(&t->ssl);
 	const struct alert *a = NULL;
 	char why[TLS_TEXT_MAX], text[16];
 	bool refuses, means;
 
 	for (size_t i = 0; !a && i < sizeof(alert_kinds) / sizeof(*alert_kinds); i++)
-		if (alert_kinds[i].alert == number)
+		if (alert_kinds[i].alert == alert)
 			a = &alert_kinds[i];
 	refuses = a && a->refuses;
 	means = a && a->means;
-	snprintf(text, sizeof(text), "%u", number);
+	snprintf(text, sizeof(text), "%u", alert);
 	snprintf(why, sizeof(why), "the other side %s (alert: %s)%s%s", refuses ? "refused our certificate" : "gave up", a ? a->name : text,
 	    means ? ": " : "", means ? a->means : "");
 	return over(t, TLS_ALERT, refuses ? -EKEYREJECTED : -EPROTO, why);
@@ -257,6 +262,19 @@ explain(const struct tls *t, int e, char why[static TLS_TEXT_MAX], int *ret_erro
 	return alert;
 }
 
+/*
+ * In the handshake of TLS 1.3 mbedTLS's client says in the clear that it
+ * refuses, and its server expects a sealed record. (That is never that short,
+ * and who can forge this can cut the stream as well.)
+ */
+static bool
+was_clear_alert(const struct tls *t)
+{
+	static const uint8_t header[] = { MBEDTLS_SSL_MSG_ALERT, 3, 3, 0, 2, MBEDTLS_SSL_ALERT_LEVEL_FATAL };
+
+	return !t->done && !t->dialling && memcmp(t->last, header, sizeof(header)) == 0;
+}
+
 /* This side gives up. What verify has written stays. */
 static enum tls_result
 fail(struct tls *t, int e)
@@ -270,8 +288,14 @@ fail(struct tls *t, int e)
 		snprintf(why, sizeof(why), "the other side does not speak TLS");
 	if (!t->has_answered)
 		(void)mbedtls_ssl_send_alert_message(&t->ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL, (unsigned char)alert);
-	if (t->over == TLS_FAILED)
-		return TLS_FAILED;
+	if (e == MBEDTLS_ERR_SSL_INVALID_MAC && was_clear_alert(t))
+		return take_alert(t, t->last[6]);
+	/* It was refused already, and that counts. */
+	if (t->over == TLS_FAILED || t->late_alert)
+		return t->over = TLS_FAILED;
+	/* Where refusals are late, mbedTLS itself still has some that nobody can read. */
+	if (e == MBEDTLS_ERR_SSL_INVALID_MAC && t->dialling && t->opened <= 1 && tls_compat_refuses_late(&t->ssl))
+		snprintf(why, sizeof(why), "the other side gave up behind the handshake, for a reason that cannot be read (bad MAC)");
 	return over(t, TLS_FAILED, error, why);
 }
 
@@ -348,13 +372,54 @@ note_faults(struct tls *t, const mbedtls_x509_crt *crt, int depth, uint32_t flag
 	}
 }
 
-/* The refusal of the other side's certificate: mbedTLS picks the alert by the flag. */
+/* As mbedTLS picks it. */
+static unsigned
+alert_of(uint32_t flags)
+{
+	static const struct {
+		uint32_t flags;
+		unsigned alert;
+	} alerts[] = {
+		{ MBEDTLS_X509_BADCERT_OTHER, MBEDTLS_SSL_ALERT_MSG_ACCESS_DENIED },
+		{ MBEDTLS_X509_BADCERT_BAD_PK | MBEDTLS_X509_BADCERT_BAD_KEY, MBEDTLS_SSL_ALERT_MSG_UNSUPPORTED_CERT },
+		{ MBEDTLS_X509_BADCERT_EXPIRED, MBEDTLS_SSL_ALERT_MSG_CERT_EXPIRED },
+		{ MBEDTLS_X509_BADCERT_REVOKED, MBEDTLS_SSL_ALERT_MSG_CERT_REVOKED },
+		{ MBEDTLS_X509_BADCERT_NOT_TRUSTED, MBEDTLS_SSL_ALERT_MSG_UNKNOWN_CA },
+	};
+
+	for (size_t i = 0; i < sizeof(alerts) / sizeof(*alerts); i++)
+		if (alerts[i].flags & flags)
+			return alerts[i].alert;
+	return MBEDTLS_SSL_ALERT_MSG_CERT_UNKNOWN;
+}
+
+/*
+ * The refusal of the other side's certificate. mbedTLS picks the alert by the
+ * flag and sends it; where the other side could not read that, the handshake
+ * is ended first (it is up by then in any case: TLS 1.3).
+ */
 static int
 refuse(struct tls *t, uint32_t flag, const char *why, uint32_t *flags)
 {
+	if (!t->dialling && !t->is_again && tls_compat_refuses_late(&t->ssl)) {
+		t->late_alert = alert_of(flag);
+		t->error = -EACCES;
+		snprintf(t->why, sizeof(t->why), "%s", why);
+		return 0;
+	}
 	*flags = flag;
 	over(t, TLS_FAILED, -EACCES, why);
 	return 0;
+}
+
+/* A copy of all that was shown, which mbedTLS forgets in parts; at most TLS_HANDSHAKE_MAX. */
+static bool
+keep_shown(struct tls *t, const mbedtls_x509_crt *crt)
+{
+	for (; crt && !t->is_again; crt = crt->next)
+		if (mbedtls_x509_crt_parse_der(&t->shown, crt->raw.p, crt->raw.len) != 0)
+			return false;
+	return true;
 }
 
 /*
@@ -390,8 +455,32 @@ verify(void *arg, mbedtls_x509_crt *crt, int depth, uint32_t *flags)
 	if (!t->check(t->arg, &t->peer, why))
 		return refuse(t, t->chain_flags & alerts ? t->chain_flags & alerts : MBEDTLS_X509_BADCERT_OTHER,
 		    *why ? why : "refused", flags);
+	if (!keep_shown(t, crt))
+		return refuse(t, MBEDTLS_X509_BADCERT_OTHER, "out of memory", flags);
 	t->is_checked = true;
 	return 0;
+}
+
+bool
+tls_recheck(struct tls *t, struct tls_context *c, tls_check *check, void *arg, char why[static TLS_TEXT_MAX])
+{
+	struct tls again = { .context = c, .check = check, .arg = arg, .is_again = true };
+	uint32_t flags = 0;
+
+	if (!t->is_checked) {
+		snprintf(why, TLS_TEXT_MAX, "its certificate is not known yet");
+		return false;
+	}
+	mbedtls_x509_crt_verify_with_profile(&t->shown, c->has_ca ? &c->ca : NULL, c->has_crl ? &c->crl : NULL, &tls_profile, NULL,
+	    &flags, verify, &again);
+	if (!again.is_checked) {
+		snprintf(why, TLS_TEXT_MAX, "%s", again.why[0] ? again.why : "its certificate cannot be judged again");
+		return false;
+	}
+	memcpy(again.peer.version, t->peer.version, sizeof(again.peer.version));
+	memcpy(again.peer.cipher, t->peer.cipher, sizeof(again.peer.cipher));
+	t->peer = again.peer;
+	return true;
 }
 
 const struct tls_peer *
@@ -414,6 +503,7 @@ tls_new(struct tls_context *c, bool dialling, tls_check *check, void *arg)
 	t->check = check;
 	t->arg = arg;
 	mbedtls_ssl_init(&t->ssl);
+	mbedtls_x509_crt_init(&t->shown);
 	if (mbedtls_ssl_setup(&t->ssl, dialling ? &c->dialling : &c->accepting) != 0)
 		goto fail;
 	/* No name is checked here, but by the caller; a client of 3.6 must say that it means it. */
@@ -433,6 +523,7 @@ tls_free(struct tls *t)
 	if (!t)
 		return;
 	mbedtls_ssl_free(&t->ssl);
+	mbedtls_x509_crt_free(&t->shown);
 	tls_context_unref(t->context);
 	free(t->out);
 	free(t);
@@ -463,6 +554,11 @@ finish_handshake(struct tls *t)
 	int payload = mbedtls_ssl_get_max_out_record_payload(&t->ssl);
 
 	t->done = true;
+	if (t->late_alert) {
+		(void)mbedtls_ssl_send_alert_message(&t->ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL, (unsigned char)t->late_alert);
+		t->over = TLS_FAILED;
+		return TLS_FAILED;
+	}
 	/* Not to be reached: nothing is resumed, and a certificate is required. */
 	if (!t->is_checked || payload <= 0)
 		return over(t, TLS_FAILED, -EPROTO, "the handshake ended without a certificate");
@@ -513,7 +609,7 @@ tls_feed(struct tls *t, const uint8_t *in, size_t len, size_t *ret_used)
 	lend(t, in, len);
 	do
 		e = mbedtls_ssl_handshake(&t->ssl);
-	while (e == TLS_COMPAT_TICKET && e != MBEDTLS_ERR_SSL_WANT_READ);
+	while (e == TLS_COMPAT_TICKET);
 	*ret_used = take_back(t);
 	t->fed += *ret_used;
 	switch (e) {
@@ -522,7 +618,7 @@ tls_feed(struct tls *t, const uint8_t *in, size_t len, size_t *ret_used)
 	case MBEDTLS_ERR_SSL_WANT_READ:
 		return TLS_MORE;
 	case MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE:
-		return take_alert(t);
+		return take_alert(t, tls_compat_alert(&t->ssl));
 	case MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY:
 		return over(t, TLS_FAILED, -ECONNRESET, "the other side closed during the TLS handshake");
 	default:
@@ -566,9 +662,7 @@ tls_open(struct tls *t, uint8_t *in, size_t len, size_t *ret_used, uint8_t **ret
 	switch (e) {
 	case 0:
 	case MBEDTLS_ERR_SSL_WANT_READ:
-#if MBEDTLS_VERSION_NUMBER >= 0x03000000
 	case TLS_COMPAT_TICKET:
-#endif
 		/* It was about something else. What eats nothing would come again for ever. */
 		if (*ret_used == 0)
 			return fail(t, MBEDTLS_ERR_SSL_INVALID_RECORD);
@@ -579,7 +673,7 @@ tls_open(struct tls *t, uint8_t *in, size_t len, size_t *ret_used, uint8_t **ret
 		t->ended = true;
 		return TLS_END;
 	case MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE:
-		return take_alert(t);
+		return take_alert(t, tls_compat_alert(&t->ssl));
 	default:
 		return fail(t, e);
 	}

@@ -88,6 +88,7 @@ void tls_context_unref(struct tls_context *c); /* NULL is fine */
 
 /* Our own certificate. */
 const struct tls_certificate *tls_context_own(const struct tls_context *c);
+bool tls_context_same_own(const struct tls_context *a, const struct tls_context *b);
 bool tls_context_has_ca(const struct tls_context *c);
 /*
  * What does not keep us from starting, but somebody should hear of: "the
@@ -181,6 +182,12 @@ const char *tls_why(const struct tls *t);
 int tls_error(const struct tls *t);
 /* What is known of the other side. */
 const struct tls_peer *tls_peer(const struct tls *t);
+/*
+ * Whom we trust has changed: is the other side, by what it showed, still who it
+ * should be, under this context? True, and tls_peer says what is known now; or
+ * false and why. The stream goes on either way. Not before the handshake is over.
+ */
+bool tls_recheck(struct tls *t, struct tls_context *c, tls_check *check, void *arg, char why[static TLS_TEXT_MAX]);
 /* This key has sealed or opened as much as one should: a new stream is due. */
 bool tls_tired(const struct tls *t);
 

@@ -4,6 +4,8 @@
 #ifndef TLS_COMPAT_H
 #define TLS_COMPAT_H
 
+#include <stdbool.h>
+
 #include <mbedtls/version.h>
 
 #include <mbedtls/ctr_drbg.h>
@@ -60,16 +62,32 @@ tls_compat_alert(const mbedtls_ssl_context *ssl)
 	return ssl->MBEDTLS_PRIVATE(in_msg)[1];
 }
 
+/*
+ * Whoever accepts a stream of TLS 1.3 and refuses in the middle of the handshake
+ * seals its alert with a key that the other side does not use any more.
+ */
+static inline bool
+tls_compat_refuses_late(const mbedtls_ssl_context *ssl)
+{
+#ifdef MBEDTLS_SSL_PROTO_TLS1_3
+	return mbedtls_ssl_get_version_number(ssl) == MBEDTLS_SSL_VERSION_TLS1_3;
+#else
+	(void)ssl;
+	return false;
+#endif
+}
+
 /* Versions, groups, signatures; no tickets, no sessions of before. */
 static inline void
 tls_compat_configure(mbedtls_ssl_config *conf)
 {
 	static const uint16_t groups[] = { MBEDTLS_SSL_IANA_TLS_GROUP_SECP256R1, MBEDTLS_SSL_IANA_TLS_GROUP_X25519,
 		MBEDTLS_SSL_IANA_TLS_GROUP_SECP384R1, MBEDTLS_SSL_IANA_TLS_GROUP_NONE };
+	/* PKCS 1 in front of PSS: a server of TLS 1.2 takes the first, and mbedTLS cannot check PSS there; 1.3 knows only PSS. */
 	static const uint16_t signatures[] = { MBEDTLS_TLS1_3_SIG_ECDSA_SECP256R1_SHA256, MBEDTLS_TLS1_3_SIG_ECDSA_SECP384R1_SHA384,
+		MBEDTLS_TLS1_3_SIG_RSA_PKCS1_SHA256, MBEDTLS_TLS1_3_SIG_RSA_PKCS1_SHA384, MBEDTLS_TLS1_3_SIG_RSA_PKCS1_SHA512,
 		MBEDTLS_TLS1_3_SIG_RSA_PSS_RSAE_SHA256, MBEDTLS_TLS1_3_SIG_RSA_PSS_RSAE_SHA384,
-		MBEDTLS_TLS1_3_SIG_RSA_PSS_RSAE_SHA512, MBEDTLS_TLS1_3_SIG_RSA_PKCS1_SHA256, MBEDTLS_TLS1_3_SIG_RSA_PKCS1_SHA384,
-		MBEDTLS_TLS1_3_SIG_RSA_PKCS1_SHA512, MBEDTLS_TLS1_3_SIG_NONE };
+		MBEDTLS_TLS1_3_SIG_RSA_PSS_RSAE_SHA512, MBEDTLS_TLS1_3_SIG_NONE };
 
 	mbedtls_ssl_conf_min_tls_version(conf, MBEDTLS_SSL_VERSION_TLS1_2);
 #ifdef MBEDTLS_SSL_PROTO_TLS1_3
@@ -140,6 +158,13 @@ tls_compat_alert(const mbedtls_ssl_context *ssl)
 	return ssl->in_msg[1];
 }
 
+static inline bool
+tls_compat_refuses_late(const mbedtls_ssl_context *ssl)
+{
+	(void)ssl;
+	return false;
+}
+
 static inline void
 tls_compat_configure(mbedtls_ssl_config *conf)
 {
@@ -157,7 +182,7 @@ tls_compat_configure(mbedtls_ssl_config *conf)
 #define TLS_COMPAT_NO_CIPHER MBEDTLS_ERR_SSL_NO_CIPHER_CHOSEN
 #define TLS_COMPAT_BAD_VERSION MBEDTLS_ERR_SSL_BAD_HS_PROTOCOL_VERSION
 #define TLS_COMPAT_BAD_CERTIFICATE MBEDTLS_ERR_SSL_BAD_HS_CERTIFICATE
-#define TLS_COMPAT_TICKET MBEDTLS_ERR_SSL_WANT_READ /* 2.28 handles them itself */
+#define TLS_COMPAT_TICKET 1 /* no error: 2.28 never says so */
 
 #endif
 #endif

@@ -13,7 +13,7 @@ static const int suites[] = { TLS_COMPAT_SUITES_13 MBEDTLS_TLS_ECDHE_ECDSA_WITH_
 	MBEDTLS_TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, 0 };
 
 /* What signatures of certificates are made with. */
-static const mbedtls_x509_crt_profile profile = {
+const mbedtls_x509_crt_profile tls_profile = {
 	.allowed_mds = MBEDTLS_X509_ID_FLAG(MBEDTLS_MD_SHA256) | MBEDTLS_X509_ID_FLAG(MBEDTLS_MD_SHA384) |
 	    MBEDTLS_X509_ID_FLAG(MBEDTLS_MD_SHA512),
 	.allowed_pks = 0xfffffff,
@@ -154,7 +154,7 @@ configure(struct tls_context *c, mbedtls_ssl_config *conf, int endpoint)
 	mbedtls_ssl_conf_rng(conf, mbedtls_ctr_drbg_random, &c->random.drbg);
 	tls_compat_configure(conf);
 	mbedtls_ssl_conf_ciphersuites(conf, suites);
-	mbedtls_ssl_conf_cert_profile(conf, &profile);
+	mbedtls_ssl_conf_cert_profile(conf, &tls_profile);
 	/*
 	 * REQUIRED makes a missing certificate an error, but wants a chain of
 	 * CAs. Who has none gives it our own certificate, which makes nobody
@@ -228,6 +228,12 @@ tls_context_unref(struct tls_context *c)
 	mbedtls_pk_free(&c->key);
 	tls_random_done(&c->random);
 	free(c);
+}
+
+bool
+tls_context_same_own(const struct tls_context *a, const struct tls_context *b)
+{
+	return a->own.raw.len == b->own.raw.len && memcmp(a->own.raw.p, b->own.raw.p, a->own.raw.len) == 0;
 }
 
 const struct tls_certificate *

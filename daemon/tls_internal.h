@@ -27,14 +27,18 @@ struct tls {
 	struct tls_context *context;
 	mbedtls_ssl_context ssl;
 	bool dialling, done, ended, is_checked;
+	bool is_again; /* only to judge again what was shown */
 	tls_check *check;
 	void *arg;
 	struct tls_peer peer;
 	uint32_t chain_flags; /* all that mbedTLS has against the chain */
+	mbedtls_x509_crt shown; /* what the other side showed, to be judged again when whom we trust has changed */
+	unsigned late_alert;  /* refused: to be sent when the handshake is over */
 	/* The caller's input, while it is lent to us. */
 	const uint8_t *in;
 	size_t in_len, in_used;
 	size_t fed;        /* of the handshake */
+	uint8_t last[7];   /* of it; an alert in the clear has as many */
 	bool has_answered; /* something was written since the last byte was read */
 	uint8_t *out;
 	size_t out_head, out_len, out_cap;
@@ -44,6 +48,9 @@ struct tls {
 	enum tls_result over; /* TLS_ALERT, TLS_FAILED: why and error say how */
 	char why[TLS_TEXT_MAX];
 };
+
+/* What certificates of a chain must be like. */
+extern const mbedtls_x509_crt_profile tls_profile;
 
 /* 0 or a negative errno. */
 int tls_random_init(struct tls_random *r);

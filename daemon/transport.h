@@ -116,6 +116,12 @@ struct transport_ops {
 	size_t (*out_pending)(struct transport *t);
 	void (*identity)(struct transport *t, struct transport_identity *ret);
 	/*
+	 * Whom we trust has changed: is the other side still who it should be, by
+	 * what it showed when it came up? False: why says why not, and closing is
+	 * the caller's. Kinds without certificates have no such function: NULL.
+	 */
+	bool (*recheck)(struct transport *t, const struct transport_security *security, char why[static TRANSPORT_TEXT_MAX]);
+	/*
 	 * No call-back after this. drain: what was written is still delivered
 	 * (in the background, at most a few seconds), then the stream ends in
 	 * order; else it is cut. t is gone for the caller.

@@ -108,15 +108,37 @@ tls_identity(struct transport *t, struct transport_identity *ret)
 	ret->tired = tls_tired(s->tls);
 }
 
+/* Whose stream it is, and who judges it. */
+struct judging {
+	struct stream *s;
+	const struct transport_security *security;
+};
+
+static bool
+judge(void *arg, const struct tls_peer *peer, char why[static TLS_TEXT_MAX])
+{
+	const struct judging *j = arg;
+	struct transport_identity id;
+
+	tls_identity(&j->s->t, &id);
+	id.tls = *peer;
+	return j->security->check(j->security->arg, &id, why);
+}
+
 static bool
 check(void *arg, const struct tls_peer *peer, char why[static TLS_TEXT_MAX])
 {
 	struct stream *s = arg;
-	struct transport_identity id;
 
-	tls_identity(&s->t, &id);
-	id.tls = *peer;
-	return s->security.check(s->security.arg, &id, why);
+	return judge(&(struct judging){ s, &s->security }, peer, why);
+}
+
+static bool
+tls_again(struct transport *t, const struct transport_security *security, char why[static TRANSPORT_TEXT_MAX])
+{
+	struct stream *s = of(t);
+
+	return s->tls && tls_recheck(s->tls, security->context, judge, &(struct judging){ s, security }, why);
 }
 
 /* -------------------------------------------------------------------- states */
@@ -677,6 +699,7 @@ const struct transport_ops transport_tls = {
 	.want_read = tls_want_read,
 	.out_pending = tls_out_pending,
 	.identity = tls_identity,
+	.recheck = tls_again,
 	.close = tls_stream_close,
 	.listen_pause = tls_listen_pause,
 	.listen_security = tls_listen_security,

@@ -70,6 +70,9 @@ static const struct verb verbs[] = {
 	    "  adopt NAME       what was refused last under that name (state-conflict, name-in-use) is the peer from now on\n"
 	    "  forget NAME      forget all of it: whom was met, what came from it; it must not be connected\n",
 	    verb_peer },
+	{ "reload", "",
+	    "Have the daemon read its configuration, keys and certificates again, and say what came of it.\n"
+	    "If anything is wrong with them nothing changes.\n", verb_reload },
 	{ "renew", "",
 	    "Give this node another identity, after its state folder was restored or copied.\n"
 	    "Other nodes then ask for `connectctl peer adopt' of it; what waits here is sent again, flagged.\n",

@@ -21,6 +21,16 @@ verb_peer(struct ctl *ctl, int argc, char **argv)
 }
 
 int
+verb_reload(struct ctl *ctl, int argc, char **argv)
+{
+	const struct wire_admin_request req = { .verb = WIRE_ADMIN_RELOAD };
+
+	ctl_option(ctl, argc, argv, NULL);
+	ctl_arguments(ctl, argc, 0, 0);
+	return act_done(ctl, &req);
+}
+
+int
 verb_renew(struct ctl *ctl, int argc, char **argv)
 {
 	const struct wire_admin_request req = { .verb = WIRE_ADMIN_RENEW };

@@ -380,7 +380,7 @@ START_TEST(changes_are_for_administrators)
 		ask(WIRE_ADMIN_PRODUCERS, "", 0, &connectd__v1__producer__descriptor, &a);
 		if (a.error != 0)
 			_exit(2);
-		for (int verb = WIRE_ADMIN_PURGE; verb <= WIRE_ADMIN_BACKUP; verb++) {
+		for (int verb = WIRE_ADMIN_PURGE; verb <= WIRE_ADMIN_RELOAD; verb++) {
 			if (verb == WIRE_ADMIN_PRODUCERS)
 				continue;
 			ask(verb, "orders", 0, &connectd__v1__done__descriptor, &a);

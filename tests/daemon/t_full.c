@@ -24,7 +24,7 @@
 #define NUMBERS 200000
 #define SIZE 4000
 #define WINDOW 64
-#define STANDS_MS 300 /* so long nothing is told: it stands still */
+#define STANDS_MS 1000 /* so long nothing is told: it stands still */
 #define QUEUES "[queue \"full\"]\ndurable = yes\n[queue \"other\"]\ndurable = yes\nmin_bytes = 1M\n[queue \"memory\"]\ndurable = no\n"
 
 static struct node paris;

@@ -174,7 +174,7 @@ START_TEST(client_talks)
 		enum cert_key key;
 		const char *cipher; /* a part of its name, as we tell it */
 	} cases[] = {
-		{ WITH_KEY "-quiet", CERT_P256, "CHACHA20-POLY1305" },
+		{ WITH_KEY "-quiet -ciphersuites TLS_CHACHA20_POLY1305_SHA256", CERT_P256, "CHACHA20-POLY1305" },
 		{ WITH_KEY "-quiet -tls1_2 -cipher ECDHE-ECDSA-AES128-GCM-SHA256", CERT_P384, "AES-128-GCM" },
 		{ WITH_KEY "-quiet -tls1_2 -cipher ECDHE-ECDSA-AES256-GCM-SHA384", CERT_RSA2048, "AES-256-GCM" },
 		{ WITH_KEY "-quiet -tls1_2 -groups X25519:P-256", CERT_RSA2048, "CHACHA20-POLY1305" },
@@ -349,7 +349,7 @@ START_TEST(server_talks)
 		ck_assert_msg(d->ups, "%s %s", d->text, o->said);
 		talk(w, o, d, &heard);
 		/* It saw ours. */
-		ck_assert_msg(said(o, "CN = paris"), "%s", o->said);
+		ck_assert_msg(said(o, "CN = paris") || said(o, "CN=paris"), "%s", o->said);
 		end_close(d, true);
 		UNTIL(w, said(o, "DONE"));
 		done(o);

@@ -146,6 +146,12 @@ guard(void *arg)
 	ck_abort_msg("%s: hangs", w->kind->name);
 }
 
+static void
+tick(void *arg)
+{
+	world_tick(arg);
+}
+
 static const struct transport_ops *
 ops_of(const struct world *w)
 {
@@ -194,6 +200,7 @@ world_new_silent(int kind)
 	}
 	loop_timer_init(&w->guard, w->loop, guard, w);
 	loop_timer_start(&w->guard, GUARD_MS);
+	loop_timer_init(&w->tick, w->loop, tick, w);
 	return w;
 }
 
@@ -277,6 +284,7 @@ world_free(struct world *w)
 	if (w->tl)
 		world_listen_close(w);
 	loop_timer_stop(&w->guard);
+	loop_timer_stop(&w->tick);
 	loop_free(w->loop);
 	tls_context_unref(w->dialling.context);
 	tls_context_unref(w->waiting.context);
@@ -316,6 +324,12 @@ world_pair(struct world *w, struct end **ret_dialled, struct end **ret_accepted)
 	ck_assert_msg(e->downs == 0, "%s: %s", w->url, e->text);
 	*ret_dialled = e;
 	*ret_accepted = &w->accepted[n - 1];
+}
+
+void
+world_tick(struct world *w)
+{
+	loop_timer_start(&w->tick, 5);
 }
 
 void

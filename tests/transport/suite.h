@@ -61,7 +61,7 @@ struct world {
 	struct transport_security dialling, waiting;
 	int checks; /* calls of the usual check */
 	const char *refusal; /* NULL: welcome */
-	struct loop_timer guard;
+	struct loop_timer guard, tick;
 };
 
 /* A world of this kind; listening unless told not to. */
@@ -81,6 +81,8 @@ struct end *world_dial(struct world *w);
 struct end *world_dial_to(struct world *w, const char *url, uint64_t timeout_ms);
 /* Dial, and wait until both ends are there: the last of dialled and of accepted. */
 void world_pair(struct world *w, struct end **ret_dialled, struct end **ret_accepted);
+/* From now on a pass comes now and then, for what no event tells of. */
+void world_tick(struct world *w);
 /* A few passes: whatever was going to happen on its own has happened. */
 void world_settle(struct world *w);
 /* Write pattern bytes until e->to_write is reached or there is no room. */

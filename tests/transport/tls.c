@@ -147,6 +147,8 @@ START_TEST(handshake_waits_to_be_wanted)
 	struct world *w = world_new(KIND_TLS4);
 	struct end *d, *a = &w->accepted[0];
 	struct transport_identity id;
+	char c = 'x';
+	struct iovec iov = { &c, 1 };
 
 	w->accept_hook = not_now;
 	d = world_dial(w);
@@ -157,6 +159,9 @@ START_TEST(handshake_waits_to_be_wanted)
 	a->t->ops->identity(a->t, &id);
 	ck_assert_int_eq(strncmp(id.address, "tls://127.0.0.1:", 16), 0);
 	ck_assert(!id.tls.has_certificate);
+	ck_assert_int_eq(a->t->ops->read(a->t, &c, 1), -ENOTCONN);
+	ck_assert_int_eq(a->t->ops->writev(a->t, &iov, 1), -ENOTCONN);
+	ck_assert_uint_eq(a->t->ops->out_pending(a->t), 0);
 	a->t->ops->want_read(a->t, true);
 	UNTIL(w, a->ups && d->ups);
 	ck_assert(!a->t->awaits_up);
@@ -316,6 +321,32 @@ START_TEST(cut_short)
 	ck_assert_int_eq(a->error, -ECONNRESET);
 	ck_assert_str_eq(a->text, "cut short: the stream ended without the other side's close_notify");
 	ck_assert_int_eq(a->downs, 1);
+	middle_free(m);
+	world_free(w);
+}
+END_TEST
+
+/* The last bytes and the end are read at once: first the one, then the other. */
+START_TEST(cut_short_behind_data)
+{
+	struct world *w = world_new(KIND_TLS4);
+	struct middle *m = middle_new(w);
+	struct end *d = world_dial_to(w, m->url, 5000), *a = &w->accepted[0];
+	uint64_t before;
+
+	UNTIL(w, d->ups && a->ups);
+	before = m->passed[0];
+	a->t->ops->want_read(a->t, false);
+	d->to_write = 3000;
+	end_pump(d);
+	UNTIL(w, m->passed[0] > before);
+	middle_end(m);
+	world_settle(w);
+	a->t->ops->want_read(a->t, true);
+	UNTIL(w, a->downs);
+	ck_assert_uint_eq(a->in, 3000);
+	ck_assert_int_eq(a->error, -ECONNRESET);
+	ck_assert_int_eq(strncmp(a->text, "cut short", 9), 0);
 	middle_free(m);
 	world_free(w);
 }
@@ -489,6 +520,7 @@ tls_tests(void)
 	tcase_add_test(t, closed_during_the_handshake);
 	tcase_add_test(t, byte_by_byte);
 	tcase_add_test(t, cut_short);
+	tcase_add_test(t, cut_short_behind_data);
 	tcase_add_test(t, damaged_on_the_way);
 	tcase_add_test(t, records_are_filled);
 	tcase_add_test(t, off_and_on_inside_a_record);

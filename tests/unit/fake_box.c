@@ -14,13 +14,17 @@ struct fake_box fake_box;
 static void
 told_queue(void *arg, uint32_t queue, uint64_t last_seq, uint64_t offered, struct store_bytes definition)
 {
-	(void)arg, (void)queue, (void)last_seq, (void)offered, (void)definition;
+	(void)arg, (void)last_seq, (void)offered, (void)definition;
+	if (fake_box.n_queues < FAKE_BOX_QUEUES)
+		fake_box.queues[fake_box.n_queues++] = queue;
 }
 
 static void
 told_flow(void *arg, uint32_t flow, uint64_t mark, struct store_bytes definition)
 {
-	(void)arg, (void)flow, (void)mark, (void)definition;
+	(void)arg, (void)definition;
+	if (flow == 1)
+		fake_box.mark = mark;
 }
 
 static void
@@ -37,6 +41,29 @@ told_synced(void *arg, uint64_t ticket)
 {
 	(void)arg;
 	fake_box.synced = ticket;
+}
+
+static void
+told_offered(void *arg, uint32_t queue, uint64_t seq)
+{
+	(void)arg;
+	fake_box.offered_queue = queue;
+	fake_box.offered = seq;
+}
+
+static void
+told_room(void *arg)
+{
+	(void)arg;
+	fake_box.n_room++;
+}
+
+static void
+told_progress(void *arg, uint64_t done, uint64_t total)
+{
+	(void)arg;
+	fake_box.progress = done;
+	fake_box.progress_total = total;
 }
 
 static void
@@ -57,18 +84,24 @@ told_damaged(void *arg, const char *what)
 int
 fake_box_try_open(void)
 {
-	struct store_config cfg = { .loop = fake_box.loop, .disk = fake_disk.disk, .segment = fake_box.segment, .max_disk = 64 * fake_box.segment,
-		.start_count = ++fake_box.starts, .least_start = fake_box.least_start };
-	struct store_recovery found = { .queue = told_queue, .flow = told_flow, .message = told_message };
-	struct store_events ev = { .synced = told_synced, .state = told_state, .damaged = told_damaged };
+	struct store_config cfg = { .loop = fake_box.loop, .disk = fake_disk.disk, .segment = fake_box.segment,
+		.max_disk = fake_box.max_disk ? fake_box.max_disk : 64 * fake_box.segment, .start_count = ++fake_box.starts,
+		.least_start = fake_box.least_start };
+	struct store_recovery found = { .queue = told_queue, .flow = told_flow, .message = told_message, .progress = told_progress };
+	struct store_events ev = { .synced = told_synced, .offered = told_offered, .state = told_state, .room = told_room,
+		.damaged = told_damaged };
 	int r;
 
-	fake_box.n = 0;
+	fake_box.n = fake_box.n_queues = 0;
 	fake_box.n_damaged = 0;
 	fake_box.state = STORE_OPEN;
-	fake_box.synced = 0;
+	fake_box.synced = fake_box.progress = fake_box.progress_total = 0;
 	cfg.writer = fake_box.writer = task_runner_new(fake_box.loop);
 	cfg.reader = fake_box.reader = task_runner_new(fake_box.loop);
+	if (fake_box.is_mute) {
+		found = (struct store_recovery){ .message = NULL };
+		ev = (struct store_events){ .synced = NULL };
+	}
 	r = store_open(&cfg, &found, &ev, &fake_box.store, fake_box.why);
 	if (r < 0) {
 		task_runner_free(fake_box.writer);
@@ -119,12 +152,19 @@ fake_box_put(uint64_t seq, size_t len)
 }
 
 void
-fake_box_setup(void)
+fake_box_setup_empty(void)
 {
 	memset(&fake_box, 0, sizeof(fake_box));
+	fake_task = (struct fake_task){ 0 };
 	fake_disk_new(1);
 	fake_box.loop = loop_new();
 	fake_box.segment = FAKE_BOX_SEGMENT;
+}
+
+void
+fake_box_setup(void)
+{
+	fake_box_setup_empty();
 	fake_box_open();
 	store_define_queue(fake_box.store, store_new_queue(fake_box.store), (struct store_bytes){ "q", 1 });
 	store_define_flow(fake_box.store, store_new_flow(fake_box.store), (struct store_bytes){ "f", 1 });

@@ -6,19 +6,28 @@
 
 #define FAKE_BOX_SEGMENT (64u << 10)
 #define FAKE_BOX_MAX 2000
+#define FAKE_BOX_QUEUES 200
 
 extern struct fake_box {
 	struct loop *loop;
 	struct task_runner *writer, *reader;
 	struct store *store;
-	uint64_t segment;
+	uint64_t segment, max_disk; /* 0: 64 segments */
+	bool is_mute; /* nobody wants to be told */
 	uint32_t starts, least_start;
 	struct store_found found[FAKE_BOX_MAX];
 	size_t n;
+	uint32_t queues[FAKE_BOX_QUEUES]; /* that were told */
+	size_t n_queues;
+	uint64_t mark; /* of flow 1 */
 	unsigned n_damaged;
 	char damage[200], why[200];
 	enum store_state state;
 	uint64_t synced;
+	uint32_t offered_queue; /* told last */
+	uint64_t offered;
+	unsigned n_room;
+	uint64_t progress, progress_total;
 } fake_box;
 
 int fake_box_try_open(void);
@@ -28,7 +37,9 @@ void fake_box_close(void);
 /* Tasks and time go on for a while. */
 void fake_box_work(void);
 store_ref fake_box_put(uint64_t seq, size_t len);
-/* A fresh disk with queue 1 and flow 1. */
+/* A fresh disk, nothing opened. */
+void fake_box_setup_empty(void);
+/* The same, opened, with queue 1 and flow 1. */
 void fake_box_setup(void);
 void fake_box_teardown(void);
 /* n messages, one batch each. */

@@ -199,11 +199,7 @@ fake_disk_new(uint64_t seed)
 void
 fake_disk_free(void)
 {
-	struct disk *d = fake_disk.disk;
-
-	copy_folder(d->now, &d->n_now, NULL, 0);
-	copy_folder(d->lasting, &d->n_lasting, NULL, 0);
-	free(d);
+	fake_disk_other_free(fake_disk.disk);
 }
 
 void
@@ -264,7 +260,40 @@ fake_disk_put(const char *name, const void *data, size_t len)
 	copy_folder(fake_disk.disk->lasting, &fake_disk.disk->n_lasting, fake_disk.disk->now, fake_disk.disk->n_now);
 }
 
+struct disk *
+fake_disk_other(void)
+{
+	return make(sizeof(struct disk));
+}
+
+void
+fake_disk_other_free(struct disk *d)
+{
+	copy_folder(d->now, &d->n_now, NULL, 0);
+	copy_folder(d->lasting, &d->n_lasting, NULL, 0);
+	free(d);
+}
+
 /* -------------------------------------------------------------------- door -- */
+
+/* Is it this call that fails? */
+static bool
+fails(unsigned *in)
+{
+	if (*in == 0 || --*in > 0)
+		return false;
+	if (fake_disk.again > 0) {
+		fake_disk.again--;
+		*in = 1;
+	}
+	return true;
+}
+
+static int
+failure(void)
+{
+	return fake_disk.error ? fake_disk.error : -EIO;
+}
 
 int
 disk_mkdir(struct disk *d, const char *name)
@@ -287,8 +316,8 @@ disk_file_open(struct disk *d, const char *name, bool create, struct disk_file *
 	struct disk_file *f;
 	struct inode *i;
 
-	if (fake_disk.fail_open > 0 && --fake_disk.fail_open == 0)
-		return -EIO;
+	if (fails(&fake_disk.fail_open))
+		return failure();
 	if (!e && !create)
 		return -ENOENT;
 	if (!e) {
@@ -314,7 +343,7 @@ disk_file_close(struct disk_file *f)
 ssize_t
 disk_file_size(struct disk_file *f)
 {
-	return (ssize_t)f->inode->len;
+	return fails(&fake_disk.fail_size) ? failure() : (ssize_t)f->inode->len;
 }
 
 ssize_t
@@ -322,8 +351,10 @@ disk_pread(struct disk_file *f, void *buf, size_t len, uint64_t offset)
 {
 	size_t n = offset < f->inode->len ? f->inode->len - (size_t)offset : 0;
 
-	if (fake_disk.fail_read > 0 && --fake_disk.fail_read == 0)
-		return -EIO;
+	if (fails(&fake_disk.fail_read))
+		return failure();
+	if (fails(&fake_disk.short_read))
+		len /= 2;
 	if (n > len)
 		n = len;
 	if (n > 0)
@@ -356,8 +387,8 @@ disk_pwrite(struct disk_file *f, const void *buf, size_t len, uint64_t offset)
 	fake_disk.writes++;
 	if (strcmp(name_of(d->now, d->n_now, i), name_of(d->lasting, d->n_lasting, i)) != 0)
 		fake_disk.early_writes++;
-	if (fake_disk.fail_write > 0 && --fake_disk.fail_write == 0)
-		return -EIO;
+	if (fails(&fake_disk.fail_write))
+		return failure();
 	if (!has_space(i, offset + len))
 		return -ENOSPC;
 	grow(i, (size_t)(offset + len));
@@ -393,7 +424,7 @@ disk_sync(struct disk_file *f)
 	struct inode *i = f->inode;
 
 	fake_disk.syncs++;
-	if (fake_disk.fail_sync > 0 && --fake_disk.fail_sync == 0) {
+	if (fails(&fake_disk.fail_sync)) {
 		/* The pages are clean now, but on disk is what was there before. */
 		memset(i->dirty, 0, i->room / SECTOR);
 		return -EIO;

@@ -16,7 +16,10 @@ struct fake_disk {
 	uint64_t capacity;      /* bytes that files may take in all */
 	unsigned fail_sync;     /* that many syncs from now one fails; 0: none */
 	unsigned fail_write;    /* the same of writes, reads, openings */
-	unsigned fail_read, fail_open;
+	unsigned fail_read, fail_open, fail_size;
+	unsigned again;         /* so many calls that fail are followed by another one */
+	int error;              /* what those that fail give; 0: -EIO */
+	unsigned short_read;    /* that many reads from now one gives only a part of what it should */
 	unsigned no_blocks;     /* so many allocations from now on find no space, whatever there is */
 	bool is_remote;
 	uint64_t writes, syncs; /* so far */
@@ -34,6 +37,17 @@ uint64_t fake_disk_used(void);
 uint8_t *fake_disk_data(const char *name, size_t *ret_len);
 /* Make or replace a file, lasting. */
 void fake_disk_put(const char *name, const void *data, size_t len);
+
+/* Another folder, for what is copied; its files count for no capacity. */
+struct disk *fake_disk_other(void);
+void fake_disk_other_free(struct disk *d);
+
+/* Which submission from now on gives an error; 0: none. */
+extern struct fake_task {
+	unsigned fail;
+	unsigned again; /* so many after it, too */
+	int error;      /* 0: -ENOMEM */
+} fake_task;
 
 /* Run one task of r, and tell it at the end of the loop pass. False: there is none. */
 bool fake_task_run(struct task_runner *r);

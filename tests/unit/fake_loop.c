@@ -173,6 +173,12 @@ fake_loop_next(const struct loop *l)
 }
 
 void
+fake_loop_set_now(struct loop *l, uint64_t ms)
+{
+	l->now = ms * 1000000;
+}
+
+void
 fake_loop_set_wall(struct loop *l, uint64_t wall_ms)
 {
 	l->wall_ms = wall_ms;

@@ -25,6 +25,8 @@ size_t fake_loop_timers(const struct loop *l); /* armed */
 uint64_t fake_loop_passes(const struct loop *l);
 /* Milliseconds until the next timer; UINT64_MAX: none armed. */
 uint64_t fake_loop_next(const struct loop *l);
+/* Only before anything was armed. */
+void fake_loop_set_now(struct loop *l, uint64_t ms);
 void fake_loop_set_wall(struct loop *l, uint64_t wall_ms);
 
 #endif

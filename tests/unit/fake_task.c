@@ -6,6 +6,8 @@
 #include "list.h"
 #include "loop.h"
 
+struct fake_task fake_task;
+
 struct task {
 	struct list node;
 	struct loop_call call;
@@ -69,8 +71,16 @@ tell(void *arg)
 int
 task_run(struct task_runner *r, void (*fn)(void *arg), void (*done)(void *arg), void *arg)
 {
-	struct task *t = calloc(1, sizeof(*t));
+	struct task *t;
 
+	if (fake_task.fail > 0 && --fake_task.fail == 0) {
+		if (fake_task.again > 0) {
+			fake_task.again--;
+			fake_task.fail = 1;
+		}
+		return fake_task.error ? fake_task.error : -ENOMEM;
+	}
+	t = calloc(1, sizeof(*t));
 	if (!t)
 		return -ENOMEM;
 	t->fn = fn;

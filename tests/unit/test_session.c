@@ -83,6 +83,40 @@ START_TEST(a_dialled_session_can_make_its_transport)
 }
 END_TEST
 
+/* A stranger's handshake is still to come: nothing is said or read before it is over. */
+START_TEST(accepted_before_its_handshake)
+{
+	w->b.t.awaits_up = true;
+	w->x.s = session_new(&w->env, &w->a.t, true, &end_events, &w->x);
+	w->y.s = session_new(&w->env, &w->b.t, false, &end_events, &w->y);
+	ck_assert_int_eq(session_state(w->y.s), SESSION_CONNECTING);
+	ck_assert_str_eq(session_identity(w->y.s)->address, "pipe");
+	session_greet(w->y.s);
+	ck_assert_uint_eq(w->y.greetings, 0);
+	w->b.t.awaits_up = false;
+	w->b.t.ev->up(w->b.t.arg);
+	ck_assert_int_eq(session_state(w->y.s), SESSION_GREETING);
+	ck_assert_uint_eq(w->y.greetings, 0); /* who dialled greets first */
+	fake_loop_run(w->loop);
+	ck_assert_int_eq(session_state(w->x.s), SESSION_OPEN);
+	ck_assert_int_eq(session_state(w->y.s), SESSION_OPEN);
+	ck_assert_uint_eq(w->y.greetings, 1);
+}
+END_TEST
+
+START_TEST(accepted_and_no_handshake)
+{
+	w->b.t.awaits_up = true;
+	w->y.s = session_new(&w->env, &w->b.t, false, &end_events, &w->y);
+	pipe_break(&w->b, -EACCES);
+	fake_loop_run(w->loop);
+	ck_assert_uint_eq(w->y.downs, 1);
+	ck_assert_int_eq(w->y.error, -EACCES);
+	ck_assert_str_eq(w->y.reason, "connection reset by peer"); /* the pipe's word */
+	ck_assert_uint_eq(w->b.writes, 0);
+}
+END_TEST
+
 START_TEST(the_accepting_end_speaks_when_its_owner_says)
 {
 	w->y.greets = w->y.opens = false;
@@ -650,6 +684,8 @@ main(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, both_ends_greet);
 	tcase_add_test(t, a_dialled_session_can_make_its_transport);
+	tcase_add_test(t, accepted_before_its_handshake);
+	tcase_add_test(t, accepted_and_no_handshake);
 	tcase_add_test(t, the_accepting_end_speaks_when_its_owner_says);
 	tcase_add_test(t, a_dialler_waits_for_the_greeting);
 	tcase_add_test(t, until_open_only_known_and_accept_pass);

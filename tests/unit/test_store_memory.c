@@ -11,42 +11,10 @@
 #include "fake_box.h"
 #include "fake_disk.h"
 #include "fake_loop.h"
+#include "no_memory.h"
 
 #define MESSAGES 150
 #define BODY 30000
-
-static unsigned long fails_in; /* 0: none does */
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t size);
-
-static bool
-fails(void)
-{
-	return fails_in > 0 && --fails_in == 0;
-}
-
-void *
-__wrap_malloc(size_t size)
-{
-	return fails() ? NULL : __real_malloc(size);
-}
-
-void *
-__wrap_calloc(size_t n, size_t size)
-{
-	return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *
-__wrap_realloc(void *p, size_t size)
-{
-	return fails() ? NULL : __real_realloc(p, size);
-}
 
 /* ----------------------------------------------------------------- the work -- */
 
@@ -169,10 +137,10 @@ START_TEST(while_it_works)
 	for (;; n += 20) {
 		uint64_t synced;
 
-		fails_in = n;
+		no_memory_in = n;
 		some_work();
-		failed = fails_in == 0;
-		fails_in = 0;
+		failed = no_memory_in == 0;
+		no_memory_in = 0;
 		ck_assert_uint_eq(n_read, n_begun);
 		synced = store_synced(fake_box.store);
 		if (fake_box.state == STORE_FENCED)
@@ -201,10 +169,10 @@ START_TEST(while_it_starts)
 		int r;
 
 		fake_box_close();
-		fails_in = n;
+		no_memory_in = n;
 		r = fake_box_try_open();
-		failed = fails_in == 0;
-		fails_in = 0;
+		failed = no_memory_in == 0;
+		no_memory_in = 0;
 		if (r < 0) {
 			ck_assert_int_eq(r, -ENOMEM);
 			ck_assert_str_ne(fake_box.why, "");

@@ -209,6 +209,54 @@ START_TEST(index_or_scan)
 }
 END_TEST
 
+/*
+ * The last batch lies in front of much that is empty, and is read again when
+ * all of that was looked at. Whatever of these reads fails, or gives less than
+ * it should: the start is refused, or what was found is right.
+ */
+START_TEST(a_last_batch_that_is_large)
+{
+	unsigned *fault = _i == 0 ? &fake_disk.fail_read : &fake_disk.short_read, refused = 0;
+	static char data[3 << 20];
+	struct store_message m = { .queue = 1, .seq = 1, .parts = { [4] = { data, sizeof(data) } } };
+	store_ref ref;
+
+	for (unsigned i = 1;; i++) {
+		int r;
+
+		fake_box_teardown();
+		fake_box_setup_empty();
+		fake_box.segment = 10 << 20;
+		fake_box_open();
+		store_define_queue(fake_box.store, store_new_queue(fake_box.store), (struct store_bytes){ "q", 1 });
+		fake_box_work();
+		ck_assert_int_eq(store_put(fake_box.store, &m, &ref), 0);
+		fake_box_work();
+		ck_assert_uint_eq(store_synced(fake_box.store), store_ticket(fake_box.store));
+		fake_box_close();
+		*fault = i;
+		fake_disk.again = _i == 2;
+		r = fake_box_try_open();
+		fake_disk.again = 0;
+		if (*fault > 1 || (*fault == 1 && _i < 2)) {
+			ck_assert_int_eq(r, 0);
+			break;
+		}
+		*fault = 0;
+		ck_assert(r == 0 || r == -EIO);
+		/* What reads as if its file had ended is not there. */
+		ck_assert(r == -EIO || _i > 0);
+		if (r == 0)
+			continue;
+		refused++;
+		fake_box_open();
+		ck_assert_uint_eq(fake_box.n, 1);
+	}
+	ck_assert_uint_eq(fake_box.n, 1);
+	ck_assert_uint_gt(refused, _i == 0 ? 5 : 0);
+}
+END_TEST
+
 START_TEST(another_version_is_refused)
 {
 	struct store_header h;
@@ -281,6 +329,7 @@ main(void)
 	tcase_add_test(tc, a_lost_batch_is_damage);
 	tcase_add_test(tc, a_bad_record_is_set_aside);
 	tcase_add_test(tc, index_or_scan);
+	tcase_add_loop_test(tc, a_last_batch_that_is_large, 0, 3);
 	tcase_add_test(tc, another_version_is_refused);
 	tcase_add_test(tc, network_file_systems_are_refused);
 	tcase_add_test(tc, another_size_is_accepted);

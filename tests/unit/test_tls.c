@@ -384,9 +384,10 @@ START_TEST(weak_peers)
 		handshake(p);
 		ck_assert_int_eq(p->wait.checks, 0);
 #if MBEDTLS_VERSION_NUMBER >= 0x03000000
-		/* TLS 1.3 has no signature for some of them: the other side then has nothing to show. */
-		if (strcmp(tls_why(p->wait.tls), "the other side shows no certificate") == 0) {
+		/* TLS 1.3 has no signature of ours for some of them: the other side cannot go on. */
+		if (p->wait.r == TLS_ALERT) {
 			ck_assert_int_ne(cases[i].key, CERT_RSA1024);
+			ck_assert(!p->wait.is_up);
 			pair_free(p);
 			continue;
 		}
@@ -518,7 +519,14 @@ START_TEST(wrong_usage)
 	p = pair_new(c, cert_node("berlin"));
 	handshake(p);
 	failed_as(&p->wait, -EACCES, "the other side's certificate may not be used by a client (key usage)");
+#if MBEDTLS_VERSION_NUMBER >= 0x03000000
+	/* mbedTLS seals this alert of TLS 1.3 with a key of before: all that can be said is that there was one. */
+	ck_assert(p->dial.is_up);
+	opened(&p->dial, (uint8_t[100]){ 0 }, 100);
+	failed_as(&p->dial, -EPROTO, "the other side gave up behind the handshake, for a reason that cannot be read (bad MAC)");
+#else
 	refused_as(&p->dial, "unsupported certificate");
+#endif
 	pair_free(p);
 }
 END_TEST
@@ -539,6 +547,35 @@ START_TEST(too_many_certificates)
 	p = pair_new(c, cert_node("berlin"));
 	handshake(p);
 	failed_as(&p->wait, -EPROTO, "the other side's part of the handshake is too large");
+	ck_assert_int_eq(p->wait.checks, 0);
+	pair_free(p);
+	free(text);
+}
+END_TEST
+
+/* Few bytes, but more links than anybody follows. */
+START_TEST(too_long_a_chain)
+{
+	enum { N = 12 };
+	static struct cert chain[N];
+	struct tls_material m;
+	struct tls_context *c;
+	struct pair *p;
+	char why[TLS_TEXT_MAX], *text = calloc(N, sizeof(chain[0].pem));
+
+	for (int i = 0; i < N; i++) {
+		char name[20];
+
+		snprintf(name, sizeof(name), "c%d", i);
+		cert_make(&(struct cert_wish){ .name = name, .issuer = i ? &chain[i - 1] : NULL, .is_ca = i < N - 1 }, &chain[i]);
+	}
+	for (int i = N - 1; i >= 0; i--)
+		strcat(text, chain[i].pem);
+	m = (struct tls_material){ .key = cert_text(chain[N - 1].key), .certificate = cert_text(text) };
+	ck_assert_msg(tls_context_new(&m, why, &c) == 0, "%s", why);
+	p = pair_new(c, cert_node("berlin"));
+	handshake(p);
+	failed_as(&p->wait, -EACCES, "the other side's chain of certificates is too long");
 	ck_assert_int_eq(p->wait.checks, 0);
 	pair_free(p);
 	free(text);
@@ -651,6 +688,53 @@ START_TEST(damaged_record)
 	pair_free(p);
 }
 END_TEST
+
+/* Records that are right, but not now. */
+START_TEST(out_of_turn)
+{
+	struct pair *p = pair_new(cert_node("paris"), cert_node("berlin"));
+
+	shake(&p->dial);
+	pass(&p->dial, &p->wait, SIZE_MAX);
+	shake(&p->wait);
+	ck_assert_int_eq(p->wait.r, TLS_MORE);
+	garbage_to(&p->wait, "\x17\x03\x03\x00\x03" "abc", 8);
+	shake(&p->wait);
+	ck_assert_int_eq(p->wait.r, TLS_FAILED);
+	ck_assert_int_eq(tls_error(p->wait.tls), -EPROTO);
+	pair_free(p);
+
+	/* A close_notify instead of the server's first word. */
+	p = pair_new(cert_node("paris"), cert_node("berlin"));
+	shake(&p->dial);
+	garbage_to(&p->dial, "\x15\x03\x03\x00\x02\x01\x00", 7);
+	shake(&p->dial);
+	failed_as(&p->dial, -ECONNRESET, "the other side closed during the TLS handshake");
+	pair_free(p);
+}
+END_TEST
+
+#if MBEDTLS_VERSION_NUMBER < 0x03000000
+/* A warning is no data and no end. (TLS 1.3 has none.) */
+START_TEST(warnings)
+{
+	struct pair *p = usual();
+	uint8_t buf[100];
+	size_t used, len;
+	uint8_t *plain;
+
+	ck_assert_int_eq(mbedtls_ssl_send_alert_message(&p->dial.tls->ssl, 1, MBEDTLS_SSL_ALERT_MSG_USER_CANCELED), 0);
+	say(&p->dial, "bonjour", 7);
+	pass(&p->dial, &p->wait, SIZE_MAX);
+	ck_assert_int_eq(tls_open(p->wait.tls, p->wait.in, p->wait.in_len, &used, &plain, &len), TLS_READY);
+	ck_assert_uint_eq(len, 0);
+	ck_assert_uint_gt(used, 0);
+	eat(&p->wait, used);
+	ck_assert_uint_eq(opened(&p->wait, buf, sizeof(buf)), 7);
+	pair_free(p);
+}
+END_TEST
+#endif
 
 /* A replayed record is as good as a damaged one. */
 START_TEST(replayed_record)
@@ -827,6 +911,7 @@ START_TEST(records_are_filled)
 	struct pair *p = usual();
 	static uint8_t bytes[N * SIZE], got[N * SIZE];
 	struct iovec iov[N];
+	const uint8_t *out;
 	size_t n, have = 0;
 
 	for (size_t i = 0; i < sizeof(bytes); i++)
@@ -835,8 +920,9 @@ START_TEST(records_are_filled)
 		iov[i] = (struct iovec){ bytes + i * SIZE, SIZE };
 	ck_assert_int_eq(tls_seal(p->dial.tls, iov, N, 0), N * SIZE);
 	/* 48 KiB: three records, and one more where a record of TLS 1.3 is a byte short of 16 KiB. */
-	ck_assert_uint_le(count_records(tls_out(p->dial.tls, &n), n), 4);
-	ck_assert_uint_le(count_records(tls_out(p->dial.tls, &n), n), sizeof(bytes) / p->dial.tls->payload_max + 1);
+	out = tls_out(p->dial.tls, &n);
+	ck_assert_uint_ge(count_records(out, n), 3);
+	ck_assert_uint_le(count_records(out, n), (sizeof(bytes) + p->dial.tls->payload_max - 1) / p->dial.tls->payload_max);
 	while (pass(&p->dial, &p->wait, SIZE_MAX) > 0)
 		;
 	while (have < sizeof(bytes)) {
@@ -938,13 +1024,18 @@ main(void)
 	tcase_add_test(t, chain_of_who_waits);
 	tcase_add_test(t, wrong_usage);
 	tcase_add_test(t, too_many_certificates);
+	tcase_add_test(t, too_long_a_chain);
 	tcase_add_test(t, no_tls_at_all);
 	tcase_add_test(t, only_old_versions);
 	tcase_add_test(t, garbage_after_the_handshake);
 	tcase_add_test(t, damaged_record);
 	tcase_add_test(t, replayed_record);
+	tcase_add_test(t, out_of_turn);
+#if MBEDTLS_VERSION_NUMBER < 0x03000000
+	tcase_add_test(t, warnings);
+#endif
 	tcase_add_test(t, another_handshake);
-	tcase_add_loop_test(t, spoiled_handshakes, 0, 4);
+	tcase_add_loop_test(t, spoiled_handshakes, 0, 2);
 	tcase_add_test(t, end_in_order);
 	tcase_add_test(t, cut_short);
 	tcase_add_test(t, output_taken_away);

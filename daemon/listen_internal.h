@@ -1,0 +1,47 @@
+/* listen_internal: what the files of listen share. */
+#ifndef LISTEN_INTERNAL_H
+#define LISTEN_INTERNAL_H
+
+#include "hmap.h"
+#include "list.h"
+#include "listen.h"
+#include "transport.h"
+
+/* One socket. */
+struct port {
+	struct list node;
+	struct listen *listen;
+	bool is_client;  /* the Unix socket */
+	bool is_passed;  /* by systemd: it stays */
+	bool plaintext;  /* of its section */
+	bool is_wanted;  /* by the configuration that is being applied */
+	char *name, *address; /* of the section, and as it is written there */
+	struct transport_listener *tl;
+};
+
+struct listen {
+	struct listen_env env;
+	struct list ports;
+	struct list strangers;
+	struct hmap by_address; /* struct stranger */
+	size_t n_strangers;
+	uint64_t seed;
+	struct loop_timer retry;
+	bool starts;  /* ports accept: before, they only are there */
+	bool starved; /* accepting failed since the last success */
+	uint64_t log_since_ms, logged, unlogged;
+};
+
+/* ---- listen.c: strangers */
+void listen_accept_peer(struct port *p, struct transport *t);
+
+/* ---- listen_ports.c */
+/* 0, or a negative errno and why; what is open then is closed by listen_close_ports. */
+int listen_open_ports(struct listen *ls, char why[static LISTEN_WHY_MAX]);
+void listen_close_ports(struct listen *ls);
+/* Accepting pauses, or goes on. */
+void listen_pause_ports(struct listen *ls, bool paused);
+/* Of loop_timer: accepting is tried again. */
+void listen_retry_ports(void *arg);
+
+#endif
