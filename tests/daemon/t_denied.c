@@ -513,6 +513,13 @@ static const struct {
 	{ "[peer \"rome\"]\nplaintext = yes\n", "with plaintext = yes it needs from, the networks it may come from" },
 	{ "[peer \"rome\"]\naddress = tls://127.0.0.1:1\nplaintext = yes\n", "TLS needs a fingerprint of [peer \"rome\"], or a ca in [node]" },
 	{ "[peer \"till-*\"]\n", "is for many nodes: only a ca in [node] can tell them apart" },
+	{ "[peer \"rome\"]\naddress = tcp://127.0.0.1:1, tls://127.0.0.1:2\nfingerprint = "
+	  "sha256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n", "it needs plaintext = yes in [peer \"rome\"], or take tls://" },
+	{ "[peer \"rome\"]\naddress = tcp://127.0.0.1:1, tls://127.0.0.1:2\nplaintext = yes\n",
+	    "TLS needs a fingerprint of [peer \"rome\"], or a ca in [node]" },
+	{ "[peer \"rome\"]\naddress = tcp://127.0.0.1:1\nplaintext = yes\nfingerprint = "
+	  "sha256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n", "without encryption nobody can prove a key; remove one of the two" },
+	{ "ca = ca.pem\n[peer \"rome\"]\naddress = tcp://127.0.0.1:1\nplaintext = yes\n", "its peers prove who they are; remove one of the two" },
 	{ "crl = crl.pem\n", "crl is what a CA has revoked, and there is no ca" },
 };
 
@@ -764,29 +771,41 @@ START_TEST(a_user_without_rights)
 }
 END_TEST
 
+static TCase *
+case_of(Suite *s, const char *name)
+{
+	TCase *tc = tcase_create(name);
+
+	tcase_set_timeout(tc, 60);
+	suite_add_tcase(s, tc);
+	return tc;
+}
+
+#define COUNT(table) ((int)(sizeof(table) / sizeof(*(table))))
+
 int
 main(void)
 {
 	Suite *s = suite_create("denied");
-	TCase *tc = tcase_create("denied");
+	TCase *tc;
 	SRunner *sr;
 	int failed;
 
-	tcase_set_timeout(tc, 60);
-	tcase_add_loop_test(tc, certificates, 0, 2 * sizeof(faults) / sizeof(*faults));
-	tcase_add_loop_test(tc, in_the_handshake, 0, sizeof(handshakes) / sizeof(*handshakes));
-	tcase_add_loop_test(tc, by_the_dialler, 0, sizeof(servers) / sizeof(*servers));
-	tcase_add_loop_test(tc, by_its_greeting, 0, sizeof(greetings) / sizeof(*greetings));
-	tcase_add_loop_test(tc, by_its_first_bytes, 0, sizeof(noises) / sizeof(*noises));
-	tcase_add_loop_test(tc, by_the_scheme, 0, 2);
-	tcase_add_loop_test(tc, by_the_configuration, 0, sizeof(configurations) / sizeof(*configurations));
-	tcase_add_loop_test(tc, by_the_destination, 0, sizeof(destinations) / sizeof(*destinations));
+	tcase_add_loop_test(case_of(s, "certificates"), certificates, 0, 2 * COUNT(faults));
+	tcase_add_loop_test(case_of(s, "handshake"), in_the_handshake, 0, COUNT(handshakes));
+	tcase_add_loop_test(case_of(s, "dialler"), by_the_dialler, 0, COUNT(servers));
+	tcase_add_loop_test(case_of(s, "greeting"), by_its_greeting, 0, COUNT(greetings));
+	tcase_add_loop_test(case_of(s, "bytes"), by_its_first_bytes, 0, COUNT(noises));
+	tcase_add_loop_test(case_of(s, "scheme"), by_the_scheme, 0, 2);
+	tcase_add_loop_test(case_of(s, "configuration"), by_the_configuration, 0, COUNT(configurations));
+	tc = case_of(s, "destination");
+	tcase_add_loop_test(tc, by_the_destination, 0, COUNT(destinations));
 	tcase_add_test(tc, by_the_destination_told);
-	tcase_add_loop_test(tc, by_what_it_says, 0, sizeof(forgeries) / sizeof(*forgeries));
+	tcase_add_loop_test(case_of(s, "forgeries"), by_what_it_says, 0, COUNT(forgeries));
+	tc = case_of(s, "local");
 	tcase_add_test(tc, a_peer_on_the_local_socket);
 	if (geteuid() == 0)
 		tcase_add_test(tc, a_user_without_rights);
-	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
 	nodes_begin();
 	srunner_run_all(sr, CK_ENV);
