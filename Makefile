@@ -309,9 +309,14 @@ fuzz-run: $(FUZZ:%=fuzz-run-%)
 fuzz-run-%: $(B)/% $(B)/seeds/made
 	$(Q)B=$(B) tests/fuzz/run $* $(FUZZ_SECONDS)
 
-# A fault is planted for each target, which must find it: TARGET-PLANT.
+# A fault is planted for each target, which must find it: TARGET-PLANT. What it is not in is copied.
 fuzz-plants: $(FUZZ_PLANTS:%=fuzz-plant-%)
 fuzz-plant-%:
+	$(Q)$(FUZZ_MAKE) B=$(B)/fuzz $(B)/fuzz/$(word 1,$(subst -, ,$*)) $(B)/fuzz/seeds/made
+	$(Q)rm -rf $(B)/fuzz-plant/$(word 2,$(subst -, ,$*)) && mkdir -p $(B)/fuzz-plant/$(word 2,$(subst -, ,$*)) && \
+		cp -a $(B)/fuzz/gen $(B)/fuzz/obj $(B)/fuzz-plant/$(word 2,$(subst -, ,$*))/ && \
+		for f in $$(grep -rlE 'PLANT_$(word 2,$(subst -, ,$*))\>' daemon client-lib common tools); do \
+		rm -f $(B)/fuzz-plant/$(word 2,$(subst -, ,$*))/obj/$${f%.c}.o; done
 	$(Q)$(FUZZ_MAKE) B=$(B)/fuzz-plant/$(word 2,$(subst -, ,$*)) PLANT=-DPLANT_$(word 2,$(subst -, ,$*)) \
 		FUZZ_SECONDS=$(or $(FUZZ_PLANT_SECONDS),60) fuzz-planted-$(word 1,$(subst -, ,$*))
 fuzz-planted-%: $(B)/% $(B)/seeds/made

@@ -56,6 +56,9 @@ number_text(enum conf_type type, uint64_t n, char buf[static UNITS_TEXT_MAX])
 	case CONF_TYPE_SIZE:
 		return units_size_text(n, buf);
 	case CONF_TYPE_DURATION:
+#ifdef PLANT_SECONDS_ONLY
+		n = n < 1000 ? n : n / 1000 * 1000;
+#endif
 		return units_duration_text(n, buf);
 	case CONF_TYPE_COUNT:
 		return units_count_text(n, buf);

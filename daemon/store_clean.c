@@ -308,7 +308,8 @@ copy(struct builder *b, struct segment *g, uint32_t record, const uint8_t *data)
 	size_t len = r.len;
 
 	if (!store_record_is(data, r.len, &r.kind, g->seed, r.offset) ||
-	    (r.kind == STORE_MESSAGE ? store_message_decode(&r, &e, NULL) : store_piece_decode(&r, &e)) < 0) {
+	    (r.kind == STORE_MESSAGE ? store_message_decode(&r, &e, NULL) : store_piece_decode(&r, &e)) < 0 ||
+	    (m && r.kind != STORE_MESSAGE)) { /* an index, or a snapshot, said so */
 		set_damaged(s, g, old);
 		return;
 	}

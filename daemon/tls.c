@@ -67,7 +67,11 @@ bio_recv(void *arg, unsigned char *buf, size_t len)
 
 	if (n == 0)
 		return MBEDTLS_ERR_SSL_WANT_READ;
+#ifdef PLANT_RECORD_BELIEVED
+	if (n > len && !t->done)
+#else
 	if (n > len)
+#endif
 		n = len;
 	if (!t->done && t->fed + t->in_used + n > TLS_HANDSHAKE_MAX)
 		return MBEDTLS_ERR_SSL_BUFFER_TOO_SMALL;

@@ -127,7 +127,11 @@ text_safe_format(FILE *f, const char *fmt, va_list ap)
 
 	if (len < 0)
 		return;
+#ifdef PLANT_RAW_REASON
+	fputs(text, f);
+#else
 	text_safe(f, text, (size_t)len, SIZE_MAX);
+#endif
 	free(text);
 }
 

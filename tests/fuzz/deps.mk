@@ -26,3 +26,9 @@ FUZZ_DEPS_fuzz_tls = $(TLS)
 FUZZ_LIBS_fuzz_tls = $(TLS_LIBS) -Wl,--wrap=mbedtls_ctr_drbg_random
 FUZZ_DEPS_fuzz_lib = $(filter-out client-lib/io,$(LIBCONNECTD)) tests/sim/sim_net tests/sim/sim_loop tests/sim/world
 FUZZ_LIBS_fuzz_lib = -lprotobuf-c
+FUZZ_DEPS_fuzz_recover = $(FUZZ_DEPS_fuzz_store)
+FUZZ_LIBS_fuzz_recover = -lxxhash
+
+# A planted fault for each target.
+FUZZ_PLANTS = fuzz_session-SHORT_BUFFER fuzz_protocol-ACK_BELIEVED fuzz_conf-SECONDS_ONLY fuzz_recover-LENGTH_BELIEVED fuzz_admin-RAW_REASON \
+	fuzz_lib-REJECT_BELIEVED fuzz_tls-RECORD_BELIEVED fuzz_cert-NAME_BELIEVED

@@ -67,8 +67,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	size -= 2;
 	while (size > 0 && l->up) {
 		/* All at once, in halves, in small pieces, byte by byte at first. */
-		size_t n = cuts == 0 ? size : cuts == 1 ? (size + 1) / 2 : cuts == 2 ? 1 + (rng = rng * 1103515245 + 12345) % 97 : 1 + (size > 64 ? size - 64 : 0);
+		size_t n = cuts == 0 ? size : cuts == 1 ? (size + 1) / 2 : cuts == 2 ? 1 + rng % 97 : 1 + (size > 64 ? size - 64 : 0);
 
+		rng = rng * 1103515245 + 12345;
 		if (n > size)
 			n = size;
 		box_say(l, data, n);

@@ -115,7 +115,8 @@ add_hello(uint32_t role, const char *name)
 	struct wire_frame f = { .kind = WIRE_HELLO };
 
 	f.u.hello = (struct wire_hello){ .magic = WIRE_MAGIC, .version_min = 1, .version_max = 1, .role = role, .name = wire_string(name),
-		.software = wire_string("fuzz 1"), .limits = { .max_message = 1 << 20, .max_flows = 64, .max_subscriptions = 8, .dictionary = 64, .window = 65536 } };
+		.software = wire_string("fuzz 1"),
+		.limits = { .max_message = 1 << 20, .max_flows = 64, .max_subscriptions = 8, .dictionary = 64, .window = 65536 } };
 	if (role == WIRE_ROLE_PEER) {
 		f.u.hello.store_id = wire_string("0123456789abcdef");
 		f.u.hello.start_count = 1;
@@ -158,7 +159,8 @@ add_program(void)
 	add_item(WIRE_TRANSFER, 1, 1, "hello");
 	add_item(WIRE_TRANSFER, 1, 2, "again");
 	add_item(WIRE_TRANSFER, 2, 1, "over there");
-	f = (struct wire_frame){ .kind = WIRE_SUBSCRIBE, .u.subscribe = { .subscription = 1, .queue = wire_string("h0"), .credit_messages = 10, .credit_bytes = 65536 } };
+	f = (struct wire_frame){ .kind = WIRE_SUBSCRIBE, .u.subscribe = { .subscription = 1, .queue = wire_string("h0"),
+		.credit_messages = 10, .credit_bytes = 65536 } };
 	add_frame(&f);
 	n += wire_put_number(ranges + n, 1);
 	f = (struct wire_frame){ .kind = WIRE_ACK, .u.ack = { { ranges, n } } };
@@ -236,6 +238,7 @@ START_TEST(make)
 	make_scripts("fuzz_protocol", 60);
 	make_scripts("fuzz_tls", 24);
 	make_scripts("fuzz_lib", 60);
+	make_scripts("fuzz_recover", 60);
 }
 END_TEST
 
