@@ -71,6 +71,13 @@ static const struct verb verbs[] = {
 	    "  adopt NAME       what was refused last under that name (state-conflict, name-in-use) is the peer from now on\n"
 	    "  forget NAME      forget all of it: whom was met, what came from it; it must not be connected\n",
 	    verb_peer },
+	{ "pair", "NAME [FINGERPRINT [ADDRESS]]",
+	    "Introduce this node and another to each other: print what belongs into the configurations of both.\n"
+	    "On a terminal the other's fingerprint and address are asked for. Changes nothing.\n"
+	    "  NAME             the other node\n"
+	    "  FINGERPRINT      that of its key: sha256:..., which `connectctl pair' or `connectctl key' shows there\n"
+	    "  ADDRESS          where it listens, tls://HOST:PORT; none: it dials this node\n",
+	    verb_pair },
 	{ "reload", "",
 	    "Have the daemon read its configuration, keys and certificates again, and say what came of it.\n"
 	    "If anything is wrong with them nothing changes.\n", verb_reload },

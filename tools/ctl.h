@@ -40,6 +40,7 @@ int verb_clients(struct ctl *ctl, int argc, char **argv);
 int verb_events(struct ctl *ctl, int argc, char **argv);
 int verb_purge(struct ctl *ctl, int argc, char **argv);
 int verb_peer(struct ctl *ctl, int argc, char **argv);
+int verb_pair(struct ctl *ctl, int argc, char **argv);
 int verb_reload(struct ctl *ctl, int argc, char **argv);
 int verb_renew(struct ctl *ctl, int argc, char **argv);
 int verb_move(struct ctl *ctl, int argc, char **argv);
