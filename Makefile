@@ -102,7 +102,7 @@ $(B)/obj/gen/%.o: $(B)/gen/%.c
 $(B)/obj/%.o: %.c | $(GEN_H)
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(if $(filter common/% client-lib/%,$<),-fPIC -fvisibility=hidden) \
-		$(if $(filter tests/sim/%,$<),-Itests/sim,$(if $(filter tests/%,$<),-Itests/lib -Itests/unit -Itests/transport -Itests/sim)) -MD -MP -c -o $@ $<
+		$(if $(filter tests/sim/%,$<),-Itests/sim,$(if $(filter tests/%,$<),-Itests/lib -Itests/unit -Itests/transport -Itests/knock -Itests/sim)) -MD -MP -c -o $@ $<
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
 
 # ------------------------------------------------------------------ outputs
@@ -159,6 +159,9 @@ $(B)/tests/t_%: $(B)/obj/tests/daemon/t_%.o $(call obj,$(TESTLIB_SRC) $(COMMON_S
 CERT_TESTS = $(B)/tests/t_tls $(B)/tests/t_denied $(B)/tests/t_reload
 $(CERT_TESTS): $(call obj,tests/transport/certs.c $(wildcard daemon/tls*.c))
 $(CERT_TESTS): TEST_LIBS = $(TLS_LIBS)
+# Nodes that are no daemons have keys of their own.
+$(B)/tests/t_knock: $(call obj,tests/knock/crowd.c $(wildcard daemon/tls*.c))
+$(B)/tests/t_knock: TEST_LIBS = $(TLS_LIBS)
 
 # Calls that fail at the n-th time, for daemons in tests. Without sanitizers: they come before it.
 $(B)/tests/fault.so: tests/faults/fault.c
@@ -184,7 +187,7 @@ check-daemon: all $(DAEMON_TEST_BIN)
 	$(Q)B=$(B) tests/lib/run $(DAEMON_TEST_BIN)
 
 # The long forms. Parameters are variables of the environment, or of make.
-SOAK_TESTS = t_kill t_full t_space t_backlog t_large_cut
+SOAK_TESTS = t_kill t_full t_space t_backlog t_large_cut t_knock
 TESTS ?= $(SOAK_TESTS)
 soak: all $(TESTS:%=$(B)/tests/%)
 	$(Q)for t in $(TESTS); do B=$(B) SOAK=1 $(B)/tests/$$t || exit 1; done

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* The number behind `key` in a status file. */
 static uint64_t
@@ -77,6 +78,21 @@ proc_waits(pid_t pid)
 	}
 	closedir(d);
 	return n;
+}
+
+uint64_t
+proc_cpu_ms(pid_t pid)
+{
+	unsigned long user, system;
+	char path[64];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	f = fopen(path, "r");
+	ck_assert_ptr_nonnull(f);
+	ck_assert_int_eq(fscanf(f, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system), 2);
+	fclose(f);
+	return (user + system) * 1000 / (uint64_t)sysconf(_SC_CLK_TCK);
 }
 
 bool

@@ -24,6 +24,8 @@ uint64_t proc_peak(pid_t pid);
 void proc_reset_peak(pid_t pid);
 /* How often its threads waited for something, together. */
 uint64_t proc_waits(pid_t pid);
+/* CPU time of all its threads, in ms; it is counted in tens. */
+uint64_t proc_cpu_ms(pid_t pid);
 /* Is its first thread asleep in a system call? */
 bool proc_is_asleep(pid_t pid);
 

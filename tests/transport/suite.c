@@ -125,7 +125,28 @@ on_down(void *arg, int error, const char *text)
 	hooked(e, 'd');
 }
 
-static const struct transport_events events = { .up = on_up, .readable = on_readable, .writable = on_writable, .down = on_down };
+static bool
+may_shake(void *arg)
+{
+	struct end *e = arg;
+
+	ck_assert_int_eq(e->ups + e->downs, 0);
+	e->asked++;
+	return !e->shakes_later;
+}
+
+static void
+shaken(void *arg, uint64_t ns)
+{
+	struct end *e = arg;
+
+	ck_assert_int_eq(e->ups + e->downs, 0);
+	e->shaken++;
+	e->shaken_ns += ns;
+}
+
+static const struct transport_events events = { .up = on_up, .readable = on_readable, .writable = on_writable, .down = on_down,
+	.may_shake = may_shake, .shaken = shaken };
 
 void
 end_close(struct end *e, bool drain)

@@ -41,6 +41,9 @@ struct end {
 	uint64_t in, out;   /* bytes read, written */
 	uint64_t short_writes;
 	bool eof;           /* read returned 0 */
+	bool shakes_later;  /* may_shake says no */
+	int asked, shaken;  /* calls of may_shake, and of shaken */
+	uint64_t shaken_ns;
 	/* Called first in each call-back, if set; true: that was all. */
 	bool (*hook)(struct end *e, char what); /* 'u' 'r' 'w' 'd' */
 	void *hook_arg;

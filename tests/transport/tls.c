@@ -9,6 +9,7 @@
 
 #include "certs.h"
 #include "middle.h"
+#include "socket.h"
 #include "suite.h"
 
 #define REFUSED \
@@ -165,6 +166,90 @@ START_TEST(handshake_waits_to_be_wanted)
 	a->t->ops->want_read(a->t, true);
 	UNTIL(w, a->ups && d->ups);
 	ck_assert(!a->t->awaits_up);
+	world_free(w);
+}
+END_TEST
+
+static bool
+later(struct world *w, struct end *e)
+{
+	(void)w;
+	e->shakes_later = true;
+	return true;
+}
+
+/* Step by step: who accepted it is asked before each, and told what it cost. */
+START_TEST(handshake_by_turns)
+{
+	struct world *w = world_new(KIND_TLS4);
+	struct end *d, *a = &w->accepted[0];
+	int asked = 0;
+
+	w->accept_hook = later;
+	d = world_dial(w);
+	while (!a->ups) {
+		UNTIL(w, a->ups || a->asked > asked);
+		if (a->ups)
+			break;
+		asked = a->asked;
+		world_settle(w);
+		/* Asked once, and nothing was done. */
+		ck_assert_int_eq(a->asked, asked);
+		ck_assert_int_eq(a->shaken, asked / 2);
+		a->shakes_later = false;
+		a->t->ops->want_read(a->t, true);
+		UNTIL(w, a->shaken == asked / 2 + 1);
+		asked = a->asked;
+		a->shakes_later = true;
+	}
+	ck_assert_int_ge(a->shaken, 2);
+	ck_assert_uint_gt(a->shaken_ns, 100000);
+	ck_assert_int_eq(d->asked + d->shaken, 0);
+	UNTIL(w, d->ups);
+	d->to_write = 5000;
+	end_pump(d);
+	UNTIL(w, a->in == 5000);
+	world_free(w);
+}
+END_TEST
+
+/* Refused handshakes, whose alerts nobody reads, do not cut what else drains. */
+START_TEST(strangers_drain_apart)
+{
+	enum { N = SOCKET_STRANGERS_MAX + 8 };
+	struct world *w = world_new(KIND_TLS4);
+	int fds[N];
+	uint8_t buf[100];
+	struct end *d, *a;
+
+	world_pair(w, &d, &a);
+	a->hold = true;
+	d->to_write = 100;
+	end_pump(d);
+	end_close(d, true);
+	for (unsigned i = 0; i < N; i++) {
+		struct end *s = &w->accepted[1 + i];
+
+		fds[i] = raw_connect(w->url);
+		UNTIL(w, w->n_accepted == 2 + i);
+		s->t->is_stranger = true;
+		ck_assert_int_eq(send(fds[i], "GET / HTTP/1.1\r\n", 16, 0), 16);
+		UNTIL(w, s->downs);
+		end_close(s, false);
+	}
+	world_settle(w);
+	/* The first of them were cut, the others have an end in order. */
+	for (unsigned i = 0; i < N; i++) {
+		while (recv(fds[i], buf, sizeof(buf), MSG_DONTWAIT) > 0)
+			;
+		ck_assert_int_eq(send(fds[i], "x", 1, MSG_NOSIGNAL) < 0, i < N - SOCKET_STRANGERS_MAX);
+		close(fds[i]);
+	}
+	a->hold = false;
+	a->t->ops->want_read(a->t, true);
+	UNTIL(w, a->downs);
+	ck_assert_uint_eq(a->in, 100);
+	ck_assert_int_eq(a->error, 0);
 	world_free(w);
 }
 END_TEST
@@ -513,6 +598,8 @@ tls_tests(void)
 	tcase_add_test(t, refused_and_cut);
 	tcase_add_test(t, new_security);
 	tcase_add_test(t, handshake_waits_to_be_wanted);
+	tcase_add_test(t, handshake_by_turns);
+	tcase_add_test(t, strangers_drain_apart);
 	tcase_add_test(t, handshake_in_time);
 	tcase_add_test(t, dialled_in_time);
 	tcase_add_test(t, plaintext_onto_tls);

@@ -133,3 +133,5 @@ DEPS_test_store_full = $(FAKE_BOX)
 LIBS_test_store_full = -lxxhash
 DEPS_test_store_order = $(FAKE_BOX)
 LIBS_test_store_order = -lxxhash
+DEPS_test_gate = daemon/gate daemon/gate_places $(CONF) tests/unit/fake_loop
+LIBS_test_gate = -linih
