@@ -31,7 +31,7 @@ fi
 
 # With the program where it was staged; the units it refers to are this system's.
 mkdir "$root/units"
-sed "s|^ExecStart=|&$root|" "$unit" >"$root/units/connectd.service"
+sed "s#^Exec\(Start\|Reload\)=#&$root#" "$unit" >"$root/units/connectd.service"
 said=$(systemd-analyze verify --man=no "$root/units/connectd.service" 2>&1) || fault "verify failed"
 [ -z "$said" ] || fault "$said"
 sed 's/^WatchdogSec/Watchdog/' "$root/units/connectd.service" >"$root/wrong.service"
@@ -40,6 +40,7 @@ sed 's/^WatchdogSec/Watchdog/' "$root/units/connectd.service" >"$root/wrong.serv
 # Client credentials and unit names need these two as they are.
 if grep -qE '^PrivateUsers=(yes|true|1|on|self)' "$unit"; then fault "PrivateUsers is on: SO_PEERCRED would say 65534"; fi
 if grep -qE '^ProtectProc=(invisible|noaccess|ptraceable)' "$unit"; then fault "ProtectProc hides the clients' units"; fi
+grep -qx "ExecReload=/usr/bin/connectctl reload" "$unit" || fault "the unit cannot be reloaded"
 for line in Type=notify NotifyAccess=main RestartPreventExitStatus=78 User=connectd StateDirectoryMode=0700; do
 	grep -qx "$line" "$unit" || fault "the unit does not say $line"
 done
