@@ -314,8 +314,11 @@ fuzz-run-%: $(B)/% $(B)/seeds/made
 
 # A fault is planted for each target, which must find it: TARGET-PLANT. What it is not in is copied.
 fuzz-plants: $(FUZZ_PLANTS:%=fuzz-plant-%)
-fuzz-plant-%:
-	$(Q)$(FUZZ_MAKE) B=$(B)/fuzz $(B)/fuzz/$(word 1,$(subst -, ,$*)) $(B)/fuzz/seeds/made
+.PHONY: fuzz-built fuzz-build
+fuzz-built:
+	$(Q)$(FUZZ_MAKE) B=$(B)/fuzz fuzz-build
+fuzz-build: $(FUZZERS:%=$(B)/%) $(B)/seeds/made
+fuzz-plant-%: fuzz-built
 	$(Q)rm -rf $(B)/fuzz-plant/$(word 2,$(subst -, ,$*)) && mkdir -p $(B)/fuzz-plant/$(word 2,$(subst -, ,$*)) && \
 		cp -a $(B)/fuzz/gen $(B)/fuzz/obj $(B)/fuzz-plant/$(word 2,$(subst -, ,$*))/ && \
 		for f in $$(grep -rlE 'PLANT_$(word 2,$(subst -, ,$*))\>' daemon client-lib common tools); do \

@@ -67,11 +67,7 @@ bio_recv(void *arg, unsigned char *buf, size_t len)
 
 	if (n == 0)
 		return MBEDTLS_ERR_SSL_WANT_READ;
-#ifdef PLANT_RECORD_BELIEVED
-	if (n > len && !t->done)
-#else
 	if (n > len)
-#endif
 		n = len;
 	if (!t->done && t->fed + t->in_used + n > TLS_HANDSHAKE_MAX)
 		return MBEDTLS_ERR_SSL_BUFFER_TOO_SMALL;
@@ -690,6 +686,10 @@ tls_input_ended(struct tls *t)
 		return t->over;
 	if (t->ended)
 		return TLS_END;
+#ifdef PLANT_CUT_IS_END
+	if (t->done)
+		return TLS_END;
+#endif
 	return over(t, TLS_FAILED, -ECONNRESET,
 	    t->done ? "cut short: the stream ended without the other side's close_notify" : "closed during the TLS handshake");
 }

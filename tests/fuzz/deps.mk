@@ -31,4 +31,4 @@ FUZZ_LIBS_fuzz_recover = -lxxhash
 
 # A planted fault for each target.
 FUZZ_PLANTS = fuzz_session-SHORT_BUFFER fuzz_protocol-ACK_BELIEVED fuzz_conf-SECONDS_ONLY fuzz_recover-LENGTH_BELIEVED fuzz_admin-RAW_REASON \
-	fuzz_lib-REJECT_BELIEVED fuzz_tls-RECORD_BELIEVED fuzz_cert-NAME_BELIEVED
+	fuzz_lib-REJECT_BELIEVED fuzz_tls-CUT_IS_END fuzz_cert-NAME_BELIEVED

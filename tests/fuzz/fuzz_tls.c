@@ -26,7 +26,7 @@ struct end {
 	struct tls *tls;
 	uint8_t *buf;
 	size_t len;
-	bool is_ready, is_over;
+	bool is_ready, is_over, is_closed;
 	size_t sealed, opened; /* bytes of plain[] */
 };
 
@@ -233,11 +233,16 @@ act(struct end *a, struct end *b)
 		seal(a, b);
 	else if (x < 240)
 		invent(b);
-	else if (x < 245)
+	else if (x < 245) {
 		tls_close(a->tls);
-	else if (x < 250 && !a->is_over)
-		over(a, tls_input_ended(a->tls));
-	else {
+		a->is_closed = true;
+	} else if (x < 250 && !a->is_over) {
+		enum tls_result r = tls_input_ended(a->tls);
+
+		if (r == TLS_END && a->is_ready && !b->is_closed)
+			abort(); /* cut short, and taken for the end */
+		over(a, r);
+	} else {
 		pass(a, b);
 		hear(b, true);
 	}

@@ -139,6 +139,16 @@ add_item(enum wire_kind kind, uint32_t id, uint64_t first, const char *body)
 	add_text(body);
 }
 
+/* A frame with this needs more than one read, as streams are cut. */
+static const char *
+long_text(void)
+{
+	static char text[1000];
+
+	memset(text, 'x', sizeof(text) - 1);
+	return text;
+}
+
 /* What a program says: produces, takes it, asks the daemon about itself. */
 static void
 add_program(void)
@@ -159,6 +169,7 @@ add_program(void)
 	add_item(WIRE_TRANSFER, 1, 1, "hello");
 	add_item(WIRE_TRANSFER, 1, 2, "again");
 	add_item(WIRE_TRANSFER, 2, 1, "over there");
+	add_item(WIRE_TRANSFER, 1, 3, long_text());
 	f = (struct wire_frame){ .kind = WIRE_SUBSCRIBE, .u.subscribe = { .subscription = 1, .queue = wire_string("h0"),
 		.credit_messages = 10, .credit_bytes = 65536 } };
 	add_frame(&f);
@@ -180,6 +191,7 @@ add_peer(void)
 
 	add_frame(&f);
 	add_item(WIRE_TRANSFER, 1, (UINT64_C(1) << 40) + 1, "hello");
+	add_item(WIRE_TRANSFER, 1, (UINT64_C(1) << 40) + 2, long_text());
 	f = (struct wire_frame){ .kind = WIRE_FLOW_STATE, .u.flow_state = { .flow = 1, .credit_messages = 10, .credit_bytes = 65536, .confirm_level = 1 } };
 	add_frame(&f);
 	f = (struct wire_frame){ .kind = WIRE_CONFIRM, .u.confirm = { 1, (UINT64_C(1) << 40) + 1, 1 } };

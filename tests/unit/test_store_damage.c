@@ -164,6 +164,77 @@ START_TEST(bytes_are_others)
 }
 END_TEST
 
+/* The record of a message becomes that of a piece, with sums that are good. False: it is nowhere. */
+static bool
+make_piece(uint64_t seq)
+{
+	char name[40];
+	size_t len;
+	bool made = false;
+
+	for (unsigned i = 1; i < 100; i++) {
+		struct store_header h;
+		struct store_batch b;
+		struct store_record r;
+		uint8_t *p;
+		size_t need;
+
+		snprintf(name, sizeof(name), "journal/%08u.journal", i);
+		p = fake_disk_data(name, &len);
+		if (!p || store_header_decode(p, len, &h) < 0 || h.segment != i)
+			continue;
+		for (size_t at = STORE_HEADER; at < len; at += 4096) {
+			if (store_batch_decode(p + at, len - at, h.seed, at, &b, &need) < 0)
+				continue;
+			for (uint32_t k = 0; store_batch_next(p + at, &b, at, &k, &r);) {
+				struct store_entry e;
+
+				if (r.kind != STORE_MESSAGE || store_message_decode(&r, &e, NULL) < 0 || e.seq != seq)
+					continue;
+				store_piece_encode(p + r.offset, 99, 0);
+				store_record_seal(p + r.offset, STORE_PIECE, r.len, h.seed, r.offset);
+				made = true;
+			}
+			store_batch_seal(p + at, &b, h.seed, at);
+		}
+	}
+	return made;
+}
+
+/* As where an index, or a snapshot, says that a piece of a body is a message: copied, it was taken for one. */
+START_TEST(a_moved_message_is_a_piece)
+{
+	store_ref refs[MESSAGES + 1];
+
+	store_define_queue(fake_box.store, store_new_queue(fake_box.store), (struct store_bytes){ "second", 6 });
+	for (uint64_t i = 1; i <= MESSAGES; i++) {
+		refs[i] = fake_box_put(i, 300);
+		fake_box_work();
+		if (i % 5 == 0)
+			ck_assert_int_eq(store_move(fake_box.store, refs[i], 1, i, 2, i, 1, (struct store_bytes){ "note", 4 }), 0);
+	}
+	fake_box_work();
+	for (uint64_t i = 5; i <= MESSAGES; i += 10)
+		ck_assert(make_piece(i));
+	for (uint64_t i = 1; i <= MESSAGES; i++)
+		if (i % 5 != 0)
+			store_done(fake_box.store, refs[i], 1, i);
+	for (int i = 0; i < 30; i++)
+		fake_box_work();
+	ck_assert_uint_gt(fake_box.n_damaged, 0);
+	ck_assert_uint_eq(store_synced(fake_box.store), store_ticket(fake_box.store));
+	fake_box_close();
+	fake_box_open();
+	for (uint64_t i = 10; i <= MESSAGES; i += 10) {
+		bool is_there = false;
+
+		for (size_t f = 0; f < fake_box.n; f++)
+			is_there = is_there || (fake_box.found[f].queue == 2 && fake_box.found[f].seq == i);
+		ck_assert_msg(is_there, "message %lu is missing", i);
+	}
+}
+END_TEST
+
 int
 main(void)
 {
@@ -176,6 +247,7 @@ main(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, a_file_is_missing, 1, 60);
 	tcase_add_loop_test(tc, bytes_are_others, 0, 40);
+	tcase_add_test(tc, a_moved_message_is_a_piece);
 	suite_add_tcase(suite, tc);
 	sr = srunner_create(suite);
 	srunner_run_all(sr, CK_ENV);
