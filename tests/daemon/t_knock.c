@@ -84,6 +84,7 @@ struct latency {
 	uint64_t *ns;
 	size_t n;
 	double p50_ms, p99_ms, worst_ms;
+	uint64_t budget, n_budget; /* of handshake_budget, sampled */
 };
 
 static uint64_t
@@ -141,6 +142,10 @@ measure(const struct crowd *c, uint64_t ms, uint64_t back_ms, struct latency *re
 	*ret = (struct latency){ .ns = calloc(SAMPLES_MAX, sizeof(uint64_t)) };
 	while (program_clock_ms() < start + ms || (!back && program_clock_ms() < start + back_ms)) {
 		one_message(ret);
+		if (ret->n % 50 == 0 && !back) {
+			ret->budget += node_used(&hub, "handshake_budget");
+			ret->n_budget++;
+		}
 		if (!back && atomic_load(&c->shared->up) == c->n)
 			back = program_clock_ms() - start;
 	}
@@ -181,10 +186,11 @@ storm(struct crowd *c, const char *what, uint64_t ms, uint64_t back_ms, const st
 	if (back)
 		printf(" after %.1f s, %.0f handshakes a second", (double)back / 1e3, (double)atomic_load(&c->shared->handshakes) * 1e3 / (double)back);
 	printf(", %lu dials; p50 %.2f -> %.2f ms, p99 %.2f -> %.2f ms (x %.1f), worst %.1f -> %.1f ms; %.0f knocks a second, %.0f %% turned "
-	       "away at once; hub's CPU %.0f %%\n",
+	       "away at once; hub's CPU %.0f %%, handshakes %.0f ms in 100\n",
 	    atomic_load(&c->shared->dials), before->p50_ms, during->p50_ms, before->p99_ms, during->p99_ms, during->p99_ms / before->p99_ms,
 	    before->worst_ms, during->worst_ms, (double)atomic_load(&c->shared->knocks) * 1e3 / (double)start,
-	    (double)atomic_load(&c->shared->turned) * 100 / (double)atomic_load(&c->shared->knocks), (double)cpu * 100 / (double)start);
+	    (double)atomic_load(&c->shared->turned) * 100 / (double)atomic_load(&c->shared->knocks), (double)cpu * 100 / (double)start,
+	    during->n_budget ? (double)during->budget / (double)during->n_budget : 0.0);
 	fflush(stdout);
 	crowd_quiet(c);
 	return back;
