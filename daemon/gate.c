@@ -8,8 +8,8 @@
 
 #define NS_PER_MS UINT64_C(1000000)
 #define NS_PER_S UINT64_C(1000000000)
-#define LATE_NS NS_PER_MS /* timers are as late as this: the share is had nevertheless */
-#define HONEST_STEPS 4 /* a handshake is two, and perhaps cut up a little */
+#define LATE_NS (10 * NS_PER_MS) /* turns come as late as this: the share is had nevertheless */
+#define HONEST_STEPS 12 /* a handshake is half as many, and perhaps cut up a little */
 #define BURST_S 2         /* a bucket holds so many seconds' worth */
 
 /* ------------------------------------------------------------------ meters -- */

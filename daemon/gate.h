@@ -19,7 +19,7 @@
 #define GATE_PERIOD_MS 100    /* of handshake_budget */
 #define GATE_BUCKETS_MAX 4096 /* addresses whose rate is remembered */
 #define GATE_ADDRESSES_MAX 4  /* remembered of one peer */
-#define GATE_STRANGERS_TURN 8 /* of the turns that are wanted, each so many'th is for the least known first */
+#define GATE_STRANGERS_TURN 16 /* of the turns that are wanted, each so many'th is for the least known first */
 
 struct gate;
 

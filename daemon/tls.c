@@ -595,6 +595,20 @@ tls_has_record(const uint8_t *in, size_t len)
 enum tls_result
 tls_feed(struct tls *t, const uint8_t *in, size_t len, size_t *ret_used)
 {
+	enum tls_result r;
+	size_t used;
+
+	*ret_used = 0;
+	do {
+		r = tls_feed_piece(t, in + *ret_used, len - *ret_used, &used);
+		*ret_used += used;
+	} while (r == TLS_AGAIN);
+	return r;
+}
+
+enum tls_result
+tls_feed_piece(struct tls *t, const uint8_t *in, size_t len, size_t *ret_used)
+{
 	int e;
 
 	*ret_used = 0;
@@ -608,13 +622,13 @@ tls_feed(struct tls *t, const uint8_t *in, size_t len, size_t *ret_used)
 	}
 	lend(t, in, len);
 	do
-		e = mbedtls_ssl_handshake(&t->ssl);
+		e = mbedtls_ssl_handshake_step(&t->ssl);
 	while (e == TLS_COMPAT_TICKET);
 	*ret_used = take_back(t);
 	t->fed += *ret_used;
 	switch (e) {
 	case 0:
-		return finish_handshake(t);
+		return tls_compat_is_shaken(&t->ssl) ? finish_handshake(t) : TLS_AGAIN;
 	case MBEDTLS_ERR_SSL_WANT_READ:
 		return TLS_MORE;
 	case MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE:

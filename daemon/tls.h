@@ -119,6 +119,7 @@ int tls_certificate_read(struct tls_blob certificate, char why[static TLS_TEXT_M
 struct tls;
 
 enum tls_result {
+	TLS_AGAIN,  /* tls_feed_piece: there is more to be done */
 	TLS_MORE,   /* the input at hand says nothing yet: more is needed */
 	TLS_READY,  /* tls_feed: the handshake is over; tls_open: there is plaintext */
 	TLS_END,    /* the other side closed in order */
@@ -146,6 +147,9 @@ void tls_free(struct tls *t); /* NULL is fine */
  * first call of the dialling end has no input.
  */
 enum tls_result tls_feed(struct tls *t, const uint8_t *in, size_t len, size_t *ret_used);
+
+/* The same, one piece of the work at a time. TLS_AGAIN: the next one may follow, with whatever input is left. */
+enum tls_result tls_feed_piece(struct tls *t, const uint8_t *in, size_t len, size_t *ret_used);
 
 /*
  * Open the record at the front of the input, one contiguous buffer that is

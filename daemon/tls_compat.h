@@ -185,4 +185,15 @@ tls_compat_configure(mbedtls_ssl_config *conf)
 #define TLS_COMPAT_TICKET 1 /* no error: 2.28 never says so */
 
 #endif
+/* Is the handshake over? */
+static inline bool
+tls_compat_is_shaken(const mbedtls_ssl_context *ssl)
+{
+#if MBEDTLS_VERSION_NUMBER >= 0x03000000
+	return mbedtls_ssl_is_handshake_over((mbedtls_ssl_context *)(uintptr_t)ssl) != 0;
+#else
+	return ssl->state == MBEDTLS_SSL_HANDSHAKE_OVER;
+#endif
+}
+
 #endif

@@ -13,6 +13,8 @@
 
 #define IN_BYTES 32768 /* a record, and what came with it in one read */
 
+#define PIECE_NS 2000000 /* CPU time of one step of a stranger's handshake, and the last piece */
+
 _Static_assert(IN_BYTES >= TLS_RECORD_MAX, "the input buffer must hold a record");
 _Static_assert(TLS_TEXT_MAX == TRANSPORT_TEXT_MAX, "one buffer for a reason");
 
@@ -35,6 +37,7 @@ struct stream {
 	uint64_t deadline_ms;
 	struct loop_timer timer; /* shaking: the deadline; up: what is buffered is offered again */
 	struct loop_call call;   /* what is to be told; at last the free */
+	bool broken_off; /* shaking: there is more to be done, without a byte more */
 	bool dialled, reading, short_write, is_over /* the next read says how it ended */;
 	uint8_t *in; /* IN_BYTES; whole records are opened where they lie */
 	size_t in_at, in_len;
@@ -176,11 +179,18 @@ fail(struct stream *s, int error, const char *text)
 	loop_defer(s->loop, &s->call);
 }
 
+static void shake(struct stream *s);
+
 static void
 tell(void *arg)
 {
 	struct stream *s = arg;
 
+	if (s->state == SHAKING) {
+		if (s->broken_off && s->reading)
+			shake(s);
+		return;
+	}
 	if (s->state == BROKEN) {
 		if (s->reading && has_news(s) && buffered(s) < s->left) {
 			s->left = buffered(s);
@@ -282,22 +292,40 @@ rise(struct stream *s)
 	s->t.ev->up(s->t.arg);
 }
 
+/* As tls_feed; of a stranger's handshake no more than a step. */
+static enum tls_result
+feed(struct stream *s, uint64_t since)
+{
+	enum tls_result r;
+	size_t used;
+
+	do {
+		r = tls_feed_piece(s->tls, s->in + s->in_at, s->in_len, &used);
+		eat(s, used);
+	} while (r == TLS_AGAIN && (s->dialled || loop_cpu(s->loop) - since < PIECE_NS));
+	return r;
+}
+
 /* True: the handshake is over, and well. */
 static bool
-shake_on(struct stream *s)
+shake_on(struct stream *s, uint64_t since)
 {
 	ssize_t n;
 
 	if (!prepare(s))
 		return false;
 	do {
-		size_t used;
-		enum tls_result r = tls_feed(s->tls, s->in + s->in_at, s->in_len, &used);
+		enum tls_result r = feed(s, since);
 
-		eat(s, used);
 		if (r == TLS_READY) {
 			(void)flush(s);
 			return true;
+		}
+		if (r == TLS_AGAIN) {
+			(void)flush(s);
+			s->broken_off = true;
+			loop_defer(s->loop, &s->call);
+			return false;
 		}
 		if (r != TLS_MORE) {
 			fail_tls(s);
@@ -324,8 +352,9 @@ shake(struct stream *s)
 		s->tcp->ops->want_read(s->tcp, false);
 		return;
 	}
+	s->broken_off = false;
 	before = loop_cpu(s->loop);
-	is_over = shake_on(s);
+	is_over = shake_on(s, before);
 	if (!s->dialled && s->t.ev->shaken)
 		s->t.ev->shaken(s->t.arg, loop_cpu(s->loop) - before);
 	if (is_over)
@@ -415,6 +444,8 @@ tls_want_read(struct transport *t, bool on)
 	if (s->state == DOWN)
 		return;
 	s->tcp->ops->want_read(s->tcp, on);
+	if (on && s->state == SHAKING && s->broken_off)
+		loop_defer(s->loop, &s->call);
 	offer(s);
 }
 

@@ -142,6 +142,7 @@ shaken(void *arg, uint64_t ns)
 
 	ck_assert_int_eq(e->ups + e->downs, 0);
 	e->shaken++;
+	e->shakes_later = e->by_turns;
 	e->shaken_ns += ns;
 }
 

@@ -41,7 +41,8 @@ struct end {
 	uint64_t in, out;   /* bytes read, written */
 	uint64_t short_writes;
 	bool eof;           /* read returned 0 */
-	bool shakes_later;  /* may_shake says no */
+	bool shakes_later;  /* may_shake says no, until this is taken back for one step */
+	bool by_turns;
 	int asked, shaken;  /* calls of may_shake, and of shaken */
 	uint64_t shaken_ns;
 	/* Called first in each call-back, if set; true: that was all. */

@@ -190,7 +190,7 @@ START_TEST(whose_place_goes)
 }
 END_TEST
 
-/* One at a time; after 2 ms of work, 10 ms are over before the next. */
+/* One at a time; after 4 ms of work, 20 ms are over before the next, but for the 10 by which it may be late. */
 START_TEST(a_share_of_the_time)
 {
 	struct gate_guest g[3];
@@ -205,8 +205,8 @@ START_TEST(a_share_of_the_time)
 	ck_assert(!gate_may_shake(gate, &g[2]));
 	fake_loop_advance(loop, 50);
 	ck_assert_uint_eq(n_went, 0); /* it is somebody's */
-	gate_shaken(gate, &g[0], 2 * MS);
-	fake_loop_advance(loop, 8);
+	gate_shaken(gate, &g[0], 4 * MS);
+	fake_loop_advance(loop, 9);
 	ck_assert_uint_eq(n_went, 0);
 	fake_loop_advance(loop, 2);
 	ck_assert_uint_eq(n_went, 1);
@@ -220,9 +220,9 @@ START_TEST(a_share_of_the_time)
 	gate_leave(gate, &g[2]);
 	/* Whoever has begun goes before those who have not. */
 	ck_assert(!gate_may_shake(gate, &g[0]));
-	fake_loop_advance(loop, 148);
+	fake_loop_advance(loop, 138);
 	ck_assert_uint_eq(n_went, 2);
-	fake_loop_advance(loop, 3);
+	fake_loop_advance(loop, 14);
 	ck_assert_uint_eq(n_went, 3);
 	gate_leave(gate, &g[0]);
 	/* What is told of it. */
@@ -238,7 +238,7 @@ START_TEST(a_share_of_the_time)
 }
 END_TEST
 
-/* A lot of work, in steps of a ms: in no 100 ms is more of it done than 20, and the last. */
+/* A lot of work, in steps of a ms: in no 100 ms is more of it done than 20, what came late, and the last. */
 START_TEST(never_more_than_the_budget)
 {
 	struct gate_guest g[40];
@@ -267,7 +267,7 @@ START_TEST(never_more_than_the_budget)
 
 		for (unsigned i = 0; i < 100; i++)
 			sum += done[at + i];
-		ck_assert_uint_le(sum, 21);
+		ck_assert_uint_le(sum, 23);
 		ck_assert_uint_ge(sum, 15);
 	}
 	for (int i = 0; i < 40; i++)
@@ -302,7 +302,7 @@ START_TEST(known_ones_first)
 	}
 	ck_assert_ptr_eq(went[0], &known[0]);
 	ck_assert_ptr_eq(went[1], &known[1]);
-	ck_assert_uint_eq(strangers, 2);
+	ck_assert_uint_eq(strangers, 1);
 	for (int i = 0; i < 20; i++)
 		gate_leave(gate, &known[i]);
 	gate_leave(gate, &stranger);
