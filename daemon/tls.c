@@ -600,7 +600,7 @@ tls_feed(struct tls *t, const uint8_t *in, size_t len, size_t *ret_used)
 
 	*ret_used = 0;
 	do {
-		r = tls_feed_piece(t, in + *ret_used, len - *ret_used, &used);
+		r = tls_feed_piece(t, in ? in + *ret_used : NULL, len - *ret_used, &used);
 		*ret_used += used;
 	} while (r == TLS_AGAIN);
 	return r;

@@ -119,12 +119,12 @@ int tls_certificate_read(struct tls_blob certificate, char why[static TLS_TEXT_M
 struct tls;
 
 enum tls_result {
-	TLS_AGAIN,  /* tls_feed_piece: there is more to be done */
 	TLS_MORE,   /* the input at hand says nothing yet: more is needed */
 	TLS_READY,  /* tls_feed: the handshake is over; tls_open: there is plaintext */
 	TLS_END,    /* the other side closed in order */
 	TLS_ALERT,  /* the other side gave up, and tls_why says what it said */
-	TLS_FAILED  /* this side gave up, tls_why says why; an alert may wait in the output */
+	TLS_FAILED, /* this side gave up, tls_why says why; an alert may wait in the output */
+	TLS_AGAIN   /* tls_feed_piece: there is more to be done */
 };
 
 /*
