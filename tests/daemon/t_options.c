@@ -51,7 +51,7 @@ START_TEST(key)
 	node_init(&n, "paris", "[listen \"lan\"]\naddress = tls://127.0.0.1:0\n");
 	ck_assert_msg(run("-k", "-c", n.conf, NULL) == 0, "%s", err);
 	ck_assert_uint_eq(strlen(out), strlen("sha256:") + 44 + 1);
-	snprintf(first, sizeof(first), "%s", out);
+	snprintf(first, sizeof(first), "%.100s", out);
 	snprintf(path, sizeof(path), "%s/state/key.pem", n.dir);
 	ck_assert_int_eq(stat(path, &st), 0);
 	ck_assert_uint_eq(st.st_mode & 0777, 0600);
