@@ -226,7 +226,7 @@ on_down(void *arg, int error, const char *text)
 	box_cut(arg, true);
 }
 
-static const struct transport_events events = { on_up, on_data, on_room, on_down };
+static const struct transport_events events = { .up = on_up, .readable = on_data, .writable = on_room, .down = on_down };
 
 static void
 unclaimed_down(void *arg, int error, const char *text)
@@ -243,7 +243,7 @@ unclaimed_data(void *arg)
 	box.dialled->ops->want_read(box.dialled, false);
 }
 
-static const struct transport_events unclaimed = { on_room, unclaimed_data, on_room, unclaimed_down };
+static const struct transport_events unclaimed = { .up = on_room, .readable = unclaimed_data, .writable = on_room, .down = unclaimed_down };
 
 static void
 accepted(void *arg, struct transport *t)

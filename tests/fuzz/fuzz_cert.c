@@ -62,6 +62,7 @@ static void
 context(const uint8_t *data, size_t size)
 {
 	struct tls_blob part[4] = { { NULL, 0 } };
+	struct tls_dates dates;
 	struct tls_material m;
 	struct tls_context *c = NULL;
 	char why[TLS_TEXT_MAX] = "";
@@ -84,8 +85,8 @@ context(const uint8_t *data, size_t size)
 			abort();
 		return;
 	}
-	tls_context_warning(c, 1790000000, why);
-	is_text(why, sizeof(why));
+	for (size_t i = 0; tls_context_dates(c, i, &dates); i++)
+		is_text(dates.of, sizeof(dates.of));
 	if (tls_context_has_ca(c) != (part[2].len > 0) || tls_context_own(c)->n_names > TLS_NAMES_MAX)
 		abort();
 	tls_context_unref(c);

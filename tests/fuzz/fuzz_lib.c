@@ -226,7 +226,7 @@ on_down(void *arg, int error, const char *text)
 	hang_up();
 }
 
-static const struct transport_events events = { nothing, on_data, nothing, on_down };
+static const struct transport_events events = { .up = nothing, .readable = on_data, .writable = nothing, .down = on_down };
 
 static void
 accepted(void *arg, struct transport *t)
