@@ -160,7 +160,7 @@ ahead_done(void *arg)
 	if (!j.from[0] && (j.what == AHEAD_NEXT || j.what == AHEAD_SPARE))
 		s->no_space = false;
 	/* There is space again: the next one need not wait for the timer. */
-	else if (was_bare && (j.what == AHEAD_NEXT || j.what == AHEAD_SPARE))
+	else if (was_bare)
 		s->try_space = true;
 	store_update_state(s);
 	store_room_grown(s);
