@@ -455,8 +455,12 @@ verify(void *arg, mbedtls_x509_crt *crt, int depth, uint32_t *flags)
 	if (!t->check(t->arg, &t->peer, why))
 		return refuse(t, t->chain_flags & alerts ? t->chain_flags & alerts : MBEDTLS_X509_BADCERT_OTHER,
 		    *why ? why : "refused", flags);
-	if (!keep_shown(t, crt))
-		return refuse(t, MBEDTLS_X509_BADCERT_OTHER, "out of memory", flags);
+	if (!keep_shown(t, crt)) {
+		/* No word against the other side. */
+		*flags = MBEDTLS_X509_BADCERT_OTHER;
+		over(t, TLS_FAILED, -ENOMEM, "out of memory");
+		return 0;
+	}
 	t->is_checked = true;
 	return 0;
 }

@@ -10,6 +10,7 @@
 
 #include "connectd.h"
 #include "frame.h"
+#include "script.h"
 #include "sim_doors.h"
 #include "transport.h"
 #include "wire.h"
@@ -20,10 +21,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define HELD 8
 #define STEPS 300
 
-static struct input {
-	const uint8_t *p;
-	size_t left;
-} in;
+static struct script in;
 
 /* The daemon's end. */
 static struct {
@@ -47,28 +45,13 @@ static size_t n_sent, n_told;
 static uint64_t
 take(size_t n)
 {
-	uint64_t x = 0;
-
-	for (; n > 0 && in.left > 0; n--, in.left--)
-		x = x << 8 | *in.p++;
-	return x;
+	return script_take(&in, n);
 }
 
-/* Mostly what is right. */
 static uint64_t
 odd(uint64_t right)
 {
-	uint64_t b = take(1);
-
-	if (b < 192)
-		return right;
-	if (b < 208)
-		return right + (b & 7) - 4;
-	if (b < 224)
-		return take(1);
-	if (b < 240)
-		return UINT64_C(1) << take(1) % 64;
-	return b < 248 ? UINT64_MAX - (b & 3) : take(8);
+	return script_odd(&in, right);
 }
 
 static struct wire_bytes
@@ -536,7 +519,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const struct names_url url = { .scheme = NAMES_UNIX, .path = "/sim/s" };
 
-	in = (struct input){ data, size };
+	in = (struct script){ data, size };
 	world_start(take(1), getenv("FUZZ_TRACE") != NULL);
 	sim_net_reset();
 	memset(&d, 0, sizeof(d));

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "box.h"
+#include "script.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -41,10 +42,7 @@ struct end {
 	uint64_t tag, base;
 };
 
-static struct input {
-	const uint8_t *p;
-	size_t left;
-} in;
+static struct script in;
 static struct end ends[5];
 static const char *const names[] = { "fuzz", "other", "aachen", "oslo", "oslo" };
 static uint64_t bytes_said;
@@ -52,30 +50,13 @@ static uint64_t bytes_said;
 static uint64_t
 take(size_t n)
 {
-	uint64_t x = 0;
-
-	for (; n > 0 && in.left > 0; n--, in.left--)
-		x = x << 8 | *in.p++;
-	return x;
+	return script_take(&in, n);
 }
 
-/* Mostly what is right. */
 static uint64_t
 odd(uint64_t right)
 {
-	uint64_t b = take(1);
-
-	if (b < 192)
-		return right;
-	if (b < 208)
-		return right + (b & 7) - 4;
-	if (b < 220)
-		return take(1);
-	if (b < 232)
-		return UINT64_C(1) << take(1) % 64;
-	if (b < 244)
-		return UINT64_MAX - (b & 3);
-	return take(8);
+	return script_odd(&in, right);
 }
 
 static bool
@@ -559,7 +540,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	if (size < 8)
 		return 0;
-	in = (struct input){ data, size };
+	in = (struct script){ data, size };
 	bytes_said = 0;
 	box_start(take(1), (unsigned)take(1));
 	for (unsigned i = 0; i < 5; i++) {

@@ -13,8 +13,10 @@ LIBS_test_tls = $(TLS_LIBS)
 DEPS_test_tls_identity = $(TLS) tests/transport/certs
 LIBS_test_tls_identity = $(TLS_LIBS)
 DEPS_test_expiry = daemon/expiry common/hmap tests/unit/fake_loop
-DEPS_test_tls_memory = $(TLS)
-LIBS_test_tls_memory = $(TLS_LIBS) -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc
+# Allocations can be made to fail.
+NO_MEMORY = -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc
+DEPS_test_tls_memory = tests/unit/no_memory $(TLS)
+LIBS_test_tls_memory = $(TLS_LIBS) $(NO_MEMORY)
 DEPS_test_hmap = common/hmap
 DEPS_test_wire = $(WIRE)
 DEPS_test_wire_run = $(WIRE)
@@ -112,7 +114,6 @@ DEPS_test_store_faults = $(FAKE_BOX)
 LIBS_test_store_faults = -lxxhash
 DEPS_test_store_damage = $(FAKE_BOX)
 LIBS_test_store_damage = -lxxhash
-NO_MEMORY = -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc
 DEPS_test_store_memory = tests/unit/no_memory $(FAKE_BOX)
 LIBS_test_store_memory = -lxxhash $(NO_MEMORY)
 DEPS_test_store_memory_start = tests/unit/no_memory tests/unit/forge $(FAKE_BOX)

@@ -224,3 +224,37 @@ fake_box_find_batch(uint64_t number, const char **ret_name)
 	}
 	return NULL;
 }
+
+bool
+fake_box_is_synced(void)
+{
+	return store_synced(fake_box.store) == store_ticket(fake_box.store);
+}
+
+void
+fake_box_open_with(uint64_t segment, uint64_t segments)
+{
+	fake_box_teardown();
+	fake_box_setup_empty();
+	fake_box.segment = segment;
+	fake_box.max_disk = segments * segment;
+	fake_box_open();
+	store_define_queue(fake_box.store, store_new_queue(fake_box.store), (struct store_bytes){ "q", 1 });
+	fake_box_work();
+}
+
+void
+fake_box_reopen(void)
+{
+	fake_box_close();
+	fake_box_open();
+}
+
+struct store_message
+fake_box_message(uint64_t seq, const void *body, size_t len)
+{
+	struct store_message m = { .queue = 1, .seq = seq, .counter = seq };
+
+	m.parts[STORE_PARTS - 1] = (struct store_bytes){ body, len };
+	return m;
+}

@@ -36,6 +36,14 @@ void fake_box_open(void);
 void fake_box_close(void);
 /* Tasks and time go on for a while. */
 void fake_box_work(void);
+/* All that was appended? */
+bool fake_box_is_synced(void);
+/* Another disk and store, of so many segments of that size at most, with queue 1. */
+void fake_box_open_with(uint64_t segment, uint64_t segments);
+/* As after the end of the process: what the next one finds. */
+void fake_box_reopen(void);
+/* A message of queue 1 with this body, which must stay. */
+struct store_message fake_box_message(uint64_t seq, const void *body, size_t len);
 store_ref fake_box_put(uint64_t seq, size_t len);
 /* A fresh disk, nothing opened. */
 void fake_box_setup_empty(void);

@@ -13,28 +13,11 @@
 #include "fake_loop.h"
 #include "store_internal.h"
 
-static bool
-is_synced(void)
-{
-	return store_synced(fake_box.store) == store_ticket(fake_box.store);
-}
-
 static void
 work(int n)
 {
 	while (n-- > 0)
 		fake_box_work();
-}
-
-static void
-open_with(uint64_t segments)
-{
-	fake_box_teardown();
-	fake_box_setup_empty();
-	fake_box.max_disk = segments * FAKE_BOX_SEGMENT;
-	fake_box_open();
-	store_define_queue(fake_box.store, store_new_queue(fake_box.store), (struct store_bytes){ "q", 1 });
-	fake_box_work();
 }
 
 static void
@@ -51,22 +34,22 @@ START_TEST(what_goes_ahead)
 	uint64_t n = 0, offered, live;
 	uint32_t fresh;
 
-	open_with(12);
+	fake_box_open_with(FAKE_BOX_SEGMENT, 12);
 	for (uint64_t i = 0; i < 1600; i++) {
 		small[i] = fake_box_put(i + 1, 10);
 		if (i % 100 == 0)
 			fake_box_work();
 	}
 	work(2);
-	ck_assert(is_synced());
-	for (; n < 200 || is_synced(); n++) {
+	ck_assert(fake_box_is_synced());
+	for (; n < 200 || fake_box_is_synced(); n++) {
 		ck_assert_uint_lt(n, 600);
 		waiting[n] = fake_box_put(5000 + n, 2000);
 		if (n % 10 == 9)
 			fake_box_work();
 	}
 	work(3);
-	ck_assert(!is_synced());
+	ck_assert(!fake_box_is_synced());
 	offered = fake_box.offered;
 	/* Of no queue, and of one that is not there before what waits is. */
 	fresh = store_new_queue(fake_box.store);
@@ -103,7 +86,7 @@ START_TEST(what_goes_ahead)
 	for (uint64_t i = 0; i < n; i++)
 		store_done(fake_box.store, waiting[i], 1, 5000 + i);
 	work(40);
-	ck_assert(is_synced());
+	ck_assert(fake_box_is_synced());
 	ck_assert_uint_eq(fake_box.store->live_bytes, 0);
 }
 END_TEST
@@ -121,10 +104,10 @@ START_TEST(errors_that_pass)
 	fake_box_work();
 	ck_assert_int_eq(fake_box.state, STORE_FULL);
 	ck_assert_uint_eq(store_room(fake_box.store), 0);
-	ck_assert(!is_synced());
+	ck_assert(!fake_box_is_synced());
 	retries();
 	ck_assert_int_eq(fake_box.state, STORE_OPEN);
-	ck_assert(is_synced());
+	ck_assert(fake_box_is_synced());
 }
 END_TEST
 
@@ -173,7 +156,7 @@ START_TEST(openings_ahead_that_fail)
 	store_ref refs[3] = { 0 };
 	unsigned failed = 0;
 
-	open_with(8);
+	fake_box_open_with(FAKE_BOX_SEGMENT, 8);
 	for (uint64_t i = 0; i < 600; i++) {
 		if (refs[i % 3])
 			store_done(fake_box.store, refs[i % 3], 1, i - 2);
@@ -193,7 +176,7 @@ START_TEST(openings_ahead_that_fail)
 	}
 	ck_assert_uint_gt(failed, 8);
 	retries();
-	ck_assert(is_synced());
+	ck_assert(fake_box_is_synced());
 	ck_assert_int_eq(fake_box.state, STORE_OPEN);
 	ck_assert_uint_le(fake_box.store->file_bytes, fake_box.max_disk);
 	fake_box_close();
@@ -230,7 +213,7 @@ START_TEST(files_of_another_size)
 	for (uint64_t i = 1; i <= 4; i++)
 		fake_box_put(1000 + i, 20000);
 	work(20);
-	ck_assert(is_synced());
+	ck_assert(fake_box_is_synced());
 	ck_assert_uint_le(fake_box.store->file_bytes, fake_box.max_disk);
 	fake_box_close();
 	fake_box_open();
@@ -274,7 +257,7 @@ START_TEST(files_without_blocks)
 	ck_assert(is_busy);
 	ck_assert_uint_gt(failed, 3);
 	retries();
-	ck_assert(is_synced());
+	ck_assert(fake_box_is_synced());
 	ck_assert_int_eq(fake_box.state, STORE_OPEN);
 	ck_assert_uint_eq(fake_box.store->n_bare, 0);
 	ck_assert_uint_eq(fake_box.store->file_bytes, fake_box.max_disk);
@@ -299,7 +282,7 @@ START_TEST(no_more_slots)
 	fake_box.store->n_slots = n;
 	ck_assert_int_eq(store_put(fake_box.store, &m, &ref), 0);
 	fake_box_work();
-	ck_assert(is_synced());
+	ck_assert(fake_box_is_synced());
 }
 END_TEST
 

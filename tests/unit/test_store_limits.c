@@ -13,40 +13,6 @@
 
 static uint8_t data[1 << 18];
 
-static bool
-is_synced(void)
-{
-	return store_synced(fake_box.store) == store_ticket(fake_box.store);
-}
-
-static void
-open_with(uint64_t segment, uint64_t segments)
-{
-	fake_box_teardown();
-	fake_box_setup_empty();
-	fake_box.segment = segment;
-	fake_box.max_disk = segments * segment;
-	fake_box_open();
-	store_define_queue(fake_box.store, store_new_queue(fake_box.store), (struct store_bytes){ "q", 1 });
-	fake_box_work();
-}
-
-static void
-reopen(void)
-{
-	fake_box_close();
-	fake_box_open();
-}
-
-static struct store_message
-message(uint64_t seq, size_t len)
-{
-	struct store_message m = { .queue = 1, .seq = seq, .counter = seq };
-
-	m.parts[STORE_PARTS - 1] = (struct store_bytes){ data, len };
-	return m;
-}
-
 static struct store_message
 large(uint64_t seq, struct store_body *b)
 {
@@ -97,7 +63,7 @@ START_TEST(nobody_is_told)
 	store_offered(fake_box.store, 1, 3);
 	fake_box_put(10, 100);
 	fake_box_work();
-	ck_assert(is_synced());
+	ck_assert(fake_box_is_synced());
 	fake_disk.fail_sync = 1;
 	fake_box_put(11, 100);
 	fake_box_work();
@@ -111,7 +77,7 @@ END_TEST
 START_TEST(progress_is_told)
 {
 	fake_box_put_batches(1, 40, 3000);
-	reopen();
+	fake_box_reopen();
 	ck_assert_uint_gt(fake_box.progress_total, FAKE_BOX_SEGMENT);
 	ck_assert_uint_ge(fake_box.progress, fake_box.progress_total);
 }
@@ -124,7 +90,7 @@ START_TEST(offers_are_told)
 	fake_box_work();
 	ck_assert_uint_eq(fake_box.offered_queue, 99);
 	ck_assert_uint_eq(fake_box.offered, 5);
-	reopen();
+	fake_box_reopen();
 	ck_assert_uint_eq(fake_box.n_queues, 1);
 }
 END_TEST
@@ -138,7 +104,7 @@ START_TEST(a_group_too_large)
 	store_group_end(fake_box.store);
 	ck_assert_uint_gt(2000 * 32, store_group_max(fake_box.store));
 	fake_box_work();
-	ck_assert(is_synced());
+	ck_assert(fake_box_is_synced());
 }
 END_TEST
 
@@ -158,7 +124,7 @@ START_TEST(a_group_that_stays_open)
 	for (uint64_t i = 0; i < 400; i++)
 		if (i % 4)
 			store_done(fake_box.store, refs[i], 1, i + 1);
-	while (!is_synced()) {
+	while (!fake_box_is_synced()) {
 		fake_task_run(fake_box.writer);
 		fake_loop_advance(fake_box.loop, 5);
 	}
@@ -176,8 +142,8 @@ START_TEST(a_group_that_stays_open)
 	fake_box_put(1002, 100);
 	for (int i = 0; i < 10; i++)
 		fake_box_work();
-	ck_assert(is_synced());
-	reopen();
+	ck_assert(fake_box_is_synced());
+	fake_box_reopen();
 	ck_assert_uint_eq(fake_box.n, 103);
 	ck_assert_uint_eq(fake_box.n_damaged, 0);
 }
@@ -210,8 +176,8 @@ START_TEST(a_large_part_in_a_group)
 	ck_assert_int_eq(store_put(fake_box.store, &m, &ref), -ENOMEM);
 	store_body_drop(b);
 	fake_box_work();
-	ck_assert(is_synced());
-	reopen();
+	ck_assert(fake_box_is_synced());
+	fake_box_reopen();
 	ck_assert_uint_eq(fake_box.n, 2);
 }
 END_TEST
@@ -262,7 +228,7 @@ START_TEST(large_parts_of_any_length)
 	}
 	/* What is no message yet goes with the store. */
 	ck_assert_int_eq(store_body_append(store_body_new(fake_box.store), data, 10), 0);
-	reopen();
+	fake_box_reopen();
 	ck_assert_uint_eq(fake_box.n, 5);
 	for (size_t i = 0; i < 5; i++)
 		ck_assert_uint_eq(length(fake_box.found[i].ref, false), lens[i]);
@@ -275,14 +241,14 @@ START_TEST(what_large_segments_allow)
 
 	ck_assert_uint_lt(piece, STORE_PIECE_MAX);
 	ck_assert_uint_eq(store_cost(fake_box.store, 2 * piece + 1) - store_cost(fake_box.store, 2 * piece), STORE_PIECE_HEAD + 8 + 32);
-	open_with(3 << 20, 16);
+	fake_box_open_with(3 << 20, 16);
 	ck_assert_uint_eq(store_piece_max(fake_box.store), STORE_PIECE_MAX);
 	/* Many batches in one segment, and nothing that calls for a look at it. */
 	fake_box_put_batches(1, 150, 10);
-	reopen();
+	fake_box_reopen();
 	ck_assert_uint_eq(fake_box.n, 150);
 	/* A batch copies 1 MiB at most, however large it may be. */
-	open_with(10 << 20, 16);
+	fake_box_open_with(10 << 20, 16);
 	bytes = (16ull - STORE_HELD_BACK - 2) * ((10 << 20) - STORE_HEADER - STORE_FOOTER) / 4 * 3;
 	ck_assert_uint_eq(store_capacity(fake_box.store), bytes / (1 << 20) * ((1 << 20) - 4096) + bytes % (1 << 20) / 2);
 }
@@ -291,11 +257,11 @@ END_TEST
 /* A record larger than what a segment holds now. */
 START_TEST(segments_were_larger)
 {
-	struct store_message m = message(1, 200000);
+	struct store_message m = fake_box_message(1, data, 200000);
 	struct store_stats st;
 	store_ref ref;
 
-	open_with(1 << 20, 16);
+	fake_box_open_with(1 << 20, 16);
 	ck_assert_int_eq(store_put(fake_box.store, &m, &ref), 0);
 	fake_box_work();
 	fake_box_close();
@@ -310,7 +276,7 @@ START_TEST(segments_were_larger)
 	store_stats(fake_box.store, &st);
 	ck_assert_uint_eq(st.live_bytes, 0);
 	fake_box_put_batches(2, 40, 3000);
-	reopen();
+	fake_box_reopen();
 	ck_assert_uint_eq(fake_box.n, 40);
 }
 END_TEST
@@ -328,7 +294,7 @@ START_TEST(done_is_done)
 	fake_box_work();
 	store_done(fake_box.store, ref, 1, 1);
 	ck_assert_uint_eq(store_ticket(fake_box.store), ticket);
-	ck_assert(is_synced());
+	ck_assert(fake_box_is_synced());
 }
 END_TEST
 
@@ -351,7 +317,7 @@ START_TEST(notes_and_definitions)
 	store_remove_queue(fake_box.store, 55);
 	store_remove_flow(fake_box.store, 55);
 	fake_box_work();
-	reopen();
+	fake_box_reopen();
 	ck_assert_uint_eq(fake_box.n, 1);
 	ck_assert_uint_eq(fake_box.found[0].seq, 3);
 	ck_assert_uint_eq(fake_box.n_queues, 2);
@@ -369,7 +335,7 @@ END_TEST
 /* Nothing is left to write: that is synced, and no file was begun for it. */
 START_TEST(all_of_it_was_cancelled)
 {
-	struct store_message m = message(1, 10);
+	struct store_message m = fake_box_message(1, data, 10);
 	struct store_stats st;
 	store_ref ref;
 
@@ -379,7 +345,7 @@ START_TEST(all_of_it_was_cancelled)
 	ck_assert_int_eq(store_put(fake_box.store, &m, &ref), 0);
 	store_done(fake_box.store, ref, 1, 1);
 	fake_box_work();
-	ck_assert(is_synced());
+	ck_assert(fake_box_is_synced());
 	store_stats(fake_box.store, &st);
 	ck_assert_uint_eq(st.batches, 0);
 	ck_assert_uint_eq(st.newest_start, 0);
@@ -397,7 +363,7 @@ START_TEST(segments_without_index)
 		if (_i == 0)
 			ck_assert_int_eq(store_define_queue(fake_box.store, queue, (struct store_bytes){ data, STORE_DEFINITION_MAX }), 0);
 		for (int k = 0; _i == 1 && k < 10; k++, n++) {
-			struct store_message m = message(n + 1, 0);
+			struct store_message m = fake_box_message(n + 1, data, 0);
 			store_ref ref;
 
 			m.counter = n % 2 ? UINT64_MAX / 2 : n;
@@ -410,8 +376,8 @@ START_TEST(segments_without_index)
 			fake_box_work();
 	}
 	fake_box_work();
-	ck_assert(is_synced());
-	reopen();
+	ck_assert(fake_box_is_synced());
+	fake_box_reopen();
 	ck_assert_uint_eq(fake_box.n, n);
 	ck_assert_uint_eq(fake_box.n_queues, _i == 0 ? 151 : 1);
 	ck_assert_uint_eq(fake_box.n_damaged, 0);

@@ -13,40 +13,6 @@
 
 static uint8_t data[100];
 
-static bool
-is_synced(void)
-{
-	return store_synced(fake_box.store) == store_ticket(fake_box.store);
-}
-
-static void
-open_with(uint64_t segment, uint64_t segments)
-{
-	fake_box_teardown();
-	fake_box_setup_empty();
-	fake_box.segment = segment;
-	fake_box.max_disk = segments * segment;
-	fake_box_open();
-	store_define_queue(fake_box.store, store_new_queue(fake_box.store), (struct store_bytes){ "q", 1 });
-	fake_box_work();
-}
-
-static void
-reopen(void)
-{
-	fake_box_close();
-	fake_box_open();
-}
-
-static struct store_message
-message(uint64_t seq, size_t len)
-{
-	struct store_message m = { .queue = 1, .seq = seq, .counter = seq };
-
-	m.parts[STORE_PARTS - 1] = (struct store_bytes){ data, len };
-	return m;
-}
-
 /* Of marks in one batch the highest counts, in whatever order they come. */
 START_TEST(marks_only_rise)
 {
@@ -58,8 +24,8 @@ START_TEST(marks_only_rise)
 			store_mark(fake_box.store, 2, order[4 - i]);
 	}
 	fake_box_work();
-	ck_assert(is_synced());
-	reopen();
+	ck_assert(fake_box_is_synced());
+	fake_box_reopen();
 	ck_assert_uint_eq(fake_box.mark, 9);
 }
 END_TEST
@@ -67,7 +33,7 @@ END_TEST
 /* Times that no clock reaches, and such before 1970, when that is not long ago. */
 START_TEST(times_beyond_all)
 {
-	struct store_message m = message(1, 10);
+	struct store_message m = fake_box_message(1, data, 10);
 	store_ref ref;
 
 	fake_box_teardown();
@@ -83,7 +49,7 @@ START_TEST(times_beyond_all)
 	m.not_before_ms = loop_now_ms(fake_box.loop) + 500;
 	ck_assert_int_eq(store_put(fake_box.store, &m, &ref), 0);
 	fake_box_work();
-	reopen();
+	fake_box_reopen();
 	ck_assert_uint_eq(fake_box.n, 2);
 	ck_assert_uint_eq(fake_box.found[0].expires_ms, UINT64_MAX);
 	ck_assert_uint_eq(fake_box.found[0].not_before_ms, loop_now_ms(fake_box.loop));
@@ -110,14 +76,14 @@ END_TEST
 
 START_TEST(never_is_never)
 {
-	struct store_message m = message(1, 10);
+	struct store_message m = fake_box_message(1, data, 10);
 	store_ref ref;
 
 	/* Beyond what the time of day can tell. */
 	m.expires_ms = UINT64_MAX - 5;
 	ck_assert_int_eq(store_put(fake_box.store, &m, &ref), 0);
 	fake_box_work();
-	reopen();
+	fake_box_reopen();
 	ck_assert_uint_eq(fake_box.n, 1);
 	ck_assert_uint_gt(fake_box.found[0].expires_ms, UINT64_MAX / 2);
 }
@@ -128,9 +94,9 @@ START_TEST(dones_in_many_ranges)
 {
 	static store_ref refs[9001];
 
-	open_with(1 << 20, 32);
+	fake_box_open_with(1 << 20, 32);
 	for (uint64_t i = 1; i <= 9000; i++) {
-		struct store_message m = message(i, 1);
+		struct store_message m = fake_box_message(i, data, 1);
 
 		ck_assert_int_eq(store_put(fake_box.store, &m, &refs[i]), 0);
 	}
@@ -141,8 +107,8 @@ START_TEST(dones_in_many_ranges)
 	for (uint64_t i = 2; i <= 8000; i += 2)
 		store_done(fake_box.store, refs[i], 1, i);
 	fake_box_work();
-	ck_assert(is_synced());
-	reopen();
+	ck_assert(fake_box_is_synced());
+	fake_box_reopen();
 	ck_assert_uint_eq(fake_box.n, 500);
 }
 END_TEST

@@ -47,12 +47,6 @@ read_one(store_ref ref)
 	return reads[0].error;
 }
 
-static bool
-is_synced(void)
-{
-	return store_synced(fake_box.store) == store_ticket(fake_box.store);
-}
-
 static store_ref
 put_large(uint64_t seq, size_t len)
 {
@@ -92,7 +86,7 @@ START_TEST(many_files)
 			fake_box_work();
 	}
 	fake_box_work();
-	ck_assert(is_synced());
+	ck_assert(fake_box_is_synced());
 	for (size_t i = 0; i < READS; i++) {
 		ck_assert_int_eq(read_one(refs[i]), 0);
 		ck_assert_uint_le(fake_box.store->n_read_files, STORE_READ_FILES);
@@ -132,7 +126,7 @@ START_TEST(a_record_that_is_another)
 	ck_assert_int_eq(read_one(other), 0);
 	store_done(fake_box.store, ref, 1, 1);
 	fake_box_work();
-	ck_assert(is_synced());
+	ck_assert(fake_box_is_synced());
 }
 END_TEST
 
@@ -154,7 +148,7 @@ START_TEST(a_file_cannot_be_opened)
 	ck_assert_int_eq(read_one(ref), -EIO);
 	store_done(fake_box.store, ref, 1, 1);
 	fake_box_work();
-	ck_assert(is_synced());
+	ck_assert(fake_box_is_synced());
 }
 END_TEST
 
@@ -222,14 +216,14 @@ START_TEST(a_read_that_outlives_its_message)
 	fake_task.fail = 1;
 	store_done(fake_box.store, old, 1, 1);
 	ck_assert_uint_eq(fake_task.fail, 0);
-	for (int i = 0; i < 4 && !is_synced(); i++)
+	for (int i = 0; i < 4 && !fake_box_is_synced(); i++)
 		write_and_fail();
-	ck_assert(is_synced());
+	ck_assert(fake_box_is_synced());
 	ref = fake_box_put(2, 100);
 	ck_assert_uint_eq(ref, old);
 	fake_loop_pass(fake_box.loop);
 	write_and_fail();
-	ck_assert(is_synced());
+	ck_assert(fake_box_is_synced());
 	ck_assert_int_eq(reads[0].error, 1);
 	ck_assert_int_eq(begin(&reads[1], ref), 0);
 	ck_assert(fake_task_run(fake_box.reader));
@@ -281,7 +275,7 @@ fill(void)
 			fake_box_work();
 	}
 	fake_box_work();
-	ck_assert(is_synced());
+	ck_assert(fake_box_is_synced());
 }
 
 static void
@@ -327,7 +321,7 @@ copies_all(unsigned most_damaged)
 		store_done(fake_box.store, refs[i], 1, i);
 	for (int i = 0; i < 30; i++)
 		fake_box_work();
-	ck_assert(is_synced());
+	ck_assert(fake_box_is_synced());
 	store_stats(fake_box.store, &st);
 	ck_assert_uint_eq(st.live_bytes, 0);
 	for (uint32_t i = 0; i < fake_box.store->n_segments; i++)

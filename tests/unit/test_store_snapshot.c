@@ -27,12 +27,6 @@ snapshots(void)
 	return st.snapshots;
 }
 
-static bool
-is_synced(void)
-{
-	return store_synced(fake_box.store) == store_ticket(fake_box.store);
-}
-
 /* One task of the writer, and what follows. */
 static void
 step(void)
@@ -96,7 +90,7 @@ START_TEST(in_many_batches)
 	ck_assert_uint_eq(snapshots(), before + 1);
 	for (int i = 0; i < 20; i++)
 		fake_box_work();
-	ck_assert(is_synced());
+	ck_assert(fake_box_is_synced());
 	fake_box_close();
 	fake_box_open();
 	ck_assert_uint_eq(fake_box.n_damaged, 0);
@@ -124,7 +118,7 @@ START_TEST(ends_on_the_way)
 		if (i % 2)
 			store_done(fake_box.store, refs[i], 1, i);
 	fake_box_work();
-	ck_assert(is_synced());
+	ck_assert(fake_box_is_synced());
 	until_it_begins(10000);
 	for (n = 0; n < steps; n++)
 		step();
@@ -173,7 +167,7 @@ START_TEST(whatever_is_left_of_a_share)
 			store_done(fake_box.store, refs[i], 1, i);
 	}
 	fake_box_work();
-	ck_assert(is_synced());
+	ck_assert(fake_box_is_synced());
 	for (int k = 0; k < 3; k++) {
 		before = snapshots();
 		until_it_begins(10000 + 10000 * (uint64_t)k);
@@ -182,7 +176,7 @@ START_TEST(whatever_is_left_of_a_share)
 		ck_assert_uint_gt(snapshots(), before);
 	}
 	fake_box_work();
-	ck_assert(is_synced());
+	ck_assert(fake_box_is_synced());
 	fake_box_close();
 	fake_box_open();
 	ck_assert_uint_eq(fake_box.n_damaged, 0);
@@ -211,7 +205,7 @@ START_TEST(a_bitmap_in_parts)
 		ck_assert_int_eq(store_put(fake_box.store, &m, &refs[i]), 0);
 	}
 	fake_box_work();
-	ck_assert(is_synced());
+	ck_assert(fake_box_is_synced());
 	for (uint64_t i = 1; i <= MANY; i++)
 		if (i % 20)
 			store_done(fake_box.store, refs[i], 1, i);

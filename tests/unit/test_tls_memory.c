@@ -4,40 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "no_memory.h"
 #include "tls.h"
-
-static unsigned fails_in; /* 0: never; 1: the next */
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t size);
-
-static bool
-fails(void)
-{
-	return fails_in > 0 && --fails_in == 0;
-}
-
-void *
-__wrap_malloc(size_t size)
-{
-	return fails() ? NULL : __real_malloc(size);
-}
-
-void *
-__wrap_calloc(size_t n, size_t size)
-{
-	return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *
-__wrap_realloc(void *p, size_t size)
-{
-	return fails() ? NULL : __real_realloc(p, size);
-}
 
 static bool
 welcome(void *arg, const struct tls_peer *peer, char why[static TLS_TEXT_MAX])
@@ -135,17 +103,17 @@ START_TEST(each_allocation_fails)
 {
 	struct tls_made made;
 	char why[TLS_TEXT_MAX];
-	unsigned n = 1, left;
+	unsigned long n = 1, left;
 	int r;
 
 	ck_assert_int_eq(tls_make_identity("paris", why, &made), 0);
 	do {
-		struct end *e = __real_calloc(2, sizeof(*e));
+		struct end *e = calloc(2, sizeof(*e));
 
-		fails_in = n;
+		no_memory_in = n;
 		r = work(&made, e);
-		left = fails_in;
-		fails_in = 0;
+		left = no_memory_in;
+		no_memory_in = 0;
 		/* One that is sealed step by step may do without what was to be reserved. */
 		ck_assert(r == 0 || r == -ENOMEM);
 		tls_free(e[0].tls);
