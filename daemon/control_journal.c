@@ -20,6 +20,7 @@ records_journal(const struct store *store, struct journal_record *ret)
 	r->capacity_bytes = st->capacity;
 	r->room_bytes = store_room(store);
 	r->disk_bytes = st->disk_bytes;
+	r->used_bytes = st->used_bytes;
 	r->segments = st->segments;
 	r->free_segments = st->free_segments;
 	r->batches = st->batches;

@@ -272,6 +272,7 @@ struct store_stats {
 	char why[160];             /* of FULL and FENCED */
 	uint64_t messages, live_bytes, capacity;
 	uint64_t disk_bytes;       /* of all segment files */
+	uint64_t used_bytes;       /* of what stands in them, dead or not; of a segment that is full all of it */
 	uint32_t segments, free_segments;
 	uint64_t batches, records, syncs, written_bytes, payload_bytes; /* since start */
 	uint64_t copied_bytes, snapshots;

@@ -214,7 +214,7 @@ is_surplus(const struct store *s, const struct segment *g)
 		return true;
 	/* What is in use stays below its bound by copying; beside it and those held back only a few are ready for what comes. */
 	return spare > STORE_HELD_BACK + READY &&
-	       s->file_bytes > 2 * s->live_bytes + (STORE_SLACK + STORE_HELD_BACK + READY) * s->cfg.segment;
+	       s->file_bytes > 2 * s->live_bytes + (STORE_HELD_BACK + 2 * READY) * s->cfg.segment;
 }
 
 static uint32_t

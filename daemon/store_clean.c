@@ -11,27 +11,37 @@
 
 #include "store_internal.h"
 
+#define RUNS_MAX 64   /* that are read at once */
+#define RUN_GAP 8192u /* dead bytes that cost less to read than to leave out */
+
 struct cleaner {
 	struct segment *victim; /* pinned */
 	uint32_t next;        /* its first record that was not looked at yet */
 	bool is_reading;
-	struct read_job *job; /* what is, or was, read of it */
+	struct read_job *job; /* what is, or was, read of it: runs of records, one behind the other in its memory */
 	uint32_t at, end;     /* records in there */
+	uint32_t run;         /* in which the record at `at` is, or one before */
+	uint64_t run_at;      /* where that begins in memory */
+};
+
+/* One goes on at its own pace; when much died at once, all of them. */
+struct cleaners {
+	struct cleaner c[STORE_CLEANERS];
 };
 
 int
-store_cleaner_new(struct store *s)
+store_cleaners_new(struct store *s)
 {
-	s->cleaner = calloc(1, sizeof(*s->cleaner));
-	return s->cleaner ? 0 : -ENOMEM;
+	s->cleaners = calloc(1, sizeof(*s->cleaners));
+	return s->cleaners ? 0 : -ENOMEM;
 }
 
 void
-store_cleaner_free(struct store *s)
+store_cleaners_free(struct store *s)
 {
-	if (s->cleaner)
-		store_read_job_free(s->cleaner->job);
-	free(s->cleaner);
+	for (size_t i = 0; s->cleaners && i < STORE_CLEANERS; i++)
+		store_read_job_free(s->cleaners->c[i].job);
+	free(s->cleaners);
 }
 
 /* ------------------------------------------------------------------- when -- */
@@ -61,7 +71,7 @@ is_wasteful(const struct store *s)
 		const struct segment *g = s->segments[i];
 
 		if (g && g->state == SEGMENT_SEALED && g->live > 0 && !g->is_copied)
-			used += g->size;
+			used += g->is_victim ? g->live_bytes : g->size;
 	}
 	return used > 2 * s->live_bytes + s->cfg.segment / 2;
 }
@@ -91,7 +101,7 @@ pick_victim(const struct store *s)
 		struct segment *g = s->segments[i];
 
 		/* What cannot be read stays until its owner lets go of it. */
-		if (!g || g->state != SEGMENT_SEALED || g->is_copied || g->live <= g->damaged ||
+		if (!g || g->state != SEGMENT_SEALED || g->is_victim || g->is_copied || g->live <= g->damaged ||
 		    g->live_bytes > store_packed(s, g->size / 5 * 4))
 			continue;
 		if (best && worth(s, g) <= most)
@@ -118,80 +128,112 @@ static void
 let_go(struct cleaner *c)
 {
 	c->victim->pins--;
+	c->victim->is_victim = false;
 	c->victim = NULL;
+}
+
+/* Runs of the next living records, at most max bytes, or one record; returns their bytes. */
+static uint64_t
+find_runs(const struct store *s, struct cleaner *c, struct read_job *j, uint64_t max)
+{
+	struct segment *g = c->victim;
+	struct read_place *p = NULL;
+	uint64_t total = 0;
+
+	for (uint32_t i = c->next; i < g->n_records; i++) {
+		const struct record *r = &g->records[i];
+		uint64_t from = (uint64_t)r->at * 8, more = r->len;
+
+		if (!is_copied(s, r))
+			continue;
+		if (p && from - (p->offset + p->len) <= RUN_GAP)
+			more += from - (p->offset + p->len);
+		else
+			p = NULL;
+		if (total > 0 && (total + more > max || (!p && j->n_places == RUNS_MAX)))
+			break;
+		if (!p) {
+			p = &j->places[j->n_places++];
+			*p = (struct read_place){ .segment = g, .seed = g->seed, .offset = from };
+			store_name(p->name, g->number);
+		}
+		p->len += (uint32_t)more;
+		total += more;
+		c->end = i + 1;
+	}
+	return total;
 }
 
 /* Read the next living records of the victim: as many as one batch may take. */
 static void
-read_on(struct store *s)
+read_on(struct store *s, struct cleaner *c)
 {
-	struct cleaner *c = s->cleaner;
 	struct segment *g = c->victim;
-	uint64_t max = store_is_pressing(s) ? store_copy_max(s) : store_copy_max(s) / 2, from;
+	uint64_t max = store_is_pressing(s) ? store_copy_max(s) : store_copy_max(s) / 2;
 	struct read_job *j;
-	uint32_t i = c->next, end;
 
-	while (i < g->n_records && !is_copied(s, &g->records[i]))
-		i++;
-	if (i == g->n_records) {
+	while (c->next < g->n_records && !is_copied(s, &g->records[c->next]))
+		c->next++;
+	if (c->next == g->n_records) {
 		/* While a batch is under way what it copies still counts where it was. */
 		g->is_copied = true;
 		let_go(c);
 		s->look = true;
 		return;
 	}
-	from = (uint64_t)g->records[i].at * 8;
-	for (end = i + 1; end < g->n_records; end++)
-		if ((uint64_t)g->records[end].at * 8 + g->records[end].len - from > max)
-			break;
-	j = store_read_job_new(s, 1);
+	j = store_read_job_new(s, RUNS_MAX);
 	if (!j)
 		return;
-	j->is_range = true;
-	j->places[0] = (struct read_place){ .segment = g, .seed = g->seed, .offset = from,
-		.len = (uint32_t)((uint64_t)g->records[end - 1].at * 8 + g->records[end - 1].len - from) };
-	store_name(j->places[0].name, g->number);
-	j->memory = malloc(j->places[0].len);
+	j->is_runs = true;
+	j->n_places = 0;
+	j->memory = malloc(find_runs(s, c, j, max));
 	if (!j->memory || store_reader_submit(s, j) < 0) {
 		store_read_job_free(j);
 		return;
 	}
 	c->is_reading = true;
 	c->job = j;
-	c->at = i;
-	c->end = c->next = end;
+	c->at = c->next;
+	c->next = c->end;
+	c->run = 0;
+	c->run_at = 0;
 }
 
 static void
-begin(struct store *s)
+begin(struct store *s, struct cleaner *c)
 {
-	struct cleaner *c = s->cleaner;
-
 	c->victim = pick_victim(s);
 	c->next = 0;
+	if (!c->victim)
+		return;
+	c->victim->is_victim = true;
 	/* It stays what it is even if all of it dies. */
-	if (c->victim)
-		c->victim->pins++;
+	c->victim->pins++;
 }
 
-void
-store_clean(struct store *s, bool look)
+static bool
+has_copies(const struct store *s, const struct cleaner *c)
 {
-	struct cleaner *c = s->cleaner;
+	for (uint32_t i = c->at; c->job && i < c->end; i++)
+		if (is_copied(s, &c->victim->records[i]))
+			return true;
+	return false;
+}
 
-	if (c->is_reading)
+static void
+go_on(struct store *s, struct cleaner *c, bool may_begin)
+{
+	if (c->is_reading || has_copies(s, c))
 		return;
-	if (c->job && store_clean_waiting(s, 1) > 0)
-		return;
-	/* All of it died meanwhile. */
+	/* All of it is copied, or died meanwhile. */
 	store_read_job_free(c->job);
 	c->job = NULL;
 	for (uint32_t i = 0; i < s->n_segments; i++) {
-		if (!c->victim && look && (store_is_short(s) || is_wasteful(s)))
-			begin(s);
+		if (!c->victim && may_begin && (store_is_short(s) || is_wasteful(s)))
+			begin(s, c);
 		if (!c->victim)
 			return;
-		read_on(s);
+		read_on(s, c);
 		if (c->victim)
 			return;
 		/* Nothing was left of it: another one. */
@@ -199,10 +241,19 @@ store_clean(struct store *s, bool look)
 }
 
 void
+store_clean(struct store *s, bool look)
+{
+	for (size_t i = 0; i < STORE_CLEANERS; i++)
+		go_on(s, &s->cleaners->c[i], look && (i == 0 || store_is_pressing(s)));
+}
+
+void
 store_clean_read(struct store *s, struct read_job *j)
 {
-	struct cleaner *c = s->cleaner;
+	struct cleaner *c = s->cleaners->c;
 
+	while (c->job != j)
+		c++;
 	c->is_reading = false;
 	/* Out of memory or of files: later. */
 	if (j->error < 0 && j->error != -EIO) {
@@ -226,13 +277,16 @@ copy_bytes(const struct store *s, const struct record *r)
 bool
 store_clean_is_busy(const struct store *s)
 {
-	return s->cleaner->victim != NULL;
+	for (size_t i = 0; i < STORE_CLEANERS; i++)
+		if (s->cleaners->c[i].victim)
+			return true;
+	return false;
 }
 
-uint64_t
-store_clean_waiting(const struct store *s, uint64_t limit)
+/* Bytes of copies of c that wait, as far as they fit behind so many of others; whole: all do. */
+static uint64_t
+waiting(const struct store *s, const struct cleaner *c, uint64_t before, uint64_t limit, bool *whole)
 {
-	const struct cleaner *c = s->cleaner;
 	uint64_t bytes = 0;
 
 	for (uint32_t i = c->at; c->job && !c->is_reading && i < c->end; i++) {
@@ -241,10 +295,23 @@ store_clean_waiting(const struct store *s, uint64_t limit)
 		if (!is_copied(s, r))
 			continue;
 		/* One at least: what is large waits for a share that it fits into, for ever. */
-		if (bytes > 0 && bytes + copy_bytes(s, r) > limit)
+		if (before + bytes > 0 && before + bytes + copy_bytes(s, r) > limit) {
+			*whole = false;
 			break;
+		}
 		bytes += copy_bytes(s, r);
 	}
+	return bytes;
+}
+
+uint64_t
+store_clean_waiting(const struct store *s, uint64_t limit)
+{
+	uint64_t bytes = 0;
+	bool whole = true;
+
+	for (size_t i = 0; whole && i < STORE_CLEANERS; i++)
+		bytes += waiting(s, &s->cleaners->c[i], bytes, limit, &whole);
 	return bytes;
 }
 
@@ -335,26 +402,42 @@ copy(struct builder *b, struct segment *g, uint32_t record, const uint8_t *data)
 		forget_moved(s, m);
 }
 
+/* Records come in the order of their places. */
+static const uint8_t *
+where_read(struct cleaner *c, const struct record *r)
+{
+	const struct read_place *p = &c->job->places[c->run];
+
+	while ((uint64_t)r->at * 8 >= p->offset + p->len) {
+		c->run_at += p->len;
+		p = &c->job->places[++c->run];
+	}
+	return c->job->memory + c->run_at + ((uint64_t)r->at * 8 - p->offset);
+}
+
+/* What is read of c into the batch, up to end; false: not all of it fits. */
+static bool
+add(struct builder *b, struct cleaner *c, uint64_t end)
+{
+	for (; c->job && !c->is_reading && c->at < c->end; c->at++) {
+		struct record *r = &c->victim->records[c->at];
+
+		if (!is_copied(b->s, r))
+			continue;
+		if (b->at + copy_bytes(b->s, r) > end)
+			return false;
+		copy(b, c->victim, c->at, where_read(c, r));
+	}
+	return true;
+}
+
 void
 store_clean_add(struct store *s, struct builder *b, uint64_t limit)
 {
-	struct cleaner *c = s->cleaner;
-	struct read_job *j = c->job;
-	uint64_t first = b->at;
+	uint64_t end = b->at + limit;
 
-	if (!j || c->is_reading)
-		return;
-	for (; c->at < c->end; c->at++) {
-		struct record *r = &c->victim->records[c->at];
-
-		if (!is_copied(s, r))
-			continue;
-		if (b->at - first + copy_bytes(s, r) > limit)
-			return;
-		copy(b, c->victim, c->at, j->memory + ((uint64_t)r->at * 8 - j->places[0].offset));
-	}
-	c->job = NULL;
-	store_read_job_free(j);
+	for (size_t i = 0; i < STORE_CLEANERS && add(b, &s->cleaners->c[i], end); i++)
+		;
 	/* The next ones are read while this batch is written. */
 	store_clean(s, true);
 }

@@ -22,8 +22,9 @@
 #define STORE_RETRY_MS 1000          /* when there was no space */
 #define STORE_AHEAD_STEP (1u << 20)  /* bytes zeroed at once */
 #define STORE_LOOK_BATCHES 64        /* look at the segments after that many at the latest */
-#define STORE_SLACK 2                /* segments used beyond twice what lives before making space comes first */
+#define STORE_SLACK 1                /* segments used beyond twice what lives before making space comes first */
 #define STORE_YOUNG 6                /* segments that were begun since: what lives on then is not young any more */
+#define STORE_CLEANERS 4             /* segments copied at once when space is wanted */
 #define STORE_COPY_MAX (1u << 20)    /* bytes copied in one batch */
 #define STORE_READS_MAX 1000         /* under way; less than a runner takes, as the cleaner reads too */
 #define STORE_READ_FILES 64          /* kept open for reading */
@@ -102,7 +103,7 @@ struct number_pair {
 };
 
 struct read_job;
-struct cleaner;
+struct cleaners;
 struct snapshot;
 
 struct store {
@@ -118,6 +119,7 @@ struct store {
 	bool try_space;       /* try again */
 	bool look;            /* a segment was sealed, or has nothing living any more: see what is to do */
 	unsigned looked;      /* batches since */
+	uint64_t died;        /* bytes since */
 	bool resubmit;        /* the batch under way is not with the writer, but goes there again */
 	bool batch_full;      /* the batch under way found no space */
 	bool front_alone;     /* the last batch took none of the items */
@@ -184,7 +186,7 @@ struct store {
 	uint32_t n_reads, n_read_files;
 	uint64_t read_count;
 	uint64_t wanted_room;
-	struct cleaner *cleaner;
+	struct cleaners *cleaners;
 	struct snapshot *snapshot;
 	struct store_stats stats;
 };
@@ -321,14 +323,14 @@ struct read_place {
 	char name[STORE_NAME_MAX];
 };
 
-/* A message and its pieces (parts are told), or a range of a segment (for the cleaner). */
+/* A message and its pieces (parts are told), or runs of records of one segment (for the cleaner). */
 struct read_job {
 	struct list node;
 	struct store *store;
 	struct disk *disk;
 	struct store_read *r; /* NULL: nobody wants to know any more */
 	store_ref ref;
-	bool is_range, is_running, is_dead;
+	bool is_runs, is_running, is_dead;
 	bool is_start; /* of the pieces only the first */
 	struct disk_file *close;
 	/* Record; note; pieces without their heads. */
@@ -358,11 +360,11 @@ void store_reader_free(struct store *s);
 
 /* ------------------------------------------------------- store_clean.c -- */
 
-int store_cleaner_new(struct store *s);
-void store_cleaner_free(struct store *s);
+int store_cleaners_new(struct store *s);
+void store_cleaners_free(struct store *s);
 /* Go on; with look, see whether a segment should be copied, and begin. */
 void store_clean(struct store *s, bool look);
-/* A range was read. */
+/* Runs were read. */
 void store_clean_read(struct store *s, struct read_job *j);
 /* Is a segment being copied? */
 bool store_clean_is_busy(const struct store *s);
@@ -389,12 +391,16 @@ store_packed(const struct store *s, uint64_t bytes)
 	return bytes / store_copy_max(s) * (store_copy_max(s) - 4096) + bytes % store_copy_max(s) / 2;
 }
 
-/* Bytes of files that are not free. */
+/* Bytes of segments in which something stands, dead or not; of the current one only what is written. */
 static inline uint64_t
 store_used(const struct store *s)
 {
 	uint64_t unused = (uint64_t)s->n_free * s->cfg.segment;
 
+	if (s->next)
+		unused += s->next->size;
+	if (s->current)
+		unused += s->current->size - s->current->end;
 	return s->file_bytes > unused ? s->file_bytes - unused : 0;
 }
 

@@ -160,7 +160,7 @@ store_new(const struct store_config *cfg, const struct store_events *ev)
 	s->next_body = 1;
 	s->room_items = 16;
 	s->items = calloc(s->room_items, sizeof(*s->items));
-	if (!s->items || store_grow(&s->slots, &s->room_slots, 16, sizeof(*s->slots)) < 0 || store_cleaner_new(s) < 0 ||
+	if (!s->items || store_grow(&s->slots, &s->room_slots, 16, sizeof(*s->slots)) < 0 || store_cleaners_new(s) < 0 ||
 	    store_snapshot_new(s) < 0) {
 		store_free(s);
 		return NULL;
@@ -234,7 +234,7 @@ store_free(struct store *s)
 	loop_call_cancel(&s->tell_call);
 	loop_timer_stop(&s->linger);
 	loop_timer_stop(&s->retry);
-	store_cleaner_free(s);
+	store_cleaners_free(s);
 	store_reader_free(s);
 	store_snapshot_free(s);
 	s->snapshot = NULL;

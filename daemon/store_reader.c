@@ -73,31 +73,38 @@ read_message(struct read_job *j)
 	return r;
 }
 
-/* Everything that is live in a part of a segment: for the cleaner, which looks at each record itself. */
-static int
-read_range(struct read_job *j)
+static void
+read_run(const struct read_place *p, uint8_t *memory)
 {
-	struct read_place *p = &j->places[0];
-	int r = open_file(j->disk, p);
-	ssize_t n;
+	ssize_t n = disk_pread(p->segment->reading, memory, p->len, p->offset);
 
-	if (r < 0) {
-		/* Nobody may take for a record what was in this memory before. */
-		memset(j->memory, 0, p->len);
-		return r;
-	}
-	n = disk_pread(p->segment->reading, j->memory, p->len, p->offset);
 	if (n == (ssize_t)p->len)
-		return 0;
+		return;
 	/* Once more, in parts: what is missing then is damage of the records there, and of no others. */
 	for (uint32_t at = 0; at < p->len; at += RANGE_PART) {
 		uint32_t len = p->len - at < RANGE_PART ? p->len - at : RANGE_PART;
 
-		n = disk_pread(p->segment->reading, j->memory + at, len, p->offset + at);
+		n = disk_pread(p->segment->reading, memory + at, len, p->offset + at);
 		n = n < 0 ? 0 : n;
-		memset(j->memory + at + n, 0, len - (size_t)n);
+		memset(memory + at + n, 0, len - (size_t)n);
 	}
-	return 0;
+}
+
+/* Runs of living records of a segment: for the cleaner, which looks at each record itself. */
+static int
+read_runs(struct read_job *j)
+{
+	int r = open_file(j->disk, &j->places[0]);
+	uint8_t *at = j->memory;
+
+	for (uint32_t i = 0; i < j->n_places; i++) {
+		if (r == 0)
+			read_run(&j->places[i], at);
+		else /* nobody may take for a record what was in this memory before */
+			memset(at, 0, j->places[i].len);
+		at += j->places[i].len;
+	}
+	return r;
 }
 
 static void
@@ -108,7 +115,7 @@ run(void *arg)
 	disk_file_close(j->close);
 	j->close = NULL;
 	if (j->n_places > 0)
-		j->error = j->is_range ? read_range(j) : read_message(j);
+		j->error = j->is_runs ? read_runs(j) : read_message(j);
 }
 
 /* ------------------------------------------------------------------- loop -- */
@@ -190,7 +197,7 @@ done(void *arg)
 	struct store_read *r = j->r;
 	int error;
 
-	if (j->is_range) {
+	if (j->is_runs) {
 		unpin(s, j);
 		store_clean_read(s, j);
 		return;

@@ -132,10 +132,13 @@ store_segment_add(struct store *s, struct segment *g, store_ref ref, uint64_t of
 void
 store_segment_release(struct store *s, struct segment *g, uint32_t record)
 {
+	uint64_t cost = store_record_cost(s, g->records[record].len);
+
 	g->records[record].ref = 0;
-	if (--g->live == 0)
+	s->died += cost;
+	if (--g->live == 0 || s->died >= s->cfg.segment / 4)
 		s->look = true;
-	g->live_bytes -= store_record_cost(s, g->records[record].len);
+	g->live_bytes -= cost;
 }
 
 void

@@ -64,6 +64,7 @@ store_stats(const struct store *s, struct store_stats *ret)
 	ret->live_bytes = s->live_bytes;
 	ret->capacity = store_capacity(s);
 	ret->disk_bytes = s->file_bytes;
+	ret->used_bytes = store_used(s);
 	ret->segments = s->n_files;
 	ret->free_segments = s->n_free;
 }

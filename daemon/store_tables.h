@@ -38,6 +38,7 @@ struct segment {
 	uint64_t seed, size;
 	uint64_t end;    /* behind its last batch */
 	bool allocated;  /* its blocks are */
+	bool is_victim;  /* is being copied */
 	bool is_copied;  /* what lives in it is at the front of a batch that was closed */
 	bool is_told;    /* the last complete snapshot tells of it: until the next one it must not go */
 	bool will_be;    /* the same of the snapshot that is being written */

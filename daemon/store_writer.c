@@ -121,6 +121,7 @@ store_look(struct store *s)
 	if (look) {
 		s->look = false;
 		s->looked = 0;
+		s->died = 0;
 		store_segment_sweep(s);
 		store_snapshot(s);
 	}

@@ -122,8 +122,16 @@ START_TEST(a_snapshot_of_several_batches)
 	forge_end(&one, 3);
 	add_batch(&one, 4, 2);
 	forge_batch(&one);
-	forge_snapshot_end(&one, 7, 1, 3, 3);
+	/* Even if the end bears another name: then it is none. */
+	forge_snapshot_end(&one, _i == 2 ? 8 : 7, 1, 3, 3);
 	forge_end(&one, 5);
+	if (_i == 1) {
+		/* And a later one, which has no end: what it says is dead is. */
+		forge_batch(&one);
+		forge_snapshot_begin(&one, 8);
+		forge_dead(&one, &(struct store_dead){ .snapshot = 8, .segment = 1, .n = 2, .total = 2 });
+		forge_end(&one, 6);
+	}
 	forge_done(&one, FORGE_SIZE);
 	fake_box_open();
 	ck_assert_uint_eq(fake_box.n, 2);
@@ -204,6 +212,29 @@ START_TEST(the_journal_before)
 	fake_box_open();
 	ck_assert_uint_eq(fake_box.n, found + 1);
 	ck_assert_msg(told ? fake_box.n_damaged > 0 : fake_box.n_damaged == 0, "%u", fake_box.n_damaged);
+	goes_on();
+}
+END_TEST
+
+/* Of what is missing the next older one is sought; what came in between belongs to nobody. */
+START_TEST(a_segment_between)
+{
+	static struct forge between;
+
+	begin_one();
+	add_batch(&one, 2, 1);
+	forge_begin(&between, 3, 3, &one);
+	add_batch(&between, 3, 2);
+	forge_begin(&two, 4, 9, &between);
+	two.h.before.segment = 2;
+	add_batch(&two, 9, 3);
+	forge_done(&one, FORGE_SIZE);
+	forge_done(&between, FORGE_SIZE);
+	forge_done(&two, FORGE_SIZE);
+	fake_box_open();
+	ck_assert_ptr_nonnull(find(1, 1));
+	ck_assert_ptr_nonnull(find(1, 3));
+	ck_assert_uint_ge(fake_box.n_damaged, 1);
 	goes_on();
 }
 END_TEST
@@ -409,9 +440,10 @@ main(void)
 	tcase_add_test(tc, names_of_files);
 	tcase_add_test(tc, a_size_cannot_be_read);
 	tcase_add_test(tc, no_memory_to_open_a_file);
-	tcase_add_test(tc, a_snapshot_of_several_batches);
+	tcase_add_loop_test(tc, a_snapshot_of_several_batches, 0, 3);
 	tcase_add_test(tc, the_highest_numbers);
 	tcase_add_test(tc, batches_that_are_too_old);
+	tcase_add_test(tc, a_segment_between);
 	tcase_add_loop_test(tc, the_journal_before, 0, 4);
 	tcase_add_loop_test(tc, the_start_of_replay, 0, 4);
 	tcase_add_test(tc, dones_in_any_order);
