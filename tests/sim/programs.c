@@ -333,6 +333,7 @@ program_tick(void *arg)
 			p->busy = true;
 			r = connectd_recv(p->c, &m, (int)world_below(500));
 			p->busy = false;
+			p->refused |= r != 0 && r != -ETIMEDOUT;
 			if (r == 0) {
 				got(p, m);
 				connectd_msg_unref(m);
