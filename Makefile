@@ -49,7 +49,8 @@ UNIT := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 TESTLIB_SRC := $(wildcard tests/lib/*.c)
 DAEMON_TESTS := $(patsubst tests/daemon/%.c,%,$(wildcard tests/daemon/t_*.c))
 TRANSPORT_SRC := $(wildcard tests/transport/*.c)
-SIM_SRC := $(filter-out tests/sim/torture%,$(wildcard tests/sim/*.c))
+SIM_SRC := $(filter-out tests/sim/torture% tests/sim/sweep%,$(wildcard tests/sim/*.c))
+SWEEP_SRC := $(wildcard tests/sim/sweep*.c) $(filter-out tests/sim/sim.c,$(SIM_SRC))
 TORTURE_SRC := $(wildcard tests/sim/torture*.c tests/sim/vdisk*.c) tests/sim/sim_disk.c tests/sim/sim_loop.c tests/sim/world.c
 STORE_SRC := $(wildcard daemon/store*.c)
 FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -57,7 +58,7 @@ FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 
 .DEFAULT_GOAL := all
-.PHONY: all check check-unit check-daemon soak soak-plants check-asan check-valgrind check-debian13 quickstart sim sim-plants torture torture-plants power-cuts fuzz fuzz-plants lint coverage \
+.PHONY: all check check-unit check-daemon soak soak-plants check-asan check-valgrind check-debian13 quickstart sim sim-plants sweep sweep-plants torture torture-plants power-cuts fuzz fuzz-plants lint coverage \
 	install uninstall clean deps help
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -76,6 +77,8 @@ help:
 	@echo "make check-debian13 make check in a fresh Debian 13 (root, network, mmdebstrap)"
 	@echo "make sim SECONDS=n | SEEDS=n | SEED=n   the simulator; a seed replays exactly"
 	@echo "make sim-plants     every planted fault must be found within 5000 seeds"
+	@echo "make sweep SEEDS=n | SEED=n AT=n [MANY=n]   the simulator, every allocation fails once, alone or with those behind it"
+	@echo "make sweep-plants   every fault planted for it must be found"
 	@echo "make torture SECONDS=n | SEEDS=n | SEED=n [CRASH=n]   the store, crashed wherever it can be"
 	@echo "make torture-plants every planted fault of the store must be found within 5000 seeds"
 	@echo "make power-cuts CUTS=n   real power cuts on ext4 and XFS (root)"
@@ -178,8 +181,8 @@ check: deps-check
 	$(Q)$(MAKE) --no-print-directory check-run
 
 .PHONY: check-run deps-check deps-build
-check-run: all $(UNIT_BIN) $(TRANSPORT_BIN) $(DAEMON_TEST_BIN) $(if $(SIM_SRC),$(B)/sim)
-	$(Q)B=$(B) tests/lib/run $(UNIT_BIN) $(TRANSPORT_BIN) $(DAEMON_TEST_BIN) $(if $(SIM_SRC),"$(B)/sim --seeds 200") $(if $(NO_SHELL_TESTS),,$(SHELL_TESTS))
+check-run: all $(UNIT_BIN) $(TRANSPORT_BIN) $(DAEMON_TEST_BIN) $(if $(SIM_SRC),$(B)/sim $(B)/sweep)
+	$(Q)B=$(B) tests/lib/run $(UNIT_BIN) $(TRANSPORT_BIN) $(DAEMON_TEST_BIN) $(if $(SIM_SRC),"$(B)/sim --seeds 200" "$(B)/sweep --seeds 6 --step 80") $(if $(NO_SHELL_TESTS),,$(SHELL_TESTS))
 
 check-unit: $(UNIT_BIN) $(TRANSPORT_BIN)
 	$(Q)B=$(B) tests/lib/run $(UNIT_BIN) $(TRANSPORT_BIN)
@@ -189,8 +192,9 @@ check-daemon: all $(DAEMON_TEST_BIN)
 # The long forms. Parameters are variables of the environment, or of make.
 SOAK_TESTS = t_kill t_full t_space t_backlog t_large_cut t_knock
 TESTS ?= $(SOAK_TESTS)
-soak: all $(TESTS:%=$(B)/tests/%)
+soak: all $(TESTS:%=$(B)/tests/%) $(B)/sweep
 	$(Q)for t in $(TESTS); do B=$(B) SOAK=1 $(B)/tests/$$t || exit 1; done
+	$(if $(filter file,$(origin TESTS)),$(Q)$(B)/sweep --seeds 4 && $(B)/sweep --seeds 4 --many 8 && $(B)/sweep --seeds 2 --many 60)
 
 SOAK_PLANTS = NO_DEDUP CONFIRM_EARLY ACK_LOST
 soak-plants: $(SOAK_PLANTS:%=soak-plant-%)
@@ -239,6 +243,26 @@ sim-plant-%: $(B)/sim
 	$(call planted,$(B)/plant/$*)
 	$(Q)$(MAKE) --no-print-directory B=$(B)/plant/$* PLANT=-DPLANT_$* $(B)/plant/$*/sim
 	$(Q)$(B)/plant/$*/sim --expect-violation --seeds 5000 --label $*
+
+# The same, with allocations that fail: those of daemons and library alone are renamed.
+SWEEP_CALLS = malloc calloc realloc strdup strndup asprintf free
+$(B)/sweep-core.o: $(call obj,$(COMMON_SRC) $(CORE_SRC) $(filter-out $(LIB_DOOR_SRC),$(LIB_SRC)))
+	$(call say,LD,$@)
+	$(Q)ld -r -o $@ $^ && objcopy $(foreach c,$(SWEEP_CALLS),--redefine-sym $(c)=sweep_$(c)) $@
+$(B)/sweep: $(call obj,$(SWEEP_SRC)) $(B)/sweep-core.o $(B)/obj/gen/admin.pb-c.o
+	$(link)
+	$(dolink) $(PROTOBUF_LIBS) $(TLS_LIBS) -linih -lxxhash -lpthread
+
+# MANY of them fail in a row.
+sweep: $(B)/sweep
+	$(Q)$(B)/sweep $(if $(SEED),--seed $(SEED) --at $(or $(AT),0),--seeds $(or $(SEEDS),4) --step $(or $(STEP),1)) --many $(or $(MANY),1)
+
+SWEEP_PLANTS = UNFORWARDED HOLE_KEPT
+sweep-plants: $(SWEEP_PLANTS:%=sweep-plant-%)
+sweep-plant-%: $(B)/sim
+	$(call planted,$(B)/plant/$*)
+	$(Q)$(MAKE) --no-print-directory B=$(B)/plant/$* PLANT=-DPLANT_$* $(B)/plant/$*/sweep
+	$(Q)$(B)/plant/$*/sweep --expect-violation --seeds 20 --label $*
 
 # ------------------------------------------------------------------- store
 # The real store alone, on the simulator's disk, loop and tasks.

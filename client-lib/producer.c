@@ -323,7 +323,9 @@ connectd_send(struct connectd *c, struct connectd_msg *m, unsigned levels, conne
 		e.since = conn_now(c);
 	if (m->ttl > 0)
 		e.deadline = m->ttl < UINT64_MAX - e.since ? e.since + m->ttl : UINT64_MAX;
-	if (sendq_push(&f->queue, &e, f->named ? m->number : f->queue.next) < 0) {
+	/* Later there is nobody to be told that its end cannot be waited for. */
+	if (((levels & CONNECTD_TELL(CONNECTD_ARRIVED)) && sendq_promise(&f->queue) < 0) ||
+	    sendq_push(&f->queue, &e, f->named ? m->number : f->queue.next) < 0) {
 		producer_ready(c, f);
 		return conn_fail(c, -ENOMEM, "out of memory");
 	}

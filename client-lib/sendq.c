@@ -166,18 +166,14 @@ sendq_oldest(const struct sendq *q)
 
 /* ---------------------------------------------------------------- waiting */
 
-/* Room for one more at the tail: close the gaps if half of it is gaps, else grow. */
+/* Close the gaps, in so many places. */
 static int
-waiting_room(struct sendq *q)
+waiting_move(struct sendq *q, size_t cap)
 {
-	size_t cap = q->waiting_cap > 0 ? q->waiting_cap : SENDQ_START;
 	struct sendq_entry *to = q->waiting;
 	size_t n = 0;
 
-	if (q->waiting_tail < q->waiting_cap)
-		return 0;
-	if (q->n_waiting > cap / 2 || q->waiting == NULL) {
-		cap = q->waiting != NULL ? cap * 2 : cap;
+	if (cap != q->waiting_cap) {
 		to = malloc(cap * sizeof(*to));
 		if (to == NULL)
 			return -ENOMEM;
@@ -194,11 +190,26 @@ waiting_room(struct sendq *q)
 	return 0;
 }
 
+/* Twice what may wait, so that gaps are closed seldom, and that is always enough. */
+int
+sendq_promise(struct sendq *q)
+{
+	size_t cap = q->waiting_cap > 0 ? q->waiting_cap : SENDQ_START, most = q->n_waiting + (size_t)(q->tail - q->head) + 1;
+
+	while (cap < 2 * most)
+		cap *= 2;
+	return cap > q->waiting_cap ? waiting_move(q, cap) : 0;
+}
+
 int
 sendq_wait(struct sendq *q, const struct sendq_entry *e)
 {
-	if (waiting_room(q) < 0)
-		return -ENOMEM;
+	if (q->waiting_tail == q->waiting_cap) {
+		size_t cap = q->waiting_cap > 0 ? q->waiting_cap : SENDQ_START;
+
+		if (waiting_move(q, q->n_waiting > cap / 2 ? 2 * cap : cap) < 0)
+			return -ENOMEM;
+	}
 	q->waiting[q->waiting_tail++] = *e;
 	q->n_waiting++;
 	return 0;
@@ -212,7 +223,8 @@ waiting_trim(struct sendq *q)
 	if (q->waiting_head < q->waiting_tail)
 		return;
 	q->waiting_head = q->waiting_tail = 0;
-	if (q->waiting_cap > SENDQ_KEEP) {
+	/* What is in the ring may have been promised a place. */
+	if (q->waiting_cap > SENDQ_KEEP && q->head == q->tail) {
 		free(q->waiting);
 		q->waiting = NULL;
 		q->waiting_cap = 0;

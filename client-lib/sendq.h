@@ -63,7 +63,10 @@ bool sendq_pop(struct sendq *q, uint64_t up_to, struct sendq_entry *ret);
 /* Take one entry out of the ring, wherever it is. */
 bool sendq_take(struct sendq *q, uint64_t number, struct sendq_entry *ret);
 
-/* Keep a confirmed entry; its number is above all kept before. 0 or -ENOMEM. */
+/* Before an entry is pushed for which sendq_wait may not fail: makes room for it. 0 or -ENOMEM. */
+int sendq_promise(struct sendq *q);
+
+/* Keep a confirmed entry; its number is above all kept before. 0; -ENOMEM if it was not promised. */
 int sendq_wait(struct sendq *q, const struct sendq_entry *e);
 
 /* Take the first waiting entry with first <= number <= last. */

@@ -48,6 +48,12 @@ grow(struct hmap *m)
 }
 
 int
+hmap_reserve(struct hmap *m)
+{
+	return m->n_buckets == 0 ? grow(m) : 0;
+}
+
+int
 hmap_add(struct hmap *m, struct hmap_node *n, uint64_t hash)
 {
 	/* A table that cannot grow only gets slower; one without buckets is none. */

@@ -25,6 +25,8 @@ struct hmap {
 void hmap_init(struct hmap *m);
 void hmap_done(struct hmap *m); /* frees the buckets; the objects are the caller's */
 
+/* Make sure that hmap_add cannot fail from here on. 0 or -ENOMEM. */
+int hmap_reserve(struct hmap *m);
 /* Add a node that is not in the table. 0, or -ENOMEM (only while the table is empty). */
 int hmap_add(struct hmap *m, struct hmap_node *n, uint64_t hash);
 void hmap_remove(struct hmap *m, struct hmap_node *n);

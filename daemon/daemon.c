@@ -90,14 +90,15 @@ find_link(void *arg, const char *name)
 	return peer ? daemon_add_link(d, peer, name) : NULL;
 }
 
-static void
+static int
 want_link(void *arg, const char *name)
 {
 	struct daemon *d = arg;
 
 	/* While everything is made, or torn down, there are none. */
-	if (d->core.event && d->core.router)
-		find_link(d, name);
+	if (!d->core.event || !d->core.router || find_link(d, name))
+		return 0;
+	return conf_peer_find(d->core.conf, name) ? -ENOMEM : 0;
 }
 
 /* Links that have a connection or try to. */
@@ -275,25 +276,33 @@ open_store(struct daemon *d, char why[static DAEMON_WHY_MAX])
 
 /* ------------------------------------------------------------------ building -- */
 
+struct wanted {
+	struct daemon *d;
+	int error;
+};
+
 static bool
 want_link_of(void *arg, struct queue *q)
 {
-	if (queue_node(q))
-		want_link(arg, queue_node(q));
-	return true;
+	struct wanted *w = arg;
+
+	w->error = queue_node(q) ? want_link(w->d, queue_node(q)) : 0;
+	return w->error == 0;
 }
 
 static int
 make_links(struct daemon *d)
 {
+	struct wanted wanted = { .d = d };
+
 	for (size_t i = 0; i < conf_n_peers(d->core.conf); i++) {
 		const struct conf_peer *peer = conf_peer(d->core.conf, i);
 
 		if (!conf_peer_is_family(peer) && !daemon_add_link(d, peer, peer->name))
 			return -ENOMEM;
 	}
-	router_each(d->core.router, want_link_of, d);
-	return 0;
+	router_each(d->core.router, want_link_of, &wanted);
+	return wanted.error;
 }
 
 /* Only where something needs them: no key is made that nobody asked for. */

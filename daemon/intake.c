@@ -238,6 +238,7 @@ open_flow(struct intake *in, const struct wire_open_flow *o, const char **ret_re
 	struct queue *q;
 	const char *reason = NULL;
 	enum wire_verdict verdict;
+	int err;
 
 	if (o->flow == 0 || o->flow >= INTAKE_FLOWS_MAX || flow_by_id(in, o->flow)) {
 		*ret_reason = "a flow id out of range or in use";
@@ -289,10 +290,9 @@ open_flow(struct intake *in, const struct wire_open_flow *o, const char **ret_re
 		refuse(in, o->flow, WIRE_VERDICT_LIMIT, "as many flows are open as max_memory or max_disk have room for");
 		return WIRE_CLOSE_NORMAL;
 	}
-	if (!fl)
-		fl = intake_flow_new(in->env, in->book, o->producer, queue_name(q), o->priority);
-	if (!fl) {
-		refuse(in, o->flow, WIRE_VERDICT_LIMIT, "too many flows whose messages are still on their way");
+	err = fl ? 0 : intake_flow_new(in->env, in->book, o->producer, queue_name(q), o->priority, &fl);
+	if (err < 0) {
+		refuse(in, o->flow, WIRE_VERDICT_LIMIT, err == -ENOMEM ? "out of memory" : "too many flows whose messages are still on their way");
 		return WIRE_CLOSE_NORMAL;
 	}
 	/* The same producer on a session that is not known to be dead yet: the newer one has it. */
@@ -454,8 +454,14 @@ take_chunk(struct intake_flow *fl, uint64_t number, struct wire_item *item, uint
 	} else {
 		message_grow(fl->partial, item->body);
 	}
-	if (intake_flow_write_ahead(fl, item->body) < 0)
+	if (intake_flow_write_ahead(fl, item->body) < 0) {
+#ifndef PLANT_HOLE_KEPT
+		/* It must not be gone on with in another session: what is written of it has a hole. */
+		fl->in.partial_live = false;
+		intake_flow_drop_partial(fl);
+#endif
 		return WIRE_CLOSE_INTERNAL;
+	}
 	/* What is kept from an earlier session has its room already. */
 	if (starts)
 		fl->partial_large = total > WIRE_LARGE || !fl->in.fits || fl->partial_reserved > 0;

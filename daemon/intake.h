@@ -147,12 +147,11 @@ struct intake_definition {
 /* 0, or -EINVAL. */
 int intake_definition_decode(struct store_bytes definition, struct intake_definition *ret);
 /*
- * A flow found in the store; the book is that of its owner. Returns the sender
- * that outcomes of its messages are told to; NULL: out of memory, or the book
- * is full.
+ * A flow found in the store; the book is that of its owner. 0 and the sender
+ * that outcomes of its messages are told to; -ENOBUFS: the book is full; -ENOMEM.
  */
-struct sender *intake_restore(struct intake_env *env, struct intake_book *b, const struct intake_definition *d, uint32_t number,
-    uint64_t mark);
+int intake_restore(struct intake_env *env, struct intake_book *b, const struct intake_definition *d, uint32_t number,
+    uint64_t mark, struct sender **ret);
 /* Everything up to ticket is synced: after queues_synced. */
 void intake_synced(struct intake_env *env, uint64_t ticket);
 

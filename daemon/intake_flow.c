@@ -2,6 +2,7 @@
 #include "intake_internal.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -152,17 +153,17 @@ intake_flow_level(const struct intake_flow *fl)
 	return fl->inlet.queue && queue_number(fl->inlet.queue) != 0 ? WIRE_LEVEL_STORED : WIRE_LEVEL_ACCEPTED;
 }
 
-struct intake_flow *
+int
 intake_flow_new(struct intake_env *env, struct intake_book *b, struct wire_bytes producer, const char *queue,
-    uint32_t priority)
+    uint32_t priority, struct intake_flow **ret)
 {
 	struct intake_flow *fl;
 
 	if (producer.len > INTAKE_PRODUCER_MAX || !make_room(env, b))
-		return NULL;
+		return -ENOBUFS;
 	fl = calloc(1, sizeof(*fl));
 	if (!fl)
-		return NULL;
+		return -ENOMEM;
 	fl->env = env;
 	fl->book = b;
 	if (producer.len > 0)
@@ -178,9 +179,10 @@ intake_flow_new(struct intake_env *env, struct intake_book *b, struct wire_bytes
 	list_init(&fl->orphan);
 	if (hmap_add(&b->flows, &fl->node, key_hash(env, producer, queue, priority)) != 0) {
 		free(fl);
-		return NULL;
+		return -ENOMEM;
 	}
-	return fl;
+	*ret = fl;
+	return 0;
 }
 
 static void

@@ -61,9 +61,9 @@ struct intake_flow {
 /* The book's flow with this key, or NULL. */
 struct intake_flow *intake_flow_find(const struct intake_env *env, const struct intake_book *b, struct wire_bytes producer,
     const char *queue, uint32_t priority);
-/* NULL: out of memory, or the book is full of flows that cannot go. */
-struct intake_flow *intake_flow_new(struct intake_env *env, struct intake_book *b, struct wire_bytes producer,
-    const char *queue, uint32_t priority);
+/* 0; -ENOBUFS: the book is full of flows that cannot go; -ENOMEM. */
+int intake_flow_new(struct intake_env *env, struct intake_book *b, struct wire_bytes producer,
+    const char *queue, uint32_t priority, struct intake_flow **ret);
 void intake_flow_free(struct intake_flow *fl);
 /* Nothing points to it. */
 bool intake_flow_is_free(const struct intake_flow *fl);

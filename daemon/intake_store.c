@@ -101,16 +101,16 @@ intake_flow_drop_ahead(struct intake_flow *fl)
 	fl->partial_body = NULL;
 }
 
-struct sender *
-intake_restore(struct intake_env *env, struct intake_book *b, const struct intake_definition *d, uint32_t number, uint64_t mark)
+int
+intake_restore(struct intake_env *env, struct intake_book *b, const struct intake_definition *d, uint32_t number, uint64_t mark,
+    struct sender **ret)
 {
 	struct wire_bytes producer = wire_bytes(d->producer, d->producer_len);
 	struct intake_flow *fl = intake_flow_find(env, b, producer, d->queue, d->priority);
+	int r = fl ? 0 : intake_flow_new(env, b, producer, d->queue, d->priority, &fl);
 
-	if (!fl)
-		fl = intake_flow_new(env, b, producer, d->queue, d->priority);
-	if (!fl)
-		return NULL;
+	if (r < 0)
+		return r;
 	fl->number = number;
 	intake_flow_name(fl, d->named);
 #ifndef PLANT_ZOMBIE_PRODUCER
@@ -118,5 +118,6 @@ intake_restore(struct intake_env *env, struct intake_book *b, const struct intak
 #endif
 	fl->in.mark = fl->in.confirmed = fl->stored = mark;
 	intake_flow_linger(fl);
-	return &fl->sender;
+	*ret = &fl->sender;
+	return 0;
 }

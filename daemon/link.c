@@ -1,5 +1,6 @@
 #include "link.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -189,17 +190,20 @@ writable(void *arg)
 static const struct session_events events = { .frame = frame, .writable = writable, .down = down };
 
 /* A peer speaks only for itself; how far that can be believed is our own finding. */
-static struct intern_entry *
-check_origin(void *arg, struct wire_bytes value)
+static int
+check_origin(void *arg, struct wire_bytes value, struct intern_entry **ret)
 {
 	struct live *live = arg;
 	struct core *core = live->link->core;
 	struct wire_origin o;
 
 	if (wire_unpack_origin(value, &o) != 0 || !wire_bytes_equal(o.node, wire_string(live->link->name)))
-		return NULL;
+		return -EBADMSG;
 	o.proof = session_identity(live->session)->tls.has_certificate ? WIRE_PROOF_TLS : WIRE_PROOF_PLAINTEXT;
-	return core_origin(core, &o);
+	if (wire_size_origin(&o) > CORE_ORIGIN_MAX)
+		return -EBADMSG;
+	*ret = core_origin(core, &o);
+	return *ret ? 0 : -ENOMEM;
 }
 
 void
@@ -316,7 +320,10 @@ link_new(struct core *core, const struct conf_peer *peer, const char *name)
 #ifdef PLANT_TWO_SESSIONS
 	link_init_book(l, &l->second_book, NULL);
 #endif
-	outflows_init(l);
+	if (outflows_init(l) < 0) {
+		free(l);
+		return NULL;
+	}
 	return l;
 }
 

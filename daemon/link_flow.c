@@ -209,16 +209,18 @@ lost(struct consumer *c, struct entry *e)
 
 static const struct consumer_ops ops = { .wake = wake, .lost = lost };
 
-static void
+static int
 attach(struct router_peer *p, struct queue *q)
 {
 	struct link *l = list_entry(p, struct link, router_peer);
 	struct outqueue *oq = calloc(1, sizeof(*oq));
 
-	if (!oq) {
-		log_error(l->core->log, l->context, "out of memory: %s is not forwarded", queue_name(q));
-		return;
-	}
+#ifdef PLANT_UNFORWARDED
+	if (!oq)
+		return 0;
+#endif
+	if (!oq)
+		return -ENOMEM;
 	oq->link = l;
 	oq->queue = q;
 	for (int i = 0; i < WIRE_PRIORITIES; i++) {
@@ -230,6 +232,7 @@ attach(struct router_peer *p, struct queue *q)
 	oq->consumer.ops = &ops;
 	oq->consumer.link = true;
 	queue_attach(q, &oq->consumer);
+	return 0;
 }
 
 static void
@@ -258,13 +261,13 @@ detach(struct router_peer *p, struct queue *q)
 	}
 }
 
-void
+int
 outflows_init(struct link *l)
 {
 	list_init(&l->outqueues);
 	outflows_send_init(l);
 	l->router_peer = (struct router_peer){ .name = l->name, .attach = attach, .detach = detach };
-	router_peer_add(l->core->router, &l->router_peer);
+	return router_peer_add(l->core->router, &l->router_peer);
 }
 
 void

@@ -202,7 +202,7 @@ void outflows_writable(struct link *l);
 void outflows_synced(struct link *l);
 
 /* link_flow.c */
-void outflows_init(struct link *l);
+int outflows_init(struct link *l); /* 0 or -ENOMEM */
 void outflows_done(struct link *l);
 void outflows_up(struct link *l, const struct wire_limits *limits);
 void outflows_down(struct link *l);

@@ -164,6 +164,7 @@ tell_refused(struct stranger *st, const char *name, enum wire_close_code code, c
 	struct core *core = ls->env.core;
 	const char *address = session_identity(st->session)->address;
 	const struct conf_peer *peer = name[0] ? conf_peer_find(core->conf, name) : NULL;
+	struct link *l;
 	char text[400];
 
 	st->told = true;
@@ -173,8 +174,9 @@ tell_refused(struct stranger *st, const char *name, enum wire_close_code code, c
 	if (core->event)
 		core->event(core->event_arg, "peer", name, "refused", text);
 	/* Not for a name of a family that nobody has proven: that would cost memory. */
-	if (peer && !conf_peer_is_family(peer))
-		link_note_refused(ls->env.find(ls->env.arg, name), text);
+	l = peer && !conf_peer_is_family(peer) ? ls->env.find(ls->env.arg, name) : NULL;
+	if (l)
+		link_note_refused(l, text);
 }
 
 static void

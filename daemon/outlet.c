@@ -119,11 +119,7 @@ turn(struct subscription *sub)
 		if (!e)
 			return false;
 		e->tag = ++o->last_tag;
-		if (hmap_add(&o->unacked, &e->by_tag, hmap_hash_number(e->tag)) != 0) {
-			o->last_tag--;
-			queue_return(e, FULL_RETRY_MS, NULL);
-			return false;
-		}
+		hmap_add(&o->unacked, &e->by_tag, hmap_hash_number(e->tag)); /* there is room since it subscribed */
 		credit_use(&sub->credit, 1, e->msg->body_len);
 		deliver_entry(sub, e);
 	}
@@ -278,9 +274,13 @@ subscribe(struct outlet *o, const struct wire_subscribe *w, const char **ret_rea
 			    wire_verdict_name(verdict));
 	}
 	sub = verdict == WIRE_VERDICT_OK ? calloc(1, sizeof(*sub)) : NULL;
-	if (!sub || hmap_add(&o->subscriptions, &sub->node, hmap_hash_number(w->subscription)) != 0) {
+	if (!sub || hmap_reserve(&o->unacked) < 0 || hmap_add(&o->subscriptions, &sub->node, hmap_hash_number(w->subscription)) < 0) {
 		free(sub);
-		f.u.subscribed.verdict = verdict == WIRE_VERDICT_OK ? WIRE_VERDICT_LIMIT : verdict;
+		if (verdict == WIRE_VERDICT_OK) {
+			verdict = WIRE_VERDICT_LIMIT;
+			reason = "out of memory";
+		}
+		f.u.subscribed.verdict = verdict;
 		f.u.subscribed.reason = wire_string(reason);
 		session_send(o->session, &f);
 		return WIRE_CLOSE_NORMAL;

@@ -336,7 +336,8 @@ entry_front(struct queue *q, unsigned prio)
 void
 entry_unload(struct entry *e)
 {
-	if (e->queue->qs->store)
+	/* One that is stalled reads nothing now. */
+	if (e->queue->qs->store && list_empty(&e->load->node))
 		store_read_cancel(e->queue->qs->store, &e->load->read);
 	load_free(e->load);
 	e->load = NULL;

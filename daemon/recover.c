@@ -57,11 +57,16 @@ on_queue(void *arg, uint32_t number, uint64_t last_seq, uint64_t offered, struct
 {
 	struct recovery *rec = arg;
 	struct core *core = rec->env->core;
-	struct queue *q = router_restore(core->router, definition);
+	struct queue *q;
+	int r = router_restore(core->router, definition, &q);
 
 	if (last_seq > rec->newest_seq)
 		rec->newest_seq = last_seq;
-	if (!q || queue_number(q) != 0) {
+	if (r == -ENOMEM) {
+		failed(rec, r);
+		return;
+	}
+	if (r < 0 || queue_number(q) != 0) {
 		rec->report.left_out++;
 		return;
 	}
@@ -70,19 +75,24 @@ on_queue(void *arg, uint32_t number, uint64_t last_seq, uint64_t offered, struct
 	rec->report.queues++;
 }
 
-/* Whose flow it is; NULL: nobody who is known here. */
-static struct intake_book *
-find_book(const struct recover_env *env, const struct intake_owner *owner)
+/* Whose flow it is. -ENOENT: nobody who is known here; -ENOMEM. */
+static int
+find_book(const struct recover_env *env, const struct intake_owner *owner, struct intake_book **ret)
 {
 	struct link *l;
 
-	if (!owner->is_peer)
-		return clients_book(env->clients, owner->uid);
+	if (!owner->is_peer) {
+		*ret = clients_book(env->clients, owner->uid);
+		return *ret ? 0 : -ENOMEM;
+	}
 	l = env->find(env->arg, owner->peer);
+	if (!l && conf_peer_find(env->core->conf, owner->peer))
+		return -ENOMEM;
 	/* Of another state folder of that name: it ended with that folder. */
 	if (!l || memcmp(link_book(l)->owner.store_id, owner->store_id, sizeof(owner->store_id)) != 0)
-		return NULL;
-	return link_book(l);
+		return -ENOENT;
+	*ret = link_book(l);
+	return 0;
 }
 
 /* An operator may have it forgotten. Without memory for that it is just left alone. */
@@ -108,10 +118,17 @@ on_flow(void *arg, uint32_t number, uint64_t mark, struct store_bytes definition
 	struct recovery *rec = arg;
 	struct intake_definition d;
 	bool is_sound = intake_definition_decode(definition, &d) == 0;
-	struct intake_book *b = is_sound ? find_book(rec->env, &d.owner) : NULL;
-	struct sender *s = b ? intake_restore(&rec->env->core->intake, b, &d, number, mark) : NULL;
+	struct intake_book *b;
+	struct sender *s;
+	int r = is_sound ? find_book(rec->env, &d.owner, &b) : -EBADMSG;
 
-	if (!s) {
+	if (r == 0)
+		r = intake_restore(&rec->env->core->intake, b, &d, number, mark, &s);
+	if (r == -ENOMEM) {
+		failed(rec, r);
+		return;
+	}
+	if (r < 0) {
 		rec->report.left_out++;
 		if (is_sound && d.owner.is_peer)
 			note_stray(&rec->report, d.owner.peer, number);

@@ -39,22 +39,37 @@ router_find_peer(const struct router *r, const char *name)
 
 /* ------------------------------------------------------------ life and death -- */
 
+/* What is in it goes to that node; without somebody to see to that it would wait for ever. */
+static int
+forward(struct router *r, struct queue *q, const char *node)
+{
+	struct router_peer *p = router_find_peer(r, node);
+
+	if (p)
+		return p->attach(p, q);
+	return r->events.wanted ? r->events.wanted(r->events.arg, node) : 0;
+}
+
 struct queue *
 router_make(struct router *r, const char *node, const char *name, bool dead_letter, struct maker *maker, bool stays)
 {
 	struct conf_queue cq;
-	struct router_peer *p;
 	struct queue *q;
 
 	conf_queue(r->conf, node, name, &cq);
 	q = queue_new(r->queues, node, name, &cq, dead_letter);
 	if (!q)
 		return NULL;
+	list_init(&owned_of(q)->unused);
 	if (hmap_add(&r->map, queue_map_node(q), router_hash(r, queue_name(q))) < 0) {
 		queue_free(q);
 		return NULL;
 	}
-	list_init(&owned_of(q)->unused);
+	if (node && forward(r, q, node) < 0) {
+		hmap_remove(&r->map, queue_map_node(q));
+		queue_free(q);
+		return NULL;
+	}
 	owned_of(q)->stays = stays;
 	owned_of(q)->maker = maker;
 	if (maker)
@@ -62,11 +77,6 @@ router_make(struct router *r, const char *node, const char *name, bool dead_lett
 	r->n_dead += dead_letter;
 	if (r->events.queue)
 		r->events.queue(r->events.arg, queue_name(q), true);
-	p = node ? router_find_peer(r, node) : NULL;
-	if (p)
-		p->attach(p, q);
-	else if (node && r->events.wanted)
-		r->events.wanted(r->events.arg, node);
 	return q;
 }
 
@@ -362,6 +372,16 @@ is_of_peer(struct queue *q, const char *peer)
 	return queue_node(q) && strcmp(queue_node(q), peer) == 0;
 }
 
+/* It had them in part. */
+static void
+leave(struct router *r, struct router_peer *p)
+{
+	for (struct hmap_node *n = hmap_walk(&r->map, NULL); n; n = hmap_walk(&r->map, n))
+		if (is_of_peer(queue_from_map(n), p->name))
+			p->detach(p, queue_from_map(n));
+	hmap_remove(&r->peers, &p->node);
+}
+
 int
 router_peer_add(struct router *r, struct router_peer *p)
 {
@@ -369,10 +389,12 @@ router_peer_add(struct router *r, struct router_peer *p)
 
 	if (err < 0)
 		return err;
-	for (struct hmap_node *n = hmap_walk(&r->map, NULL); n; n = hmap_walk(&r->map, n))
+	for (struct hmap_node *n = hmap_walk(&r->map, NULL); n && err == 0; n = hmap_walk(&r->map, n))
 		if (is_of_peer(queue_from_map(n), p->name))
-			p->attach(p, queue_from_map(n));
-	return 0;
+			err = p->attach(p, queue_from_map(n));
+	if (err < 0)
+		leave(r, p);
+	return err;
 }
 
 void
@@ -416,8 +438,12 @@ router_each(struct router *r, bool (*fn)(void *arg, struct queue *q), void *arg)
 	struct queue **all = calloc(r->map.n + 1, sizeof(struct queue *));
 	size_t n = 0;
 
-	if (!all)
+	if (!all) {
+		/* Better out of order than not at all. */
+		for (struct hmap_node *node = hmap_walk(&r->map, NULL); node && fn(arg, queue_from_map(node)); node = hmap_walk(&r->map, node))
+			;
 		return;
+	}
 	for (struct hmap_node *node = hmap_walk(&r->map, NULL); node; node = hmap_walk(&r->map, node))
 		all[n++] = queue_from_map(node);
 	qsort(all, n, sizeof(struct queue *), by_name);

@@ -41,16 +41,19 @@ enum router_right { ROUTER_SEND, ROUTER_RECEIVE, ROUTER_BROWSE };
 struct router_peer {
 	struct hmap_node node;
 	const char *name;
-	/* An outbound queue for this node came to be: attach a consumer. From inside a router call. */
-	void (*attach)(struct router_peer *p, struct queue *q);
+	/* An outbound queue for this node came to be: attach a consumer. From inside a router call. 0 or -ENOMEM. */
+	int (*attach)(struct router_peer *p, struct queue *q);
 	/* It goes away: detach the consumer and forget it. */
 	void (*detach)(struct router_peer *p, struct queue *q);
 };
 
 struct router_events {
 	void (*queue)(void *arg, const char *name, bool created); /* for `connectctl events` */
-	/* A queue was made for a node that is no router_peer yet, perhaps one of a family: router_peer_add it. May be NULL. */
-	void (*wanted)(void *arg, const char *node);
+	/*
+	 * A queue was made for a node that is no router_peer yet, perhaps one of a family: router_peer_add it. 0, also
+	 * if it is nobody's; -ENOMEM. May be NULL.
+	 */
+	int (*wanted)(void *arg, const char *node);
 	void *arg;
 };
 
@@ -96,7 +99,8 @@ uint64_t router_peer_waiting(struct router *r, const char *peer);
 
 /*
  * Every queue, in bytewise order of names, until fn returns false; fn must not
- * make or remove queues. O(n log n), and allocates: for operators.
+ * make or remove queues. O(n log n), and allocates: for operators. Without
+ * memory in no order.
  */
 void router_each(struct router *r, bool (*fn)(void *arg, struct queue *q), void *arg);
 size_t router_n_queues(const struct router *r);
@@ -106,10 +110,10 @@ struct queues *router_queues(struct router *r);
 
 /*
  * A queue found in the store: made again, or the configured one of that name.
- * NULL: the definition makes no sense, or out of memory. Makers and limits
- * count it, but do not keep it out.
+ * 0; -EBADMSG: the definition makes no sense; -ENOMEM. Makers and limits count
+ * it, but do not keep it out.
  */
-struct queue *router_restore(struct router *r, struct store_bytes definition);
+int router_restore(struct router *r, struct store_bytes definition, struct queue **ret);
 /* All that is restored is: dead-letter queues get the access lists of those whose letters they keep. */
 void router_restored(struct router *r);
 

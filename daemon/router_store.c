@@ -1,4 +1,5 @@
 /* What the store keeps of a queue, so that it can be made again. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -35,8 +36,8 @@ router_definition(void *arg, struct queue *q, uint8_t *ret, size_t max)
 	return len;
 }
 
-struct queue *
-router_restore(struct router *r, struct store_bytes definition)
+int
+router_restore(struct router *r, struct store_bytes definition, struct queue **ret)
 {
 	const uint8_t *p = definition.data;
 	char peer[NAMES_NODE_MAX + 1], node[NAMES_NODE_MAX + 1], name[NAMES_QUEUE_MAX + 1], full[NAMES_DEST_MAX + 1];
@@ -46,12 +47,12 @@ router_restore(struct router *r, struct store_bytes definition)
 	struct queue *q;
 
 	if (definition.len < FIXED || p[0] != VERSION || p[2] > 2)
-		return NULL;
+		return -EBADMSG;
 	rest = (struct store_bytes){ p + FIXED, definition.len - FIXED };
 	if (definition_string(&rest, NAMES_NODE_MAX, peer) < 0 || definition_string(&rest, NAMES_NODE_MAX, node) < 0 ||
 	    definition_string(&rest, NAMES_QUEUE_MAX, name) < 0 || !names_queue_ok(name, strlen(name)) ||
 	    (node[0] != '\0' && !names_node_ok(node, strlen(node))))
-		return NULL;
+		return -EBADMSG;
 	snprintf(full, sizeof(full), "%s%s%s", node, node[0] ? "/" : "", name);
 	q = router_lookup(r, full);
 	if (q) {
@@ -60,7 +61,8 @@ router_restore(struct router *r, struct store_bytes definition)
 			r->n_dead++;
 		}
 		queue_set_held(q, p[1] & 2);
-		return q;
+		*ret = q;
+		return 0;
 	}
 	who.uid = (uint32_t)definition_number(p + 4, 4);
 	if (p[2] == 2)
@@ -68,14 +70,16 @@ router_restore(struct router *r, struct store_bytes definition)
 	if (p[2] != 0) {
 		m = router_maker(r, &who);
 		if (!m)
-			return NULL;
+			return -ENOMEM;
 	}
 	q = router_make(r, node[0] ? node : NULL, name, p[1] & 1, m, false);
-	if (q)
-		queue_set_held(q, p[1] & 2);
-	else
+	if (!q) {
 		router_drop_maker(r, m);
-	return q;
+		return -ENOMEM;
+	}
+	queue_set_held(q, p[1] & 2);
+	*ret = q;
+	return 0;
 }
 
 void

@@ -532,7 +532,7 @@ session_discard_input(struct session *s)
 }
 
 void
-session_set_origin_filter(struct session *s, struct intern_entry *(*filter)(void *arg, struct wire_bytes value))
+session_set_origin_filter(struct session *s, int (*filter)(void *arg, struct wire_bytes value, struct intern_entry **ret))
 {
 	s->origin_filter = filter;
 }

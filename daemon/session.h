@@ -138,11 +138,11 @@ size_t session_queued(const struct session *s);
 struct intern_entry *session_type(const struct session *s, uint32_t id);
 struct intern_entry *session_origin(const struct session *s, uint32_t id);
 /*
- * Origins are checked and rewritten by the owner when they are defined: the
- * entry to keep (a reference is taken over), or NULL to end the session.
- * Unset: origins end the session.
+ * Origins are checked and rewritten by the owner when they are defined: 0 and
+ * the entry to keep (a reference is taken over); or the session ends, for lack
+ * of memory if -ENOMEM, else because it may not say that. Unset: origins end it.
  */
-void session_set_origin_filter(struct session *s, struct intern_entry *(*filter)(void *arg, struct wire_bytes value));
+void session_set_origin_filter(struct session *s, int (*filter)(void *arg, struct wire_bytes value, struct intern_entry **ret));
 
 /*
  * Ask for a sign of life: done(arg, true) at the next byte, done(arg, false)

@@ -74,11 +74,16 @@ take_define(struct session *s, const struct wire_define *d)
 		session_refuse(s, WIRE_CLOSE_PROTOCOL, "only daemons may define origins");
 		return;
 	}
-	e = is_type ? intern_get(&ms->types, d->value) : s->origin_filter(s->arg, d->value);
+	if (is_type) {
+		e = intern_get(&ms->types, d->value);
+		r = e ? 0 : -ENOMEM;
+	} else {
+		r = s->origin_filter(s->arg, d->value, &e);
+	}
 	/* The filter may have ended s. Whatever it gave is kept, and released with s. */
-	if (!e) {
-		if (is_type)
-			session_lost(s, WIRE_CLOSE_INTERNAL, -ENOMEM, "out of memory");
+	if (r < 0) {
+		if (r == -ENOMEM)
+			session_lost(s, WIRE_CLOSE_INTERNAL, r, "out of memory");
 		else
 			session_refuse(s, WIRE_CLOSE_PROTOCOL, "an origin that is malformed or not its to tell");
 		return;

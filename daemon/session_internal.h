@@ -103,7 +103,7 @@ struct session {
 	struct transport *t; /* NULL once closed */
 	const struct session_events *ev;
 	void *arg;
-	struct intern_entry *(*origin_filter)(void *arg, struct wire_bytes value);
+	int (*origin_filter)(void *arg, struct wire_bytes value, struct intern_entry **ret);
 	enum session_state state;
 	bool dialled;
 	bool has_hello; /* the other end's */

@@ -29,7 +29,10 @@ static void
 fault_line(void *arg, const char *file, unsigned line, const char *text)
 {
 	(void)arg;
-	fprintf(stderr, "%s:%u: %s\n", file, line, text);
+	if (sim.starved)
+		world_trace("%s:%u: %s", file, line, text);
+	else
+		fprintf(stderr, "%s:%u: %s\n", file, line, text);
 }
 
 static uint64_t
@@ -50,7 +53,7 @@ failed_to_start(struct node *n, uint64_t failed, const char *why)
 
 	world_trace("%s does not start: %s", n->set.name, why);
 	sim.counts.failed_starts++;
-	if (!dead && failed == failed_calls(n) && vdisk_limit(sim_disk_vdisk(n->machine)) == 0)
+	if (!dead && !sim.starved && failed == failed_calls(n) && vdisk_limit(sim_disk_vdisk(n->machine)) == 0)
 		world_violation("%s does not start: %s", n->set.name, why);
 	ledger_daemon_died((int)(n - sim.nodes));
 	if (dead)
@@ -71,8 +74,12 @@ node_start(struct node *n)
 		return;
 	world_trace("%s starts", n->set.name);
 	ledger_daemon_started((int)(n - sim.nodes));
-	if (conf_read_text(n->set.name, n->set.conf, strlen(n->set.conf), fault_line, NULL, &conf) != 0)
-		abort();
+	if (conf_read_text(n->set.name, n->set.conf, strlen(n->set.conf), fault_line, NULL, &conf) != 0) {
+		if (!sim.starved)
+			abort();
+		world_schedule(&n->restart, (20 + world_below(1000)) * MS);
+		return;
+	}
 	n->log = (struct log){ .level = world_tracing() ? LOG_DEBUG : LOG_ERROR, .node = n->set.name, .sink = log_line };
 	snprintf(state, sizeof(state), "/sim/%s", n->set.name);
 	if (n->machine)

@@ -42,6 +42,7 @@ struct program {
 	struct connectd *c; /* NULL: not running */
 	struct io *io;
 	struct connectd_consumer *k;
+	bool refused;  /* its subscription has ended */
 	uint32_t generation; /* of its handle: rises with each start */
 	struct world_event tick;
 	bool busy;     /* inside the library, perhaps waiting */
@@ -67,7 +68,8 @@ struct cluster {
 	bool hostile; /* somebody local speaks the protocol badly */
 	bool hostile_peers; /* so do peers (tests/fuzz) */
 	bool away;    /* consumers come late */
-	bool hurt;    /* a disk was not as it should be */
+	bool hurt;    /* a disk was not as it should be, or memory */
+	bool starved; /* allocations fail (sweep.c) */
 	bool slowed;  /* links were slow */
 	bool healed;
 	struct actors_counts counts;

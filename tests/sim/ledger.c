@@ -34,15 +34,23 @@ static struct {
 	size_t n_seen, cap_seen;
 	uint64_t died[LEDGER_DAEMONS]; /* the last time */
 	uint32_t life[LEDGER_DAEMONS]; /* counted from 1 */
+	bool starved;
 } ledger;
 
 void
 ledger_start(void)
 {
 	ledger.n = ledger.n_seen = 0;
+	ledger.starved = false;
 	memset(ledger.died, 0, sizeof(ledger.died));
 	for (int i = 0; i < LEDGER_DAEMONS; i++)
 		ledger.life[i] = 1;
+}
+
+void
+ledger_starved(void)
+{
+	ledger.starved = true;
 }
 
 void
@@ -144,6 +152,13 @@ wrong_end(const struct sent *m, int level, int result)
 	}
 }
 
+/* By the daemon of its sender, which has nothing of it. */
+static bool
+refused_for_memory(const struct sent *m, int level)
+{
+	return ledger.starved && level == CONNECTD_REJECTED && (!m->accepted || (!m->stored && from_died(m, m->sent_at)));
+}
+
 void
 ledger_told(uint64_t number, int level, bool final, int result)
 {
@@ -161,7 +176,7 @@ ledger_told(uint64_t number, int level, bool final, int result)
 		world_violation("message %llu is said to have arrived, and cannot be taken there", (unsigned long long)number);
 	if (level == CONNECTD_STORED && !m->how.kept_from)
 		world_violation("message %llu is said to be stored, and is a memory message", (unsigned long long)number);
-	if (level >= CONNECTD_REJECTED && !m->how.refusable && !m->how.mortal)
+	if (level >= CONNECTD_REJECTED && !m->how.refusable && !m->how.mortal && !refused_for_memory(m, level))
 		world_violation("message %llu was refused (level %d) without a reason", (unsigned long long)number, level);
 	if (level >= CONNECTD_REJECTED && m->deliveries > 0 && !from_died(m, m->sent_at) && !to_died(m, m->sent_at))
 		world_violation("message %llu is said to have ended (level %d), and was delivered", (unsigned long long)number, level);
@@ -367,6 +382,8 @@ ledger_end(void)
 			world_violation("message %llu can never be taken, and its sender was told level %d", number, m->level);
 			return;
 		}
+		if (ledger.starved && m->level == CONNECTD_REJECTED)
+			continue; /* and was told so when it was */
 		if (m->deliveries == 0 && !m->how.mortal && !may_be_lost(m)) {
 			world_violation("message %llu is lost (level %d told, result %d)", number, m->level, m->result);
 			return;

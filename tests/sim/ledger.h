@@ -13,6 +13,8 @@
 #define LEDGER_DAEMONS 4
 
 void ledger_start(void);
+/* Allocations fail: what was not accepted yet may be refused for that, and outcomes may end in it. */
+void ledger_starved(void);
 
 /* A daemon is killed or stopped now: what it had in memory may be gone. */
 void ledger_daemon_died(int daemon);

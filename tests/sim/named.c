@@ -160,7 +160,7 @@ open_name(struct program *p)
 	}
 	world_trace("program %d cannot open %s: %s", p->index, n->name, connectd_last_error(p->c));
 	n->loose = true;
-	if (r != -ETIMEDOUT && r != -ESTALE)
+	if (r != -ETIMEDOUT && r != -ESTALE && !sim.starved)
 		world_violation("%s: cannot be opened: %s", n->name, connectd_last_error(p->c));
 }
 
@@ -189,6 +189,8 @@ send_as(struct program *p, uint64_t k, uint32_t message, size_t len, unsigned le
 
 	program_destination(p, dest);
 	m = program_message(dest, message, len);
+	if (!m)
+		return -ENOMEM;
 	connectd_msg_set_number(m, k);
 	r = connectd_send(p->c, m, levels, told, (void *)(uintptr_t)word);
 	connectd_msg_unref(m);
@@ -197,7 +199,9 @@ send_as(struct program *p, uint64_t k, uint32_t message, size_t len, unsigned le
 		    (unsigned long long)k, p->named->name, len);
 	else if (r == -ESTALE)
 		is_over(p);
-	else if (r != -EAGAIN)
+	else if (sim.starved && r != -EAGAIN && r != -ENOMEM)
+		p->opened = false; /* its flow was refused for lack of memory: it opens the name again */
+	else if (r != -EAGAIN && !sim.starved)
 		world_violation("%s: number %llu cannot be sent: %s", p->named->name, (unsigned long long)k, connectd_last_error(p->c));
 	return r;
 }

@@ -83,10 +83,12 @@ program_message(const char *dest, uint64_t number, size_t len)
 	static uint8_t body[BODY_MAX];
 	struct connectd_msg *m = connectd_msg_new(dest);
 
-	if (!m)
+	if (m && connectd_msg_set_type_body(m, number % 3 ? "sim.Number" : "sim.Other", body, (fill(body, len, number), len)) == 0)
+		return m;
+	if (!sim.starved)
 		abort();
-	connectd_msg_set_type_body(m, number % 3 ? "sim.Number" : "sim.Other", body, (fill(body, len, number), len));
-	return m;
+	connectd_msg_unref(m);
+	return NULL;
 }
 
 void
@@ -120,6 +122,10 @@ send_one(struct program *p)
 	number = ledger_sent(&how);
 	program_destination(p, dest);
 	m = program_message(dest, number, len);
+	if (!m) {
+		ledger_not_sent(number);
+		return false;
+	}
 	connectd_msg_set_ttl(m, ttl);
 	connectd_msg_set_durability(m, durability);
 	connectd_msg_set_priority(m, (enum connectd_priority)priority);
@@ -163,6 +169,7 @@ on_message(struct connectd *c, struct connectd_consumer *k, struct connectd_msg 
 	(void)c, (void)k;
 	if (!m) {
 		world_trace("program %d: its subscription ended: %s", p->index, connectd_last_error(c));
+		p->refused = true;
 		return;
 	}
 	if (!p->killed)
@@ -214,17 +221,18 @@ ready(void *arg)
 {
 	struct program *p = arg;
 	struct connectd_msg *m;
+	int r;
 
 	if (p->busy || !p->c || p->killed)
 		return;
 	process(p);
 	while (p->pulls && p->c && !p->killed) {
 		p->busy = true;
-		if (connectd_recv(p->c, &m, 0) != 0) {
-			p->busy = false;
-			break;
-		}
+		r = connectd_recv(p->c, &m, 0);
 		p->busy = false;
+		p->refused |= r != 0 && r != -ETIMEDOUT;
+		if (r != 0)
+			break;
 		got(p, m);
 		connectd_msg_unref(m);
 	}
@@ -240,15 +248,23 @@ program_start(struct program *p)
 	opt.socket = path;
 	opt.window_messages = 1 + (uint32_t)world_below(64);
 	p->generation++;
-	p->killed = p->opened = p->asks = false;
+	p->killed = p->opened = p->asks = p->refused = false;
 	p->next = 0;
 	p->n_held = 0;
 	sim_io_owner(ready, p);
 	p->busy = true;
-	if (connectd_open(&opt, &p->c) != 0)
-		abort();
+	if (connectd_open(&opt, &p->c) != 0) {
+		if (!sim.starved)
+			abort();
+		connectd_close(p->c);
+		p->c = NULL;
+	}
 	p->io = sim_io_last();
 	p->busy = false;
+	if (!p->c) {
+		world_schedule(&p->tick, 20 * MS);
+		return;
+	}
 	world_trace("program %d starts at %s", p->index, sim.nodes[p->at].set.name);
 	if (p->role == CONSUMER)
 		consume(p);
@@ -263,8 +279,11 @@ consume(struct program *p)
 
 	snprintf(queue, sizeof(queue), "q%d", p->queue);
 	opt.credit_messages = 1 + (uint32_t)world_below(32);
-	if (connectd_consume(p->c, queue, &opt, p->pulls ? NULL : on_message, p, &p->k) != 0)
-		abort();
+	if (connectd_consume(p->c, queue, &opt, p->pulls ? NULL : on_message, p, &p->k) != 0) {
+		if (!sim.starved)
+			abort();
+		p->k = NULL;
+	}
 }
 
 void
@@ -297,6 +316,14 @@ program_tick(void *arg)
 	if (p->busy)
 		return;
 	if (p->role == CONSUMER) {
+		/* Only for lack of memory: then it asks again. */
+		if (sim.starved && p->refused) {
+			connectd_consumer_close(p->k);
+			p->k = NULL;
+		}
+		if (!p->k)
+			consume(p);
+		p->refused = false;
 		settle(p);
 		/* At times it waits inside the library, whatever happens meanwhile. */
 		if (p->pulls && world_chance(10) && p->n_held < HELD_MAX) {
@@ -306,6 +333,7 @@ program_tick(void *arg)
 			p->busy = true;
 			r = connectd_recv(p->c, &m, (int)world_below(500));
 			p->busy = false;
+			p->refused |= r != 0 && r != -ETIMEDOUT;
 			if (r == 0) {
 				got(p, m);
 				connectd_msg_unref(m);

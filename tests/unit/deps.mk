@@ -33,7 +33,8 @@ DEPS_test_state = daemon/state daemon/state_change daemon/state_starts daemon/di
 LIBS_test_state = -levent_core -lpthread
 LIBCONNECTD = $(addprefix client-lib/,connection connection_handle consumer dict io msg msg_packed out outcome producer producer_named producer_wait pump sendq) $(WIRE) \
 	$(addprefix common/,flow frame hmap names)
-DEPS_test_lib_sendq = client-lib/sendq
+DEPS_test_lib_sendq = tests/unit/no_memory client-lib/sendq
+LIBS_test_lib_sendq = $(NO_MEMORY)
 DEPS_test_lib_message = $(LIBCONNECTD) gen/orders.pb-c
 LIBS_test_lib_message = -lprotobuf-c
 DEPS_test_lib_session = tests/unit/fake_daemon $(LIBCONNECTD)

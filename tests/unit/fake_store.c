@@ -163,9 +163,15 @@ store_read_start(struct store *s, store_ref ref, struct store_read *r)
 void
 store_read_cancel(struct store *s, struct store_read *r)
 {
+	bool found = false;
+
 	for (size_t i = 0; i < s->n_reads; i++)
-		if (s->reads[i] == r)
+		if (s->reads[i] == r) {
 			s->reads[i] = NULL;
+			found = true;
+		}
+	if (!found)
+		abort(); /* it is not being read */
 }
 
 void

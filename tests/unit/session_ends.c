@@ -1,6 +1,7 @@
 #include "session_ends.h"
 
 #include <check.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,8 +46,8 @@ on_greeting(void *arg, struct wire_hello *h)
 	called(e, CALL_GREETING);
 }
 
-static struct intern_entry *
-filter(void *arg, struct wire_bytes value)
+static int
+filter(void *arg, struct wire_bytes value, struct intern_entry **ret)
 {
 	struct end *e = arg;
 	struct intern_entry *o = NULL;
@@ -54,7 +55,8 @@ filter(void *arg, struct wire_bytes value)
 	if (value.len != 3 || memcmp(value.data, "bad", 3) != 0)
 		o = intern_get(&e->w->store.origins, value);
 	called(e, CALL_FILTER);
-	return o;
+	*ret = o;
+	return o ? 0 : -EBADMSG;
 }
 
 static void

@@ -36,6 +36,25 @@ START_TEST(empty_table_finds_nothing)
 }
 END_TEST
 
+START_TEST(reserved_tables_have_room)
+{
+	struct thing t = { .number = 1 };
+	struct hmap m;
+	size_t buckets;
+
+	hmap_init(&m);
+	ck_assert_int_eq(hmap_reserve(&m), 0);
+	buckets = m.n_buckets;
+	ck_assert_uint_gt(buckets, 0);
+	ck_assert_int_eq(hmap_add(&m, &t.node, 1), 0);
+	ck_assert_int_eq(hmap_reserve(&m), 0);
+	hmap_remove(&m, &t.node);
+	ck_assert_int_eq(hmap_reserve(&m), 0);
+	ck_assert_uint_eq(m.n_buckets, buckets);
+	hmap_done(&m);
+}
+END_TEST
+
 START_TEST(add_find_walk_remove)
 {
 	enum { N = 1000 };
@@ -148,6 +167,7 @@ main(void)
 	int failed;
 
 	tcase_add_test(t, empty_table_finds_nothing);
+	tcase_add_test(t, reserved_tables_have_room);
 	tcase_add_test(t, add_find_walk_remove);
 	tcase_add_test(t, equal_hashes);
 	tcase_add_test(t, hash_depends_on_every_byte_and_the_seed);

@@ -1,7 +1,10 @@
 /* sendq: open messages of one flow by number. */
 #include <check.h>
+#include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
+#include "no_memory.h"
 #include "sendq.h"
 
 /* Any address that is not NULL will do: sendq never looks inside. */
@@ -146,6 +149,56 @@ START_TEST(waiting_is_found_in_ranges)
 }
 END_TEST
 
+/* With the next allocation failing: was there one? */
+static bool
+allocates(struct sendq *q, int (*fn)(struct sendq *q, const struct sendq_entry *e), const struct sendq_entry *e)
+{
+	bool did;
+	int r;
+
+	no_memory_in = 1;
+	r = fn(q, e);
+	did = no_memory_in == 0;
+	no_memory_in = 0;
+	ck_assert_int_eq(r, did ? -ENOMEM : 0);
+	return did;
+}
+
+static int
+promise(struct sendq *q, const struct sendq_entry *e)
+{
+	(void)e;
+	return sendq_promise(q);
+}
+
+/* What was promised a place while it was in the ring has it, whatever else waits, and without memory. */
+START_TEST(promised_places_need_no_memory)
+{
+	struct sendq q;
+	struct sendq_entry e;
+
+	sendq_init(&q, 1);
+	for (uint64_t i = 1; i <= 9000; i++) {
+		ck_assert_int_eq(sendq_promise(&q), 0);
+		ck_assert_int_eq(sendq_push(&q, &(struct sendq_entry){ .msg = some }, i), 0);
+	}
+	for (uint64_t i = 1; i <= 9000; i++) {
+		ck_assert(sendq_pop(&q, i, &e));
+		ck_assert(!allocates(&q, sendq_wait, &e));
+		/* At times nothing waits, and its memory could go. */
+		if (i % 3000 < 1000)
+			ck_assert(sendq_waited(&q, i, i, &e));
+	}
+	ck_assert_uint_gt(q.n_waiting, 5000);
+	while (!allocates(&q, promise, NULL))
+		ck_assert_int_eq(sendq_push(&q, &(struct sendq_entry){ .msg = some }, q.next), 0);
+	while (sendq_pop(&q, UINT64_MAX, &e) || sendq_waited(&q, 0, UINT64_MAX, &e))
+		;
+	ck_assert_uint_eq(q.waiting_cap, 0);
+	sendq_done(&q);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -158,6 +211,7 @@ main(void)
 	tcase_add_test(t, holes_are_stepped_over);
 	tcase_add_test(t, numbers_with_gaps);
 	tcase_add_test(t, waiting_is_found_in_ranges);
+	tcase_add_test(t, promised_places_need_no_memory);
 	suite_add_tcase(s, t);
 	sr = srunner_create(s);
 	srunner_run_all(sr, CK_NORMAL);

@@ -365,6 +365,39 @@ START_TEST(reads_that_are_refused_are_tried_again)
 }
 END_TEST
 
+START_TEST(what_waits_to_be_read_again_can_be_purged)
+{
+	struct queue_purged purged;
+
+	b.cfg.max_memory = 4u << 20;
+	begin(NULL, false);
+	for (uint64_t i = 1; i <= 300; i++) {
+		ck_assert_int_eq(flow_put(&f, body(10000), &h.sender, i), 0);
+		sync_all();
+	}
+	taker_attach(&t, b.q);
+	sync_all();
+	for (int i = 0; i < 300 && store.n_reads == 0; i++) {
+		struct entry *e = queue_take(&t.consumer, -1);
+
+		if (e)
+			queue_done(e, WIRE_LEVEL_CONSUMED);
+		fake_loop_advance(b.loop, 1000);
+		sync_all();
+	}
+	/* Each is read, in vain, and not read again for the time being. */
+	ck_assert_uint_gt(store.n_reads, 0);
+	store.read_error = -ENOMEM;
+	store.refuse_reads = true;
+	fake_store_serve(&store);
+	ck_assert_uint_eq(store.n_reads, 0);
+	queue_purge(b.q, &purged);
+	ck_assert_uint_gt(purged.messages, 0);
+	sync_all();
+	ck_assert_uint_eq(box_stats(b.q).messages, 0);
+}
+END_TEST
+
 /* Its message had a time to live once: a dead letter has none, after a restart either. */
 START_TEST(restored_dead_letters_stay)
 {
@@ -647,6 +680,7 @@ main(void)
 	tcase_add_test(tc, cold_ones_are_read_whatever_comes_behind);
 	tcase_add_test(tc, damaged_ones_are_dead_letters);
 	tcase_add_test(tc, reads_that_are_refused_are_tried_again);
+	tcase_add_test(tc, what_waits_to_be_read_again_can_be_purged);
 	tcase_add_test(tc, purged_in_doubt_is_gone_and_told_when_the_peer_tells);
 	tcase_add_test(tc, expired_in_doubt_is_gone_and_told_when_the_peer_tells);
 	tcase_add_test(tc, purged_without_doubt_is_told_at_once);

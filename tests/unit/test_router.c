@@ -1,5 +1,6 @@
 /* Names, access, limits, and queues that come and go. */
 #include <check.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -108,6 +109,7 @@ struct peer {
 	struct consumer consumer; /* of the queue that came last */
 	struct queue *queue;
 	unsigned attached, detached;
+	unsigned fails_at; /* the so many-th queue from now on finds no memory; 0: none */
 };
 
 static void
@@ -122,17 +124,20 @@ lost(struct consumer *c, struct entry *e)
 	(void)c, (void)e;
 }
 
-static void
+static int
 attach(struct router_peer *p, struct queue *which)
 {
 	static const struct consumer_ops ops = { .wake = ignore, .lost = lost };
 	struct peer *peer = list_entry(p, struct peer, peer);
 
+	if (peer->fails_at > 0 && --peer->fails_at == 0)
+		return -ENOMEM;
 	peer->attached++;
 	peer->queue = which;
 	queue_detach(&peer->consumer);
 	peer->consumer = (struct consumer){ .ops = &ops, .link = true };
 	queue_attach(which, &peer->consumer);
+	return 0;
 }
 
 static void
@@ -206,6 +211,35 @@ START_TEST(addresses)
 	ck_assert_int_eq(to(&berlin, "berlin/orders"), WIRE_VERDICT_DENIED);
 	ck_assert_uint_eq(router_n_queues(r), 2);
 	ck_assert_str_eq(events, "+orders+berlin/orders");
+	router_peer_remove(r, &p.peer);
+	queue_detach(&p.consumer);
+}
+END_TEST
+
+/* Without somebody who takes from it what is in it would wait for ever. */
+START_TEST(no_queue_without_its_link)
+{
+	struct peer p;
+
+	start("");
+	peer_add(&p, "berlin");
+	p.fails_at = 1;
+	ck_assert_int_eq(to(&shop, "berlin/orders"), WIRE_VERDICT_LIMIT);
+	ck_assert_str_eq(reason, "out of memory");
+	ck_assert_uint_eq(router_n_queues(r), 0);
+	ck_assert_str_eq(events, "");
+	ck_assert_int_eq(to(&shop, "berlin/orders"), WIRE_VERDICT_OK);
+	ck_assert_int_eq(to(&shop, "berlin/bills"), WIRE_VERDICT_OK);
+	ck_assert_uint_eq(p.attached, 2);
+	queue_detach(&p.consumer);
+	router_peer_remove(r, &p.peer);
+	/* A link has all of them, or is none. */
+	p = (struct peer){ .peer = { .name = "berlin", .attach = attach, .detach = detach }, .fails_at = 2 };
+	ck_assert_int_eq(router_peer_add(r, &p.peer), -ENOMEM);
+	ck_assert_uint_eq(p.attached, 1);
+	ck_assert_uint_eq(p.detached, 2);
+	peer_add(&p, "berlin");
+	ck_assert_uint_eq(p.attached, 2);
 	router_peer_remove(r, &p.peer);
 	queue_detach(&p.consumer);
 }
@@ -547,6 +581,7 @@ main(void)
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, addresses);
+	tcase_add_test(tc, no_queue_without_its_link);
 	tcase_add_test(tc, configured_queues_are_there);
 	tcase_add_test(tc, peers_make_only_what_is_configured);
 	tcase_add_test(tc, lists);
