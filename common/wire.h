@@ -149,7 +149,8 @@ enum wire_admin_verb {
 	WIRE_ADMIN_HOLD,
 	WIRE_ADMIN_RELEASE,
 	WIRE_ADMIN_BACKUP,
-	WIRE_ADMIN_RELOAD
+	WIRE_ADMIN_RELOAD,
+	WIRE_ADMIN_WHY
 };
 
 /* Bytes inside somebody else's buffer; not terminated. */

@@ -43,6 +43,7 @@ request_free(struct control *c, struct asker *a, struct request *rq)
 		c->subscribers--;
 	control_act_end(rq);
 	queue_peek_free(rq->peek);
+	free(rq->search);
 	list_remove(&rq->node);
 	a->n--;
 	free(rq->argument);
@@ -183,6 +184,8 @@ answer(struct control *c, struct asker *a, struct request *rq)
 		break;
 	case WIRE_ADMIN_PEEK:
 		return control_peek(c, a, rq);
+	case WIRE_ADMIN_WHY:
+		return control_why(c, a, rq);
 	case WIRE_ADMIN_EVENTS:
 		last = fill_events(c, rq);
 		control_respond(a->client, rq->id, false, wire_bytes(c->page.data, c->page.len));
@@ -265,7 +268,7 @@ cancel(struct control *c, struct client *client, uint32_t id)
 static int
 judge(const struct asker *a, const struct wire_admin_request *req, const char **ret_reason)
 {
-	if (req->verb < WIRE_ADMIN_STATUS || req->verb > WIRE_ADMIN_RELOAD) {
+	if (req->verb < WIRE_ADMIN_STATUS || req->verb > WIRE_ADMIN_WHY) {
 		*ret_reason = "this version does not know that request";
 		return ENOSYS;
 	}

@@ -67,6 +67,7 @@ struct asker {
 
 struct act;
 struct backup;
+struct search;
 
 struct request {
 	struct list node;
@@ -78,6 +79,7 @@ struct request {
 	bool by_uid;
 	uint64_t next_event;
 	struct queue_peek *peek; /* of a peek, once it has begun */
+	struct search *search;   /* of a message asked about, once it has begun */
 	struct act *act; /* of a verb that changes something, once it has begun */
 };
 
@@ -120,5 +122,12 @@ void control_act_end(struct request *rq);
 /* ---- control_peek.c */
 /* A page of it, or what of one could be read by now. */
 enum progress control_peek(struct control *c, struct asker *a, struct request *rq);
+
+/* Where a message is in its queue; is_unread: only the journal has it. */
+const char *control_state_name(enum entry_state state, bool is_unread);
+
+/* ---- control_why.c */
+/* What holds a queue, a peer or a message; a step of looking for that. */
+enum progress control_why(struct control *c, struct asker *a, struct request *rq);
 
 #endif

@@ -7,13 +7,13 @@
 #include "admin.pb-c.h"
 #include "control_internal.h"
 
-static const char *
-state_name(const struct queue_seen *s)
+const char *
+control_state_name(enum entry_state state, bool is_unread)
 {
 	static const char *const states[] = { [ENTRY_WAITING] = "waiting", [ENTRY_DELAYED] = "delayed", [ENTRY_HELD] = "in flight",
 		[ENTRY_SYNCING] = "syncing", [ENTRY_LOADING] = "loading", [ENTRY_PARKED] = "parked" };
 
-	return s->is_unread ? "on disk" : states[s->state];
+	return is_unread ? "on disk" : states[state];
 }
 
 /* False: it belongs onto the next page. */
@@ -39,7 +39,7 @@ add_message(struct control *c, const struct queue_seen *s)
 	r.origin_uid = origin.uid;
 	r.age_ms = now > s->entered_ms ? now - s->entered_ms : 0;
 	r.attempt = s->attempt;
-	r.state = records_string(state_name(s));
+	r.state = records_string(control_state_name((enum entry_state)s->state, s->is_unread));
 	r.priority = records_string(wire_priority_name(s->priority));
 	r.body.data = (uint8_t *)(uintptr_t)s->body.data;
 	r.body.len = s->body.len;

@@ -373,8 +373,6 @@ add_queue(void *arg, struct queue *q)
 
 	connectd__v1__queue__init(&r);
 	connectd__v1__counters__init(&counters);
-	if (strcmp(queue_name(q), w->at->after) <= 0 || (w->at->name[0] && strcmp(queue_name(q), w->at->name) != 0))
-		return true;
 	if (w->at->left == 0)
 		return false;
 	queue_stats(q, loop_now_ms(w->src->core->loop), &st);
@@ -424,7 +422,12 @@ records_queues(const struct control_sources *src, struct cursor *at, struct page
 {
 	struct walk w = { .src = src, .at = at, .pg = pg };
 
-	router_each(src->core->router, add_queue, &w);
+	struct queue *q = at->name[0] ? router_lookup(src->core->router, at->name) : NULL;
+
+	if (q)
+		add_queue(&w, q);
+	else if (!at->name[0])
+		router_each_behind(src->core->router, at->after, add_queue, &w);
 	return !w.full;
 }
 

@@ -27,8 +27,18 @@ link_set_state(struct link *l, enum link_state st, const char *why)
 	if (core->event && (st == LINK_UP || l->state == LINK_UP || st == LINK_CONFLICT))
 		core->event(core->event_arg, "peer", l->name, st == LINK_UP ? "up" : st == LINK_CONFLICT ? "conflict" : "down",
 		    why);
+	if (l->state == LINK_UP)
+		l->down_ms = loop_now_ms(core->loop);
 	l->state = st;
 	l->since_ms = loop_now_ms(core->loop);
+}
+
+void
+link_note(struct link *l, const char *trouble, bool by_peer, const char *why)
+{
+	snprintf(l->last_error, sizeof(l->last_error), "%s", why);
+	l->trouble = why[0] ? trouble : NULL;
+	l->is_by_peer = by_peer;
 }
 
 /* ---------------------------------------------------------------- dialling -- */
@@ -52,8 +62,29 @@ dial(void *arg)
 		link_retry(l, WIRE_CLOSE_INTERNAL, false, strerror(-r));
 }
 
-void
-link_retry(struct link *l, enum wire_close_code code, bool by_peer, const char *why)
+/* What an end is called towards programs. */
+static const char *
+trouble_of(enum wire_close_code code, bool by_peer)
+{
+	if (by_peer && (code == WIRE_CLOSE_DENIED || code == WIRE_CLOSE_WRONG_NAME))
+		return "refused";
+	/* What the transport has to say is all there is. */
+	return code == WIRE_CLOSE_NORMAL ? "unreachable" : wire_close_name(code);
+}
+
+/* That it does not come up is an event, once. */
+static void
+tell_trouble(struct link *l, const char *why)
+{
+	struct core *core = l->core;
+	bool is_refusal = l->trouble && (strcmp(l->trouble, "refused") == 0 || strcmp(l->trouble, "denied") == 0);
+
+	if (core->event)
+		core->event(core->event_arg, "peer", l->name, is_refusal ? "refused" : "failed", why);
+}
+
+static void
+retry_as(struct link *l, enum wire_close_code code, bool by_peer, const char *trouble, const char *why)
 {
 	struct core *core = l->core;
 	uint64_t random, delay;
@@ -61,8 +92,7 @@ link_retry(struct link *l, enum wire_close_code code, bool by_peer, const char *
 	char kind[24] = "";
 
 	told = strncmp(l->last_error, why, sizeof(l->last_error) - 1) == 0 && l->state != LINK_UP;
-	snprintf(l->last_error, sizeof(l->last_error), "%s", why);
-	/* What the transport has to say is all there is. */
+	link_note(l, trouble, by_peer, why);
 	if (code != WIRE_CLOSE_NORMAL)
 		snprintf(kind, sizeof(kind), " (%s)", wire_close_name(code));
 	if (l->live || l->dialling || l->n_paused > 0)
@@ -71,6 +101,8 @@ link_retry(struct link *l, enum wire_close_code code, bool by_peer, const char *
 		link_set_state(l, LINK_STOPPED, why);
 		return;
 	}
+	if (!told && l->state != LINK_UP && !conflict && code != WIRE_CLOSE_DUPLICATE)
+		tell_trouble(l, why);
 	if (l->peer->address.n == 0) {
 		link_set_state(l, conflict ? LINK_CONFLICT : LINK_IDLE, why);
 		log_write(core->log, told ? LOG_DEBUG : LOG_WARNING, l->context, "%s%s%s, waiting to be dialled",
@@ -94,6 +126,18 @@ link_retry(struct link *l, enum wire_close_code code, bool by_peer, const char *
 	    by_peer ? "closed by the peer: " : "", why, kind, (unsigned long long)delay);
 	l->dial_at_ms = loop_now_ms(core->loop) + delay;
 	loop_timer_start(&l->dial_timer, delay);
+}
+
+void
+link_retry_refused(struct link *l, const char *why)
+{
+	retry_as(l, WIRE_CLOSE_NORMAL, false, "refused", why);
+}
+
+void
+link_retry(struct link *l, enum wire_close_code code, bool by_peer, const char *why)
+{
+	retry_as(l, code, by_peer, trouble_of(code, by_peer), why);
 }
 
 /* ------------------------------------------------------------ the session -- */
@@ -284,7 +328,7 @@ link_adopt(struct link *l, struct candidate *c)
 	backoff_up(&l->backoff, loop_now_ms(core->loop));
 	l->peer_draining = false;
 	l->next_address = 0;
-	l->last_error[0] = '\0';
+	link_note(l, NULL, false, "");
 	l->is_refused = l->awaits_adopted = false;
 	l->connects++;
 	if (session_identity(s)->tls.has_certificate)
@@ -311,7 +355,7 @@ link_new(struct core *core, const struct conf_peer *peer, const char *name)
 	snprintf(l->context, sizeof(l->context), "peer %s", name);
 	l->decides = strcmp(core->node->name, name) < 0;
 	l->state = LINK_IDLE;
-	l->since_ms = loop_now_ms(core->loop);
+	l->since_ms = l->down_ms = loop_now_ms(core->loop);
 	list_init(&l->candidates);
 	backoff_init(&l->backoff, peer->backoff_min, peer->backoff_max);
 	loop_timer_init(&l->dial_timer, core->loop, dial, l);
@@ -360,7 +404,7 @@ void
 link_note_refused(struct link *l, const char *why)
 {
 	if (!l->live)
-		snprintf(l->last_error, sizeof(l->last_error), "%s", why);
+		link_note(l, "denied", false, why);
 }
 
 struct intake_book *

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cause.h"
 #include "core.h"
 
 struct link;
@@ -101,6 +102,8 @@ struct link_stats {
 	uint32_t start_count;
 	uint64_t connects;
 };
+/* What holds what is for it, or from it; `up` if nothing does. */
+void link_why(const struct link *l, struct cause *ret);
 void link_stats(const struct link *l, struct link_stats *ret);
 const char *link_state_name(enum link_state st);
 

@@ -207,7 +207,7 @@ lost(struct consumer *c, struct entry *e)
 		of->cursor = outflow_next_held(of, e);
 }
 
-static const struct consumer_ops ops = { .wake = wake, .lost = lost };
+static const struct consumer_ops ops = { .wake = wake, .lost = lost, .why = outflows_why };
 
 static int
 attach(struct router_peer *p, struct queue *q)

@@ -95,6 +95,9 @@ struct link {
 	uint64_t dial_at_ms;
 	size_t next_address;
 	char last_error[200];
+	const char *trouble; /* the kind of last_error, for programs: static; NULL: there is none */
+	bool is_by_peer;     /* it was the other end's word */
+	uint64_t down_ms;    /* without a session since */
 	bool draining;      /* we are stopping */
 	bool peer_draining; /* it said so */
 
@@ -140,7 +143,11 @@ void link_set_state(struct link *l, enum link_state st, const char *why);
 void link_adopt(struct link *l, struct candidate *c);
 /* No session and no dial under way: dial again after a while. code, error: why the last one ended. */
 void link_retry(struct link *l, enum wire_close_code code, bool by_peer, const char *why);
+/* The same: the other end has refused this one below the protocol, which knows no code for that. */
+void link_retry_refused(struct link *l, const char *why);
 
+/* What went wrong last, "" for nothing; trouble: its kind for programs, static. */
+void link_note(struct link *l, const char *trouble, bool by_peer, const char *why);
 /* The session ends now; what it still says does not count. */
 void link_cut(struct link *l, enum wire_close_code code, const char *why);
 /* For the flows of the node with this state folder; NULL: none was met. */
@@ -149,6 +156,10 @@ void link_init_book(struct link *l, struct intake_book *b, const struct state_pe
 /* link_settings.c */
 /* Of loop_timer; arg is the link. */
 void link_look_at_key(void *arg);
+
+/* link_why.c */
+/* Of struct consumer_ops. */
+void outflows_why(const struct consumer *c, struct cause *ret);
 
 /* link_operator.c */
 /* This state of the peer was refused, and an operator may say otherwise. */

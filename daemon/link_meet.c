@@ -131,7 +131,9 @@ down(void *arg, enum wire_close_code code, bool by_peer, int error, const char *
 	release(c);
 	if (code != WIRE_CLOSE_NORMAL)
 		l->core->closed[CORE_CLOSED_PEER][code]++;
-	if (dialled || code == WIRE_CLOSE_STATE_CONFLICT)
+	if (dialled && error == -EKEYREJECTED)
+		link_retry_refused(l, reason);
+	else if (dialled || code == WIRE_CLOSE_STATE_CONFLICT)
 		link_retry(l, code, by_peer, reason);
 	else
 		log_debug(l->core->log, l->context, "a connection ended while meeting: %s", reason);

@@ -35,7 +35,7 @@ link_resume(struct link *l)
 {
 	if (--l->n_paused > 0 || l->live || l->draining || l->core->stopping)
 		return;
-	l->last_error[0] = '\0';
+	link_note(l, NULL, false, "");
 	backoff_reset(&l->backoff);
 	l->next_address = 0;
 	if (l->peer->address.n > 0)

@@ -37,7 +37,7 @@ retire(struct link *l)
 	meet_end_all(l);
 	if (l->live)
 		link_cut(l, WIRE_CLOSE_DENIED, why);
-	snprintf(l->last_error, sizeof(l->last_error), "%s", why);
+	link_note(l, "not-configured", false, why);
 	link_set_state(l, LINK_STOPPED, why);
 }
 

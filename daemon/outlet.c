@@ -1,9 +1,12 @@
 #include "outlet.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "flow.h"
+#include "units.h"
 
 #define TURN 64            /* messages of one subscription before others get their turn */
 #define FULL_RETRY_MS 1000 /* a dead-letter queue that is full is tried again */
@@ -223,7 +226,38 @@ cancelled(struct consumer *c, enum wire_verdict verdict, const char *reason)
 	subscription_free(sub);
 }
 
-static const struct consumer_ops ops = { wake, standby, cancelled, lost };
+/* Who it is, as an operator looks for it in `clients`. */
+static void
+describe(const struct outlet *o, char ret[static 160])
+{
+	const char *unit = o->who->unit;
+
+	snprintf(ret, 160, "the consumer of uid %" PRIu32 "%s%.100s", o->who->uid, unit[0] ? " unit " : "", unit);
+}
+
+static void
+why(const struct consumer *c, struct cause *ret)
+{
+	const struct subscription *sub = (const struct subscription *)(const void *)((const char *)c - offsetof(struct subscription, consumer));
+	const struct outlet *o = sub->outlet;
+	uint64_t since = queue_held_since(c), now = loop_now_ms(o->loop);
+	char who[160], text[UNITS_TEXT_MAX];
+
+	describe(o, who);
+	if (session_room(o->session) == 0) {
+		cause_set(ret, "not-reading", "%s does not read what it is sent", who);
+	} else if (c->n_held > 0) {
+		cause_set(ret, "unacked", "%s holds %" PRIu64 " unacked, the oldest for %s", who, c->n_held,
+		    units_duration_human(now > since ? now - since : 0, text));
+		ret->since_ms = since;
+	} else if (!credit_left(&sub->credit)) {
+		cause_set(ret, "no-credit", "%s has given no credit, and holds nothing", who);
+	} else {
+		cause_set(ret, "moving", "nothing: %s is taking", who);
+	}
+}
+
+static const struct consumer_ops ops = { wake, standby, cancelled, lost, why };
 
 /* The first that may not any more, or NULL. */
 static struct subscription *

@@ -19,6 +19,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cause.h"
 #include "conf.h"
 #include "hmap.h"
 #include "list.h"
@@ -127,6 +128,8 @@ struct consumer_ops {
 	 * nothing is told until queue_done, queue_bury or queue_doomed.
 	 */
 	void (*lost)(struct consumer *c, struct entry *e);
+	/* What keeps it from taking, or from being done with what it holds. */
+	void (*why)(const struct consumer *c, struct cause *ret);
 };
 
 struct consumer {
@@ -392,10 +395,19 @@ struct queue_peek *queue_peek_new(struct queues *qs, void (*ready)(void *arg), v
  * too much is being read for others, try again in a while.
  */
 int queue_peek_get(struct queue_peek *p, struct queue *q, uint64_t most, const struct queue_seen **ret);
+/* From now on only at those of which only the store has the body; what was shown is not remembered. At the beginning. */
+void queue_peek_stored(struct queue_peek *p);
 /* On to the next one. */
 void queue_peek_next(struct queue_peek *p);
 /* Also while something is being read; before queues_free. NULL is fine. */
 void queue_peek_free(struct queue_peek *p);
+
+/* What holds what is in it: the one thing that would have to change first. */
+void queue_why(struct queue *q, struct cause *ret);
+/* The same of one message, which it told of in queue_each. */
+void queue_why_entry(const struct entry *e, struct cause *ret);
+/* Since when a consumer has held what it has held longest; 0: it holds nothing. */
+uint64_t queue_held_since(const struct consumer *c);
 
 /* Numbers (first, last) of this sender that still are in the queue, rising, at most max pairs; returns pairs. O(queue). */
 size_t queue_ranges_of(struct queue *q, const struct sender *s, uint64_t (*ret)[2], size_t max);

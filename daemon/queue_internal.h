@@ -320,6 +320,8 @@ void queue_room_serve(void *arg);
 void queue_room_back(struct queue *q);
 /* Forget every inlet. */
 void queue_room_close(struct queue *q);
+/* The bound that a starved inlet waits at: its name in the configuration. */
+const char *queue_room_lacks(const struct inlet *in);
 
 /* ---- queue_disk.c: room in the store. Of a queue that is not kept there everything fits and nothing counts. */
 /* q has its number there. A new one is refused if its min_bytes do not fit: 0, -ENOSPC, -ENOMEM. */

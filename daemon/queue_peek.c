@@ -38,6 +38,7 @@ struct queue_peek {
 	unsigned n, next, reading;
 	uint64_t *shown; /* what is taken meanwhile is not come upon again among the held */
 	size_t n_shown, shown_room;
+	bool is_stored_only;
 };
 
 /* ----------------------------------------------------------------- choosing -- */
@@ -104,8 +105,15 @@ choose_held(struct choice *ch, struct queue *q)
 }
 
 static void
-choose_of_group(struct choice *ch, struct queue *q, enum group group)
+choose_of_group(const struct queue_peek *p, struct choice *ch, struct queue *q)
 {
+	enum group group = (enum group)p->group;
+
+	if (p->is_stored_only) {
+		if (group <= GROUP_LOW)
+			cold_each_behind(&q->cold[by_rank[group]], ch->after, choose_cold, ch, q);
+		return;
+	}
 	switch (group) {
 	case GROUP_HIGH:
 	case GROUP_NORMAL:
@@ -286,7 +294,7 @@ fill(struct queue_peek *p, struct queue *q, unsigned most)
 	while (p->group < GROUPS && p->n < most) {
 		struct choice ch = { .most = most - p->n, .after = p->after };
 
-		choose_of_group(&ch, q, p->group);
+		choose_of_group(p, &ch, q);
 		for (unsigned i = 0; i < ch.n; i++) {
 			bool is_known = p->group >= GROUP_HELD && was_shown(p, ch.at[i].seq);
 
@@ -317,6 +325,12 @@ queue_peek_new(struct queues *qs, void (*ready)(void *arg), void *arg)
 	return p;
 }
 
+void
+queue_peek_stored(struct queue_peek *p)
+{
+	p->is_stored_only = true;
+}
+
 int
 queue_peek_get(struct queue_peek *p, struct queue *q, uint64_t most, const struct queue_seen **ret)
 {
@@ -344,6 +358,8 @@ queue_peek_next(struct queue_peek *p)
 	uint64_t seq = p->at[p->next++].seen.seq;
 	uint64_t *more = p->shown;
 
+	if (p->is_stored_only)
+		return;
 	if (p->n_shown == p->shown_room) {
 		size_t room = p->shown_room ? 2 * p->shown_room : 64;
 

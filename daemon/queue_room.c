@@ -110,10 +110,17 @@ free_memory(const struct queues *qs)
 	    0;
 }
 
+/* Messages that there is room for. */
+static uint64_t
+memory_messages(const struct queues *qs, bool peer)
+{
+	return below(qs->cfg.max_messages, qs->n + qs->claimed_messages - qs->idle_messages + messages_kept_for_peers(qs, peer));
+}
+
 static bool
 memory_has_room(const struct queues *qs, bool peer)
 {
-	return below(qs->cfg.max_messages, qs->n + qs->claimed_messages - qs->idle_messages + messages_kept_for_peers(qs, peer)) > 0 &&
+	return memory_messages(qs, peer) > 0 &&
 	       below(qs->cfg.max_memory, qs->used + kept_for_peers(qs, peer)) >= FLOW_MIN;
 }
 
@@ -138,6 +145,23 @@ partial_has_room(const struct queues *qs, bool peer, uint64_t bytes)
 	 */
 	return bytes > qs->cfg.max_memory / 4 && qs->partial == 0 &&
 	       (below(qs->cfg.max_memory, used - qs->idle) >= bytes || qs->used == qs->idle);
+}
+
+const char *
+queue_room_lacks(const struct inlet *in)
+{
+	const struct queue *q = in->queue;
+	const struct queues *qs = q->qs;
+
+	if (!in->regardless && !queue_disk_fits(in, in->partial_wanted > 0 ? in->partial_wanted : QUEUE_GRANT_MIN))
+		return q->node_name[0] ? "max_backlog or max_disk" : "max_disk";
+	if (!in->regardless && q->n >= q->conf.max_messages)
+		return "the queue's max_messages";
+	if (!in->regardless && q->bytes >= q->conf.max_bytes)
+		return "the queue's max_bytes";
+	if (in->partial_wanted > below(qs->cfg.max_partial, qs->partial))
+		return "max_partial";
+	return memory_messages(qs, in->peer) == 0 ? "max_messages" : "max_memory";
 }
 
 /* ------------------------------------------------------------------- grants -- */

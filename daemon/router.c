@@ -37,6 +37,50 @@ router_find_peer(const struct router *r, const char *name)
 	return NULL;
 }
 
+/* ------------------------------------------------------- the order of names -- */
+
+/* The first that does not come before that name. */
+static size_t
+sorted_place(const struct router *r, const char *name)
+{
+	size_t low = 0, high = r->map.n;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (strcmp(queue_name(r->sorted[mid]), name) < 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+static bool
+sorted_reserve(struct router *r)
+{
+	size_t cap = r->cap_sorted ? 2 * r->cap_sorted : 64;
+	struct queue **more;
+
+	if (r->map.n < r->cap_sorted)
+		return true;
+	more = realloc(r->sorted, cap * sizeof(*more));
+	if (!more)
+		return false;
+	r->sorted = more;
+	r->cap_sorted = cap;
+	return true;
+}
+
+/* While it is in the map. */
+static void
+sorted_remove(struct router *r, struct queue *q)
+{
+	size_t i = sorted_place(r, queue_name(q));
+
+	memmove(r->sorted + i, r->sorted + i + 1, (r->map.n - i - 1) * sizeof(*r->sorted));
+}
+
 /* ------------------------------------------------------------ life and death -- */
 
 /* What is in it goes to that node; without somebody to see to that it would wait for ever. */
@@ -55,17 +99,26 @@ router_make(struct router *r, const char *node, const char *name, bool dead_lett
 {
 	struct conf_queue cq;
 	struct queue *q;
+	size_t i;
 
 	conf_queue(r->conf, node, name, &cq);
 	q = queue_new(r->queues, node, name, &cq, dead_letter);
 	if (!q)
 		return NULL;
 	list_init(&owned_of(q)->unused);
+	if (!sorted_reserve(r)) {
+		queue_free(q);
+		return NULL;
+	}
+	i = sorted_place(r, queue_name(q));
 	if (hmap_add(&r->map, queue_map_node(q), router_hash(r, queue_name(q))) < 0) {
 		queue_free(q);
 		return NULL;
 	}
+	memmove(r->sorted + i + 1, r->sorted + i, (r->map.n - 1 - i) * sizeof(*r->sorted));
+	r->sorted[i] = q;
 	if (node && forward(r, q, node) < 0) {
+		sorted_remove(r, q);
 		hmap_remove(&r->map, queue_map_node(q));
 		queue_free(q);
 		return NULL;
@@ -90,6 +143,7 @@ drop(struct router *r, struct queue *q)
 		r->events.queue(r->events.arg, queue_name(q), false);
 	if (p)
 		p->detach(p, q);
+	sorted_remove(r, q);
 	hmap_remove(&r->map, queue_map_node(q));
 	list_remove(&o->unused);
 	r->n_dead -= queue_is_dead_letter(q);
@@ -363,6 +417,7 @@ router_free(struct router *r)
 	hmap_done(&r->makers);
 	hmap_done(&r->peers);
 	hmap_done(&r->map);
+	free(r->sorted);
 	free(r);
 }
 
@@ -422,34 +477,21 @@ router_peer_waiting(struct router *r, const char *peer)
 
 /* ------------------------------------------------------------------ questions -- */
 
-static int
-by_name(const void *a, const void *b)
+void
+router_each_behind(struct router *r, const char *name, bool (*fn)(void *arg, struct queue *q), void *arg)
 {
-	struct queue *x, *y;
+	size_t i = sorted_place(r, name);
 
-	memcpy(&x, a, sizeof(struct queue *));
-	memcpy(&y, b, sizeof(struct queue *));
-	return strcmp(queue_name(x), queue_name(y));
+	if (i < r->map.n && strcmp(queue_name(r->sorted[i]), name) == 0)
+		i++;
+	while (i < r->map.n && fn(arg, r->sorted[i]))
+		i++;
 }
 
 void
 router_each(struct router *r, bool (*fn)(void *arg, struct queue *q), void *arg)
 {
-	struct queue **all = calloc(r->map.n + 1, sizeof(struct queue *));
-	size_t n = 0;
-
-	if (!all) {
-		/* Better out of order than not at all. */
-		for (struct hmap_node *node = hmap_walk(&r->map, NULL); node && fn(arg, queue_from_map(node)); node = hmap_walk(&r->map, node))
-			;
-		return;
-	}
-	for (struct hmap_node *node = hmap_walk(&r->map, NULL); node; node = hmap_walk(&r->map, node))
-		all[n++] = queue_from_map(node);
-	qsort(all, n, sizeof(struct queue *), by_name);
-	for (size_t i = 0; i < n && fn(arg, all[i]); i++)
-		;
-	free(all);
+	router_each_behind(r, "", fn, arg);
 }
 
 size_t

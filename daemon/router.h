@@ -97,12 +97,12 @@ bool router_may(const struct subject *who, enum router_right right, struct queue
 /* Has this node anything for, or a queue to, that peer? (messages waiting in its outbound queues) */
 uint64_t router_peer_waiting(struct router *r, const char *peer);
 
-/*
- * Every queue, in bytewise order of names, until fn returns false; fn must not
- * make or remove queues. O(n log n), and allocates: for operators. Without
- * memory in no order.
- */
+/* Every queue, in bytewise order of names, until fn returns false; fn must not make or remove queues. */
 void router_each(struct router *r, bool (*fn)(void *arg, struct queue *q), void *arg);
+/* The same of those whose names come behind that one, found without a look at the others. */
+void router_each_behind(struct router *r, const char *name, bool (*fn)(void *arg, struct queue *q), void *arg);
+/* By full name, or NULL: nobody is asking. */
+struct queue *router_lookup(const struct router *r, const char *full);
 size_t router_n_queues(const struct router *r);
 /* The most queues that exist and were made on demand by one user, or by one peer. */
 uint64_t router_most_made(const struct router *r, bool peers);

@@ -36,6 +36,8 @@ struct router {
 	struct router_events events;
 	uint64_t seed;
 	struct hmap map;    /* queues by name */
+	struct queue **sorted; /* the same, in the order of names */
+	size_t cap_sorted;
 	size_t n_dead;      /* of them for dead letters */
 	struct hmap peers;  /* struct router_peer by name */
 	struct hmap makers; /* those with queues */
@@ -53,8 +55,6 @@ struct place {
 
 /* ---- router.c */
 uint64_t router_hash(const struct router *r, const char *s);
-/* By full name, or NULL. */
-struct queue *router_lookup(const struct router *r, const char *full);
 struct router_peer *router_find_peer(const struct router *r, const char *name);
 /*
  * node NULL: here. maker NULL: the daemon itself. stays: named in the

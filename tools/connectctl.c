@@ -52,6 +52,11 @@ static const struct verb verbs[] = {
 	{ "queues", "[QUEUE]", "Show the queues: what waits, who consumes, the books since start.\n", verb_queues },
 	{ "clients", "", "Show the connected applications.\n", verb_clients },
 	{ "events", "", "Show changes of state as they happen, until interrupted.\n", verb_events },
+	{ "why", "QUEUE | PEER | ID [--queue | --peer]",
+	    "Tell the one thing that holds what waits in a queue, a link to another node, or a message.\n"
+	    "ID is a message's, as `connectctl --json peek' shows it.\n"
+	    "  --queue, --peer  which is meant, if a queue and a peer have the same name (the queue)\n",
+	    verb_why },
 	{ "purge", "QUEUE [--yes]",
 	    "Delete what waits in a queue. Asks first on a terminal.\n"
 	    "  --yes            do not ask\n",

@@ -48,6 +48,7 @@ int verb_hold(struct ctl *ctl, int argc, char **argv);
 int verb_release(struct ctl *ctl, int argc, char **argv);
 int verb_producers(struct ctl *ctl, int argc, char **argv);
 int verb_backup(struct ctl *ctl, int argc, char **argv);
+int verb_why(struct ctl *ctl, int argc, char **argv);
 int verb_disktest(struct ctl *ctl, int argc, char **argv);
 int verb_bench(struct ctl *ctl, int argc, char **argv);
 

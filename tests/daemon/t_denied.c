@@ -66,7 +66,7 @@ own(const char *name, const struct cert *c, char buf[static 300])
 	return buf;
 }
 
-/* What `peers` shows as the last error of one gets to hold this text. */
+/* What `peers` shows as the last error of one gets to hold this text, and so does what `why` says of it. */
 static void
 await_error(struct node *n, const char *peer, const char *text)
 {
@@ -85,6 +85,7 @@ await_error(struct node *n, const char *peer, const char *text)
 		ck_assert_uint_eq(p->connects, 0);
 		answer_free(&a);
 	}
+	node_await_why(n, peer, NULL, text);
 }
 
 /* ------------------------------------------- two daemons, one certificate -- */
@@ -192,6 +193,9 @@ START_TEST(certificates)
 		if (strcmp(f->as, "paris") == 0)
 			await_error(&berlin, "paris", why);
 		await_error(&paris, "berlin", refusal);
+		node_await_why(&paris, "berlin", "refused", refusal);
+		if (strcmp(f->as, "paris") == 0)
+			node_await_why(&berlin, "paris", "denied", why);
 		snprintf(text, sizeof(text), "peer berlin: %.180s", refusal);
 		node_await_logged(&paris, text);
 	} else {
@@ -200,6 +204,7 @@ START_TEST(certificates)
 		node_init(&berlin, "berlin", "%s%s[peer \"paris\"]\naddress = %s\n%s" QUICK, berlin_own, trust, paris.url, pin);
 		node_start(&berlin);
 		await_error(&berlin, "paris", why);
+		node_await_why(&berlin, "paris", "denied", why);
 		node_await_logged(&berlin, why);
 		node_await_logged(&berlin, "(denied), retrying in");
 		node_await_logged(&paris, refusal);
@@ -346,7 +351,8 @@ static const struct server {
 START_TEST(by_the_dialler)
 {
 	const struct server *v = &servers[_i];
-	char options[200] = "", key[PIN_TEXT_MAX];
+	bool denied = strstr(v->why, " (denied)") != NULL;
+	char options[200] = "", key[PIN_TEXT_MAX], why[300];
 	struct cert shown, pinned;
 	struct node n;
 	struct ossl *o;
@@ -362,6 +368,8 @@ START_TEST(by_the_dialler)
 	node_init(&n, "berlin", "[peer \"rome\"]\naddress = %s\nfingerprint = %s\n" QUICK, o->url, fingerprint(&pinned, key));
 	node_start(&n);
 	node_await_logged(&n, v->why);
+	snprintf(why, sizeof(why), "%.*s", (int)(strlen(v->why) - (denied ? strlen(" (denied)") : 0)), v->why);
+	node_await_why(&n, "rome", denied ? "denied" : strstr(v->why, "refused our certificate") ? "refused" : "unreachable", why);
 	ck_assert_msg(ossl_await(o, v->said), "%s: %.2000s", v->label, o->said);
 	ck_assert_int_eq(node_stop(&n), 0);
 	ossl_done(o);
@@ -675,6 +683,7 @@ START_TEST(by_what_it_says)
 	node_ask(&berlin, WIRE_ADMIN_PEERS, "rome", 0, &connectd__v1__peer__descriptor, &a);
 	ck_assert_str_eq(((const Connectd__V1__Peer *)a.items[0])->last_error, forgeries[_i].reason);
 	answer_free(&a);
+	node_await_why(&berlin, "rome", "protocol", forgeries[_i].reason);
 	ossl_done(o);
 	end();
 }

@@ -468,7 +468,7 @@ act_admin(struct end *e)
 	uint64_t b = take(1);
 
 	f.u.admin_request.id = (uint32_t)odd(1 + (b & 3));
-	f.u.admin_request.verb = (uint32_t)odd(1 + b % 16);
+	f.u.admin_request.verb = (uint32_t)odd(1 + b % 18);
 	f.u.admin_request.name = some_text();
 	f.u.admin_request.limit = odd(3);
 	f.u.admin_request.cancel = take(1) > 220;

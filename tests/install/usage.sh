@@ -19,7 +19,7 @@ expect() { # STATUS TEXT ARGUMENT...
 	fi
 }
 
-verbs='send recv peek status peers key queues clients events purge move hold release peer pair reload renew producers backup disktest bench'
+verbs='send recv peek status peers key queues clients events why purge move hold release peer pair reload renew producers backup disktest bench'
 for verb in $verbs; do
 	expect 0 "usage: connectctl $verb" "$verb" -h
 	expect 0 "usage: connectctl $verb" "$verb" --help
@@ -44,12 +44,13 @@ expect 2 "not UTF-8" send q --text $'\xff'
 expect 2 "too many arguments" send q --text a file
 expect 2 "say --count 1" recv q --format raw
 expect 2 "text, raw or json" recv q --format xml
+expect 2 "exclude each other" why q --peer --queue
 expect 2 "say --yes" purge q
 expect 2 "must be given" bench --from a
 expect 2 "from 8 bytes" bench --from a --to b --dest c/d --size 7
 
 # No daemon: said at once, exit 1. The limit is generous, but a wait of its own would pass it.
-for verb in status peers key 'pair berlin' reload queues clients events 'peek q' 'purge q --yes' 'recv q' 'send q --text a' 'bench --from S --to S --dest q'; do
+for verb in status peers key 'pair berlin' reload queues clients events 'peek q' 'why q' 'purge q --yes' 'recv q' 'send q --text a' 'bench --from S --to S --dest q'; do
 	# shellcheck disable=SC2086 # words on purpose
 	set -- ${verb//S/$root/none}
 	begin=$(date +%s%N)

@@ -90,6 +90,11 @@ void node_forget_sessions(struct node *n);
 
 /* Wait until the peer's state is this; fails the test after 20 s. */
 void node_await_peer(struct node *n, const char *peer, const char *state);
+/*
+ * Wait until `why` names this cause (NULL: any) for what has this name, with
+ * this in its sentence; fails the test after 20 s.
+ */
+void node_await_why(struct node *n, const char *name, const char *cause, const char *text);
 /* Wait until ok says so of the queue (absent: NULL). */
 void node_await_queue(struct node *n, const char *queue, bool (*ok)(const Connectd__V1__Queue *q, uint64_t value), uint64_t value);
 /* Conditions for it. */

@@ -218,6 +218,32 @@ node_await_peer(struct node *n, const char *peer, const char *state)
 }
 
 void
+node_await_why(struct node *n, const char *name, const char *cause, const char *text)
+{
+	uint64_t until = now_ms() + PATIENCE_MS;
+	char seen[1200] = "";
+	bool met = false;
+
+	while (!met && now_ms() < until) {
+		struct answer a;
+
+		node_ask(n, WIRE_ADMIN_WHY, name, 0, &connectd__v1__why__descriptor, &a);
+		if (a.n == 1) {
+			const Connectd__V1__Why *w = (const Connectd__V1__Why *)a.items[0];
+
+			snprintf(seen, sizeof(seen), "%s: %s", w->cause, w->text);
+			met = (!cause || strcmp(w->cause, cause) == 0) && strstr(w->text, text) != NULL;
+		} else {
+			snprintf(seen, sizeof(seen), "%s", a.reason);
+		}
+		answer_free(&a);
+		if (!met)
+			poll(NULL, 0, 5);
+	}
+	ck_assert_msg(met, "why %s at %s is %s; not %s: %s", name, n->name, seen, cause ? cause : "whatever", text);
+}
+
+void
 node_await_queue(struct node *n, const char *queue, bool (*ok)(const Connectd__V1__Queue *q, uint64_t value), uint64_t value)
 {
 	uint64_t until = now_ms() + PATIENCE_MS;

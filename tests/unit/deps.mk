@@ -76,7 +76,7 @@ DEPS_test_conf_file = $(CONF)
 LIBS_test_conf_file = -linih
 DEPS_test_conf_print = $(CONF)
 LIBS_test_conf_print = -linih
-QUEUE = daemon/queue $(addprefix daemon/queue_,cold consumers dead disk doubt entry heap load move peek put room store timer) tests/unit/fake_store \
+QUEUE = daemon/queue $(addprefix daemon/queue_,cold consumers dead disk doubt entry heap load move peek put room store timer why) daemon/cause common/units tests/unit/fake_store \
 	common/wheel $(MESSAGE)
 DEPS_test_queue = $(QUEUE) tests/unit/queue_box tests/unit/fake_loop
 DEPS_test_queue_disk = $(QUEUE) tests/unit/queue_box tests/unit/fake_loop
@@ -86,6 +86,7 @@ DEPS_test_queue_peek = $(QUEUE) tests/unit/queue_box tests/unit/fake_loop
 DEPS_test_queue_consumers = $(QUEUE) tests/unit/queue_box tests/unit/fake_loop
 DEPS_test_queue_dead = $(QUEUE) tests/unit/queue_box tests/unit/fake_loop
 DEPS_test_queue_room = $(QUEUE) tests/unit/queue_box tests/unit/fake_loop
+DEPS_test_queue_why = $(QUEUE) tests/unit/queue_box tests/unit/fake_loop
 DEPS_test_queue_model = $(QUEUE) tests/unit/queue_box tests/unit/fake_loop
 ROUTER = daemon/router daemon/router_access daemon/router_request daemon/router_store daemon/definition $(QUEUE)
 DEPS_test_router = $(ROUTER) $(CONF) tests/unit/fake_loop

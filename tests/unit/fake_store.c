@@ -238,3 +238,10 @@ store_piece_max(const struct store *s)
 	(void)s;
 	return STORE_PIECE_MAX;
 }
+
+void
+store_stats(const struct store *s, struct store_stats *ret)
+{
+	(void)s;
+	*ret = (struct store_stats){ .state = STORE_OPEN };
+}

@@ -237,9 +237,15 @@ lost(struct consumer *c, struct entry *e)
 }
 
 static void
+why(const struct consumer *c, struct cause *ret)
+{
+	cause_set(ret, "taker", "holds %u", (unsigned)c->n_held);
+}
+
+static void
 attach(struct taker *t, struct queue *q, bool exclusive, bool link)
 {
-	static const struct consumer_ops ops = { wake, standby, cancelled, lost };
+	static const struct consumer_ops ops = { wake, standby, cancelled, lost, why };
 
 	*t = (struct taker){ .consumer = { .ops = &ops, .exclusive = exclusive, .link = link } };
 	queue_attach(q, &t->consumer);

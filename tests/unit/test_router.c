@@ -546,6 +546,17 @@ START_TEST(each_in_bytewise_order)
 	ck_assert_int_eq(to(&shop, "a"), WIRE_VERDICT_OK);
 	router_each(r, name_it, names);
 	ck_assert_str_eq(names, "B a a.b b ");
+	names[0] = '\0';
+	router_each_behind(r, "a", name_it, names);
+	ck_assert_str_eq(names, "a.b b ");
+	names[0] = '\0';
+	router_each_behind(r, "a.", name_it, names);
+	ck_assert_str_eq(names, "a.b b ");
+	names[0] = '\0';
+	router_each_behind(r, "b", name_it, names);
+	ck_assert_str_eq(names, "berlin/a ");
+	router_each_behind(r, "berlin/a", name_it, names);
+	ck_assert_str_eq(names, "berlin/a ");
 	ck_assert_uint_eq(router_peer_waiting(r, "berlin"), 0);
 	ck_assert_int_eq(look(&admin, "berlin/a"), WIRE_VERDICT_OK);
 	{
