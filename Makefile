@@ -174,17 +174,28 @@ TRANSPORT_BIN = $(if $(TRANSPORT_SRC),$(B)/tests/transport)
 DAEMON_TEST_BIN = $(DAEMON_TESTS:%=$(B)/tests/%)
 SHELL_TESTS := $(wildcard tests/install/*.sh tests/systemd/*.sh)
 
+# Most tests wait for other processes and for timers, so that twice as many run as there are processors.
+# Those that measure times, wakings or spaces have the machine to themselves; of the others the longest begin.
+JOBS ?= $(shell expr 2 \* $$(nproc))
+RUN = B=$(B) JOBS=$(JOBS) tests/lib/run
+SIM_SEEDS ?= 200
+ALONE_TESTS = t_knock t_backlog t_idle t_space
+FIRST_TESTS = t_full t_kill t_tls t_denied t_peers t_copies
+daemon_tests = $(patsubst %,$(B)/tests/%,$(FIRST_TESTS) $(filter-out $(FIRST_TESTS) $(ALONE_TESTS),$(DAEMON_TESTS)))
+alone_tests = --alone $(ALONE_TESTS:%=$(B)/tests/%)
+
 check: deps-check
 	$(Q)$(MAKE) --no-print-directory check-run
 
-.PHONY: check-run deps-check deps-build
-check-run: all $(UNIT_BIN) $(TRANSPORT_BIN) $(DAEMON_TEST_BIN) $(if $(SIM_SRC),$(B)/sim)
-	$(Q)B=$(B) tests/lib/run $(UNIT_BIN) $(TRANSPORT_BIN) $(DAEMON_TEST_BIN) $(if $(SIM_SRC),"$(B)/sim --seeds 200") $(if $(NO_SHELL_TESTS),,$(SHELL_TESTS))
+.PHONY: check-run check-build deps-check deps-build
+check-build: all $(UNIT_BIN) $(TRANSPORT_BIN) $(DAEMON_TEST_BIN) $(if $(SIM_SRC),$(B)/sim)
+check-run: check-build
+	$(Q)$(RUN) $(daemon_tests) $(TRANSPORT_BIN) $(if $(SIM_SRC),"$(B)/sim --seeds $(SIM_SEEDS)") $(if $(NO_SHELL_TESTS),,$(SHELL_TESTS)) $(UNIT_BIN) $(alone_tests)
 
 check-unit: $(UNIT_BIN) $(TRANSPORT_BIN)
-	$(Q)B=$(B) tests/lib/run $(UNIT_BIN) $(TRANSPORT_BIN)
+	$(Q)$(RUN) $(TRANSPORT_BIN) $(UNIT_BIN)
 check-daemon: all $(DAEMON_TEST_BIN)
-	$(Q)B=$(B) tests/lib/run $(DAEMON_TEST_BIN)
+	$(Q)$(RUN) $(daemon_tests) $(alone_tests)
 
 # The long forms. Parameters are variables of the environment, or of make.
 SOAK_TESTS = t_kill t_full t_space t_backlog t_large_cut t_knock
