@@ -178,7 +178,6 @@ SHELL_TESTS := $(wildcard tests/install/*.sh tests/systemd/*.sh)
 # Those that measure times, wakings or spaces have the machine to themselves; of the others the longest begin.
 JOBS ?= $(shell expr 2 \* $$(nproc))
 RUN = B=$(B) JOBS=$(JOBS) tests/lib/run
-SIM_SEEDS ?= 200
 ALONE_TESTS = t_knock t_backlog t_idle t_space
 FIRST_TESTS = t_full t_kill t_tls t_denied t_peers t_copies
 daemon_tests = $(patsubst %,$(B)/tests/%,$(FIRST_TESTS) $(filter-out $(FIRST_TESTS) $(ALONE_TESTS),$(DAEMON_TESTS)))
@@ -190,7 +189,7 @@ check: deps-check
 .PHONY: check-run check-build deps-check deps-build
 check-build: all $(UNIT_BIN) $(TRANSPORT_BIN) $(DAEMON_TEST_BIN) $(if $(SIM_SRC),$(B)/sim)
 check-run: check-build
-	$(Q)$(RUN) $(daemon_tests) $(TRANSPORT_BIN) $(if $(SIM_SRC),"$(B)/sim --seeds $(SIM_SEEDS)") $(if $(NO_SHELL_TESTS),,$(SHELL_TESTS)) $(UNIT_BIN) $(alone_tests)
+	$(Q)$(RUN) $(daemon_tests) $(TRANSPORT_BIN) $(if $(SIM_SRC),"$(B)/sim --seeds 200") $(if $(NO_SHELL_TESTS),,$(SHELL_TESTS)) $(UNIT_BIN) $(alone_tests)
 
 check-unit: $(UNIT_BIN) $(TRANSPORT_BIN)
 	$(Q)$(RUN) $(TRANSPORT_BIN) $(UNIT_BIN)
