@@ -310,13 +310,13 @@ $(foreach f,$(FUZZERS),$(eval $(call fuzz_rule,$(f))))
 # Seeds that are no texts are made.
 $(B)/seeds/made: $(B)/fuzz-seeds
 	$(Q)rm -rf $(@D) && mkdir -p $(@D) && ASAN_OPTIONS=detect_leaks=0 $< $(@D) && mkdir -p $(@D)/fuzz_conf && cp conf/connectd.conf $(@D)/fuzz_conf/ && touch $@
-$(B)/fuzz-seeds: $(B)/obj/tests/fuzz/seeds.o $(patsubst %,$(B)/obj/%.o,$(FUZZ_DEPS_seeds))
+$(B)/fuzz-seeds: $(B)/obj/tests/fuzz/seeds.o $(patsubst gen/%,$(B)/obj/gen/%.o,$(filter gen/%,$(FUZZ_DEPS_seeds))) $(patsubst %,$(B)/obj/%.o,$(filter-out gen/%,$(FUZZ_DEPS_seeds)))
 	$(link)
 	$(Q)mkdir -p $(@D) && $(CC) -fsanitize=address,undefined $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(FUZZ_LIBS_seeds)
 
 .PHONY: fuzz-run fuzz-run-% fuzz-plants
 fuzz:
-	$(Q)$(FUZZ_MAKE) B=$(B)/fuzz fuzz-run
+	+$(Q)$(FUZZ_MAKE) B=$(B)/fuzz fuzz-run
 fuzz-run: $(FUZZ:%=fuzz-run-%)
 	$(Q)echo "fuzz: $(words $(FUZZ)) targets, no findings"
 fuzz-run-%: $(B)/% $(B)/seeds/made
@@ -326,14 +326,14 @@ fuzz-run-%: $(B)/% $(B)/seeds/made
 fuzz-plants: $(FUZZ_PLANTS:%=fuzz-plant-%)
 .PHONY: fuzz-built fuzz-build
 fuzz-built:
-	$(Q)$(FUZZ_MAKE) B=$(B)/fuzz fuzz-build
+	+$(Q)$(FUZZ_MAKE) B=$(B)/fuzz fuzz-build
 fuzz-build: $(FUZZERS:%=$(B)/%) $(B)/seeds/made
 fuzz-plant-%: fuzz-built
 	$(Q)rm -rf $(B)/fuzz-plant/$(word 2,$(subst -, ,$*)) && mkdir -p $(B)/fuzz-plant/$(word 2,$(subst -, ,$*)) && \
 		cp -a $(B)/fuzz/gen $(B)/fuzz/obj $(B)/fuzz-plant/$(word 2,$(subst -, ,$*))/ && \
 		for f in $$(grep -rlE 'PLANT_$(word 2,$(subst -, ,$*))\>' daemon client-lib common tools); do \
 		rm -f $(B)/fuzz-plant/$(word 2,$(subst -, ,$*))/obj/$${f%.c}.o; done
-	$(Q)$(FUZZ_MAKE) B=$(B)/fuzz-plant/$(word 2,$(subst -, ,$*)) PLANT=-DPLANT_$(word 2,$(subst -, ,$*)) \
+	+$(Q)$(FUZZ_MAKE) B=$(B)/fuzz-plant/$(word 2,$(subst -, ,$*)) PLANT=-DPLANT_$(word 2,$(subst -, ,$*)) \
 		FUZZ_SECONDS=$(or $(FUZZ_PLANT_SECONDS),60) fuzz-planted-$(word 1,$(subst -, ,$*))
 fuzz-planted-%: $(B)/% $(B)/seeds/made
 	$(Q)B=$(B) EXPECT_FINDING=1 tests/fuzz/run $* $(FUZZ_SECONDS)
