@@ -67,7 +67,7 @@ all: $(B)/connectd $(B)/connectctl $(B)/libconnectd.so $(B)/libconnectd.a $(EXAM
 help:
 	@echo "make                build daemon, tool, library, examples into $(B)/"
 	@echo "make quickstart     two daemons on loopback pass messages, one is killed on the way; leaves nothing behind"
-	@echo "make check          install what is missing, build, run all tests"
+	@echo "make check          install what is missing, build, run all tests; JOBS=n so many at a time"
 	@echo "make soak           the long forms of the daemon tests: kill loops, full disks, much traffic (about an hour; docs/testing.md)"
 	@echo "make soak TESTS=t_kill KILL_SECONDS=60   one of them, with a parameter"
 	@echo "make soak-plants    kill loops against daemons with planted faults, which must be found"
