@@ -68,7 +68,7 @@ all: $(B)/connectd $(B)/connectctl $(B)/libconnectd.so $(B)/libconnectd.a $(EXAM
 help:
 	@echo "make                build daemon, tool, library, examples into $(B)/"
 	@echo "make quickstart     two daemons on loopback pass messages, one is killed on the way; leaves nothing behind"
-	@echo "make check          install what is missing, build, run all tests"
+	@echo "make check          install what is missing, build, run all tests; JOBS=n so many at a time"
 	@echo "make soak           the long forms of the daemon tests: kill loops, full disks, much traffic (about an hour; docs/testing.md)"
 	@echo "make soak TESTS=t_kill KILL_SECONDS=60   one of them, with a parameter"
 	@echo "make soak-plants    kill loops against daemons with planted faults, which must be found"
@@ -177,17 +177,27 @@ TRANSPORT_BIN = $(if $(TRANSPORT_SRC),$(B)/tests/transport)
 DAEMON_TEST_BIN = $(DAEMON_TESTS:%=$(B)/tests/%)
 SHELL_TESTS := $(wildcard tests/install/*.sh tests/systemd/*.sh)
 
+# Most tests wait for other processes and for timers, so that twice as many run as there are processors.
+# Those that measure times, wakings or spaces have the machine to themselves; of the others the longest begin.
+JOBS ?= $(shell expr 2 \* $$(nproc))
+RUN = B=$(B) JOBS=$(JOBS) tests/lib/run
+ALONE_TESTS = t_knock t_backlog t_idle t_space
+FIRST_TESTS = t_full t_kill t_tls t_denied t_peers t_copies
+daemon_tests = $(patsubst %,$(B)/tests/%,$(FIRST_TESTS) $(filter-out $(FIRST_TESTS) $(ALONE_TESTS),$(DAEMON_TESTS)))
+alone_tests = --alone $(ALONE_TESTS:%=$(B)/tests/%)
+
 check: deps-check
 	$(Q)$(MAKE) --no-print-directory check-run
 
-.PHONY: check-run deps-check deps-build
-check-run: all $(UNIT_BIN) $(TRANSPORT_BIN) $(DAEMON_TEST_BIN) $(if $(SIM_SRC),$(B)/sim $(B)/sweep)
-	$(Q)B=$(B) tests/lib/run $(UNIT_BIN) $(TRANSPORT_BIN) $(DAEMON_TEST_BIN) $(if $(SIM_SRC),"$(B)/sim --seeds 200" "$(B)/sweep --seeds 6 --step 80") $(if $(NO_SHELL_TESTS),,$(SHELL_TESTS))
+.PHONY: check-run check-build deps-check deps-build
+check-build: all $(UNIT_BIN) $(TRANSPORT_BIN) $(DAEMON_TEST_BIN) $(if $(SIM_SRC),$(B)/sim $(B)/sweep)
+check-run: check-build
+	$(Q)$(RUN) $(daemon_tests) $(TRANSPORT_BIN) $(if $(SIM_SRC),"$(B)/sim --seeds 200" "$(B)/sweep --seeds 6 --step 80") $(if $(NO_SHELL_TESTS),,$(SHELL_TESTS)) $(UNIT_BIN) $(alone_tests)
 
 check-unit: $(UNIT_BIN) $(TRANSPORT_BIN)
-	$(Q)B=$(B) tests/lib/run $(UNIT_BIN) $(TRANSPORT_BIN)
+	$(Q)$(RUN) $(TRANSPORT_BIN) $(UNIT_BIN)
 check-daemon: all $(DAEMON_TEST_BIN)
-	$(Q)B=$(B) tests/lib/run $(DAEMON_TEST_BIN)
+	$(Q)$(RUN) $(daemon_tests) $(alone_tests)
 
 # The long forms. Parameters are variables of the environment, or of make.
 SOAK_TESTS = t_kill t_full t_space t_backlog t_large_cut t_knock
@@ -324,13 +334,13 @@ $(foreach f,$(FUZZERS),$(eval $(call fuzz_rule,$(f))))
 # Seeds that are no texts are made.
 $(B)/seeds/made: $(B)/fuzz-seeds
 	$(Q)rm -rf $(@D) && mkdir -p $(@D) && ASAN_OPTIONS=detect_leaks=0 $< $(@D) && mkdir -p $(@D)/fuzz_conf && cp conf/connectd.conf $(@D)/fuzz_conf/ && touch $@
-$(B)/fuzz-seeds: $(B)/obj/tests/fuzz/seeds.o $(patsubst %,$(B)/obj/%.o,$(FUZZ_DEPS_seeds))
+$(B)/fuzz-seeds: $(B)/obj/tests/fuzz/seeds.o $(patsubst gen/%,$(B)/obj/gen/%.o,$(filter gen/%,$(FUZZ_DEPS_seeds))) $(patsubst %,$(B)/obj/%.o,$(filter-out gen/%,$(FUZZ_DEPS_seeds)))
 	$(link)
 	$(Q)mkdir -p $(@D) && $(CC) -fsanitize=address,undefined $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(FUZZ_LIBS_seeds)
 
 .PHONY: fuzz-run fuzz-run-% fuzz-plants
 fuzz:
-	$(Q)$(FUZZ_MAKE) B=$(B)/fuzz fuzz-run
+	+$(Q)$(FUZZ_MAKE) B=$(B)/fuzz fuzz-run
 fuzz-run: $(FUZZ:%=fuzz-run-%)
 	$(Q)echo "fuzz: $(words $(FUZZ)) targets, no findings"
 fuzz-run-%: $(B)/% $(B)/seeds/made
@@ -340,14 +350,14 @@ fuzz-run-%: $(B)/% $(B)/seeds/made
 fuzz-plants: $(FUZZ_PLANTS:%=fuzz-plant-%)
 .PHONY: fuzz-built fuzz-build
 fuzz-built:
-	$(Q)$(FUZZ_MAKE) B=$(B)/fuzz fuzz-build
+	+$(Q)$(FUZZ_MAKE) B=$(B)/fuzz fuzz-build
 fuzz-build: $(FUZZERS:%=$(B)/%) $(B)/seeds/made
 fuzz-plant-%: fuzz-built
 	$(Q)rm -rf $(B)/fuzz-plant/$(word 2,$(subst -, ,$*)) && mkdir -p $(B)/fuzz-plant/$(word 2,$(subst -, ,$*)) && \
 		cp -a $(B)/fuzz/gen $(B)/fuzz/obj $(B)/fuzz-plant/$(word 2,$(subst -, ,$*))/ && \
 		for f in $$(grep -rlE 'PLANT_$(word 2,$(subst -, ,$*))\>' daemon client-lib common tools); do \
 		rm -f $(B)/fuzz-plant/$(word 2,$(subst -, ,$*))/obj/$${f%.c}.o; done
-	$(Q)$(FUZZ_MAKE) B=$(B)/fuzz-plant/$(word 2,$(subst -, ,$*)) PLANT=-DPLANT_$(word 2,$(subst -, ,$*)) \
+	+$(Q)$(FUZZ_MAKE) B=$(B)/fuzz-plant/$(word 2,$(subst -, ,$*)) PLANT=-DPLANT_$(word 2,$(subst -, ,$*)) \
 		FUZZ_SECONDS=$(or $(FUZZ_PLANT_SECONDS),60) fuzz-planted-$(word 1,$(subst -, ,$*))
 fuzz-planted-%: $(B)/% $(B)/seeds/made
 	$(Q)B=$(B) EXPECT_FINDING=1 tests/fuzz/run $* $(FUZZ_SECONDS)

@@ -265,7 +265,8 @@ START_TEST(newer_start_takes_over)
 	from = program_open(&n, "sender");
 	program_send_numbers(from, "berlin/orders", 11, 20, &told);
 	program_flush(from);
-	ck_assert_uint_lt(program_clock_ms() - start, 3000);
+	/* Silence would take three hours; a slow machine is not held against it. */
+	ck_assert_uint_lt(program_clock_ms() - start, PROGRAM_PATIENCE_MS);
 	ck_assert_uint_eq(look(&berlin, n.name).start_count, 2);
 	ck_assert_uint_eq(look(&berlin, n.name).connects, 2);
 	ck_assert_uint_eq(told.arrived, 20);
@@ -286,10 +287,11 @@ START_TEST(frozen_link)
 	struct proxy proxy;
 	uint64_t start, took;
 
-	node_init(&berlin, "berlin", "keepalive = 200ms\n" LISTENER("tcp://127.0.0.1:0") QUEUE FROM("paris"));
+	/* Long enough that a loaded machine does not end the link before it is frozen. */
+	node_init(&berlin, "berlin", "keepalive = 500ms\n" LISTENER("tcp://127.0.0.1:0") QUEUE FROM("paris"));
 	node_start(&berlin);
 	proxy_start(&proxy, berlin.url);
-	node_init(&paris, "paris", "keepalive = 200ms\n" QUEUE TO("berlin"), proxy.url);
+	node_init(&paris, "paris", "keepalive = 500ms\n" QUEUE TO("berlin"), proxy.url);
 	node_start(&paris);
 	await_pair();
 	proxy_hole(&proxy, true);
@@ -298,7 +300,7 @@ START_TEST(frozen_link)
 	node_await_peer(&berlin, "paris", "idle");
 	took = program_clock_ms() - start;
 	/* The last byte came up to one keepalive before. */
-	ck_assert_msg(took >= 390 && took < 3000, "%" PRIu64 " ms", took);
+	ck_assert_msg(took >= 990 && took < PROGRAM_PATIENCE_MS, "%" PRIu64 " ms", took);
 	ck_assert_uint_eq(count_closed(&berlin, "peer", "timeout"), 1);
 	ck_assert_uint_eq(count_closed(&paris, "peer", "timeout"), 1);
 	ck_assert_ptr_nonnull(strstr(look(&paris, "berlin").last_error, "nothing was heard"));

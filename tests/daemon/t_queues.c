@@ -355,7 +355,7 @@ START_TEST(ack_timeout)
 {
 	struct connectd_msg *m;
 
-	begin("[queue \"orders\"]\nack_timeout = 100ms\n");
+	begin("[queue \"orders\"]\nack_timeout = 1s\n"); /* more than an ack takes on a loaded machine */
 	program_send_numbers(from, "orders", 1, 2, NULL);
 	program_flush(from);
 	program_consume(to, "orders", 1);

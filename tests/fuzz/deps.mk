@@ -17,8 +17,8 @@ FUZZ_DEPS_fuzz_session = $(BOX)
 FUZZ_LIBS_fuzz_session = $(BOX_LIBS)
 FUZZ_DEPS_fuzz_protocol = $(BOX)
 FUZZ_LIBS_fuzz_protocol = $(BOX_LIBS)
-FUZZ_DEPS_seeds = $(WIRE) $(TLS) tests/transport/certs
-FUZZ_LIBS_seeds = $(TLS_LIBS) $(CHECK_LIBS)
+FUZZ_DEPS_seeds = $(sort $(WIRE) $(TLS) $(CONF)) tests/transport/certs tests/fuzz/dict common/frame gen/admin.pb-c gen/connectd.pb-c
+FUZZ_LIBS_seeds = $(TLS_LIBS) $(PROTOBUF_LIBS) -linih $(CHECK_LIBS)
 # The whole tool (connectctl.c is part of the target), and a connect of our own.
 FUZZ_DEPS_fuzz_admin = $(filter-out tools/connectctl,$(patsubst %.c,%,$(TOOL_SRC))) $(LIBCONNECTD) common/units common/pin gen/admin.pb-c
 FUZZ_LIBS_fuzz_admin = -lprotobuf-c -Wl,--wrap=connect

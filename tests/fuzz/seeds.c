@@ -1,4 +1,4 @@
-/* seeds: makes seeds that are no texts. seeds FOLDER. */
+/* seeds: makes seeds that are no texts, and dictionaries (dict). seeds FOLDER. */
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,6 +6,9 @@
 #include <sys/stat.h>
 
 #include "certs.h"
+#include "dict.h"
+#include "frame.h"
+#include "tls.h"
 #include "wire.h"
 
 static const char *folder;
@@ -221,6 +224,118 @@ make_sessions(void)
 	}
 }
 
+/* Each kind of frame with all its fields; by itself, and in a stream. */
+static void
+make_frames(void)
+{
+	uint8_t frame[DICT_RECORD_MAX], head[FRAME_HEADER_MAX];
+	char name[32];
+	size_t n;
+
+	for (size_t i = 0; (n = dict_frame(i, frame)) > 0; i++) {
+		len = 0;
+		add(frame, n);
+		snprintf(name, sizeof(name), "frame-%zu", i);
+		save("fuzz_wire", name);
+		len = 0;
+		add(head, frame_header(head, (uint32_t)n));
+		add(frame, n);
+		save("fuzz_frame", name);
+	}
+}
+
+/* Every verb of connectctl is answered with every record, for people and for programs. */
+static void
+make_answers(void)
+{
+	uint8_t record[DICT_RECORD_MAX];
+	char name[32];
+	size_t n;
+
+	for (size_t i = 0; (n = dict_record(i, record)) > 0; i++)
+		for (unsigned verb = 0; verb < 14; verb++) {
+			begin((char)(verb | (i + verb) % 2 << 7));
+			add("\3", 1); /* one record */
+			add(record, n);
+			snprintf(name, sizeof(name), "answer-%u-%zu", verb, i);
+			save("fuzz_admin", name);
+		}
+	for (unsigned verb = 0; verb < 14; verb++) {
+		begin((char)verb);
+		add("\4", 1); /* a refusal */
+		add_text("there is no such thing");
+		snprintf(name, sizeof(name), "refusal-%u", verb);
+		save("fuzz_admin", name);
+	}
+}
+
+/* --------------------------------------------------------------------- TLS -- */
+
+static bool
+trust(void *arg, const struct tls_peer *peer, char why[static TLS_TEXT_MAX])
+{
+	(void)arg, (void)peer, (void)why;
+	return true;
+}
+
+/* A whole handshake, and what each end hears of it, for an end that is alone with it. */
+static void
+make_handshake(void)
+{
+	static uint8_t heard[2][32 << 10];
+	size_t n[2] = { 0 }, fed[2] = { 0 }, used;
+	struct tls_context *contexts[2];
+	struct tls *ends[2];
+	struct tls_made made;
+	char why[TLS_TEXT_MAX], name[32];
+	bool is_ready[2] = { false };
+
+	for (size_t i = 0; i < 2; i++) {
+		struct tls_material m = { 0 };
+
+		ck_assert_int_eq(tls_make_identity(i == 0 ? "berlin" : "oslo", why, &made), 0);
+		m.key = (struct tls_blob){ made.key, strlen(made.key) };
+		m.certificate = (struct tls_blob){ made.certificate, strlen(made.certificate) };
+		ck_assert_int_eq(tls_context_new(&m, why, &contexts[i]), 0);
+		ends[i] = tls_new(contexts[i], i == 0, trust, NULL);
+	}
+	for (unsigned turn = 0; turn < 20; turn++) {
+		size_t i = turn % 2, out_len;
+		const uint8_t *out;
+
+		/* A piece at a time: one call takes one flight, or one record of it. */
+		for (used = 1; !is_ready[i] && used > 0;) {
+			is_ready[i] = tls_feed(ends[i], heard[i] + fed[i], n[i] - fed[i], &used) == TLS_READY;
+			fed[i] += used;
+		}
+		out = tls_out(ends[i], &out_len);
+		ck_assert_uint_le(n[!i] + out_len, sizeof(heard[0]));
+		if (out_len > 0)
+			memcpy(heard[!i] + n[!i], out, out_len);
+		n[!i] += out_len;
+		tls_sent(ends[i], out_len);
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		ck_assert(is_ready[i]);
+		for (unsigned at_once = 0; at_once < 2; at_once++) {
+			begin((char)(1 | i << 1 | at_once << 2));
+			for (size_t at = 0; at < n[i];) {
+				size_t piece = at_once ? n[i] : 256;
+
+				piece = piece > n[i] - at ? n[i] - at : piece;
+				if (!at_once)
+					add(&(uint8_t){ (uint8_t)(piece - 1) }, 1);
+				add(heard[i] + at, piece);
+				at += piece;
+			}
+			snprintf(name, sizeof(name), "alone-%u-%u", i, at_once);
+			save("fuzz_tls", name);
+		}
+		tls_free(ends[i]);
+		tls_context_unref(contexts[i]);
+	}
+}
+
 /* ----------------------------------------------------------------- scripts -- */
 
 /* Any byte means something there; of numbers, most are small, which is what is right. */
@@ -247,10 +362,15 @@ START_TEST(make)
 {
 	make_certs();
 	make_sessions();
+	make_frames();
+	make_answers();
+	make_handshake();
+	dict_make(folder);
 	make_scripts("fuzz_protocol", 60);
 	make_scripts("fuzz_tls", 24);
 	make_scripts("fuzz_lib", 60);
 	make_scripts("fuzz_recover", 60);
+	make_scripts("fuzz_store", 60);
 }
 END_TEST
 

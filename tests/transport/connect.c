@@ -104,7 +104,7 @@ START_TEST(deadline)
 	}
 	ck_assert_int_gt(late, 0);
 	ck_assert_uint_ge(loop_now_ms(w->loop) - start, MS);
-	ck_assert_uint_lt(loop_now_ms(w->loop) - start, 2000);
+	ck_assert_uint_lt(loop_now_ms(w->loop) - start, 30000); /* the kernel gives up after two minutes */
 	unlink(path); /* a passed socket's file is not the listener's to remove */
 	world_free(w);
 }

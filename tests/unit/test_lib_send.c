@@ -304,6 +304,17 @@ START_TEST(session_window_holds_back_whole_bodies)
 }
 END_TEST
 
+/* How many bytes are as the first. A check for each byte of a large body takes most of this program's time under valgrind. */
+static size_t
+same_letters(struct wire_bytes b)
+{
+	size_t n = 0;
+
+	while (n < b.len && b.data[n] == b.data[0])
+		n++;
+	return n;
+}
+
 START_TEST(large_body_waits_to_be_reserved)
 {
 	static const size_t size = 1000000;
@@ -332,8 +343,8 @@ START_TEST(large_body_waits_to_be_reserved)
 		ck_assert_uint_eq(i.number, 1);
 		ck_assert_uint_eq(i.item.offset, got);
 		ck_assert_uint_eq(i.item.total, size);
-		for (size_t n = 0; n < i.item.body.len; n++)
-			ck_assert_int_eq(i.item.body.data[n], 'L');
+		ck_assert_uint_eq(same_letters(i.item.body), i.item.body.len);
+		ck_assert_int_eq(i.item.body.data[0], 'L');
 		got += i.item.body.len;
 		/* What is reserved counts as all bytes do, and does so again at once. */
 		fake_send(&d, &(struct wire_frame){ .kind = WIRE_CREDIT, .u.credit = { .session = true, .bytes = 400000 + got } });
