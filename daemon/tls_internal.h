@@ -49,6 +49,27 @@ struct tls {
 	char why[TLS_TEXT_MAX];
 };
 
+#define TLS_HEADER 5 /* of a record */
+
+/* ---- tls.c: the stream */
+/* Lend the input to mbedTLS for one call; how much it used. */
+void tls_lend(struct tls *t, const uint8_t *in, size_t len);
+size_t tls_take_back(struct tls *t);
+/* Length of the record at the front, 0 if its header is not whole yet, SIZE_MAX if it can be none. */
+size_t tls_record_length(const uint8_t *in, size_t len);
+
+/* ---- tls_fault.c: it ends before its time */
+enum tls_result tls_over(struct tls *t, enum tls_result how, int error, const char *why);
+/* The other side gave up, and said so. */
+enum tls_result tls_take_alert(struct tls *t, unsigned alert);
+/* This side gives up: mbedTLS has failed. What was written before of why stays. */
+enum tls_result tls_fail(struct tls *t, int e);
+
+/* ---- tls_judge.c: who the other side is */
+/* mbedTLS's call-back, of a struct tls. */
+int tls_verify(void *arg, mbedtls_x509_crt *crt, int depth, uint32_t *flags);
+
+/* ---- tls_context.c, tls_identity.c: keys, certificates, randomness */
 /* What certificates of a chain must be like. */
 extern const mbedtls_x509_crt_profile tls_profile;
 

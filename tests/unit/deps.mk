@@ -7,7 +7,7 @@ DEPS_test_names = common/names
 DEPS_test_units = common/units
 DEPS_test_pin = common/pin
 DEPS_test_cgroup = common/cgroup
-TLS = daemon/tls daemon/tls_context daemon/tls_identity common/names common/pin
+TLS = daemon/tls $(addprefix daemon/tls,_context _fault _identity _judge _shake) common/names common/pin
 DEPS_test_tls = $(TLS) tests/transport/certs
 LIBS_test_tls = $(TLS_LIBS)
 DEPS_test_tls_identity = $(TLS) tests/transport/certs
@@ -55,7 +55,7 @@ DEPS_test_message = $(MESSAGE)
 DEPS_test_session = $(FAKE_SESSION) tests/unit/session_ends
 DEPS_test_session_io = $(FAKE_SESSION) tests/unit/session_ends
 DOOR_TEST_SRC = daemon/loop.c daemon/socket.c daemon/transport.c daemon/transport_unix.c daemon/transport_tcp.c daemon/transport_tls.c daemon/transport_resolve.c \
-	daemon/tls.c daemon/tls_context.c daemon/tls_identity.c
+	$(TLS:%=%.c)
 DEPS_test_loop = daemon/loop
 LIBS_test_loop = -levent_core
 DEPS_test_task = daemon/task daemon/loop
