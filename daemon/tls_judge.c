@@ -1,6 +1,7 @@
 /* tls_judge: who the other side is: what it showed is written down, and its owner decides. */
 #include "tls_internal.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -86,29 +87,29 @@ alert_of(uint32_t flags)
 }
 
 /*
- * The refusal of the other side's certificate. mbedTLS picks the alert by the
- * flag and sends it; where the other side could not read that, the handshake
- * is ended first (it is up by then in any case: TLS 1.3).
+ * The refusal of the other side's certificate, with the alert that mbedTLS would
+ * send. Where the other side could not read that, the handshake is ended first (it
+ * is up by then in any case: TLS 1.3).
  */
-static int
-refuse(struct tls *t, uint32_t flag, const char *why, uint32_t *flags)
+static void
+refuse(struct tls *t, uint32_t flags, const char *why)
 {
-	if (!t->dialling && !t->is_again && tls_compat_refuses_late(&t->ssl)) {
-		t->late_alert = alert_of(flag);
+	if (!t->dialling && !t->is_again && !t->over && tls_compat_refuses_late(&t->ssl)) {
+		t->late_alert = alert_of(flags);
 		t->error = -EACCES;
 		snprintf(t->why, sizeof(t->why), "%s", why);
-		return 0;
+		return;
 	}
-	*flags = flag;
+	if (!t->is_again && !t->over)
+		(void)mbedtls_ssl_send_alert_message(&t->ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL, (unsigned char)alert_of(flags));
 	tls_over(t, TLS_FAILED, -EACCES, why);
-	return 0;
 }
 
 /* A copy of all that was shown, which mbedTLS forgets in parts; at most TLS_HANDSHAKE_MAX. */
 static bool
 keep_shown(struct tls *t, const mbedtls_x509_crt *crt)
 {
-	for (; crt && !t->is_again; crt = crt->next)
+	for (; crt; crt = crt->next)
 		if (mbedtls_x509_crt_parse_der(&t->shown, crt->raw.p, crt->raw.len) != 0)
 			return false;
 	return true;
@@ -116,16 +117,14 @@ keep_shown(struct tls *t, const mbedtls_x509_crt *crt)
 
 /*
  * mbedTLS hands over the chain from its root down, with what it has against
- * each. That is written down, and the caller decides: with a pin nobody asks
- * for chain and dates. Only the strength of the key is decided here.
+ * each. That is written down and taken away from it: with a pin nobody asks for
+ * chain and dates. May be in another thread than its owner's, who decides behind
+ * this step.
  */
 int
 tls_verify(void *arg, mbedtls_x509_crt *crt, int depth, uint32_t *flags)
 {
 	struct tls *t = arg;
-	const uint32_t alerts = MBEDTLS_X509_BADCERT_EXPIRED | MBEDTLS_X509_BADCERT_REVOKED | MBEDTLS_X509_BADCERT_NOT_TRUSTED |
-	    MBEDTLS_X509_BADCERT_FUTURE | MBEDTLS_X509_BADCERT_BAD_MD | MBEDTLS_X509_BADCERT_BAD_PK | MBEDTLS_X509_BADCERT_BAD_KEY;
-	char weak[TLS_TEXT_MAX], why[TLS_TEXT_MAX];
 
 	if (t->context->has_ca && *flags) {
 		t->chain_flags |= *flags;
@@ -134,27 +133,47 @@ tls_verify(void *arg, mbedtls_x509_crt *crt, int depth, uint32_t *flags)
 	*flags = 0;
 	if (depth > 0)
 		return 0;
-	if (tls_certificate_of(crt, &t->peer.certificate) < 0)
-		return refuse(t, MBEDTLS_X509_BADCERT_OTHER, "SHA-256 failed", flags);
-	t->peer.has_certificate = true;
+	t->peer.has_certificate = tls_certificate_of(crt, &t->peer.certificate) == 0;
 	if (t->context->has_ca)
 		t->peer.chain = t->chain_flags ? TLS_CHAIN_BAD : TLS_CHAIN_GOOD;
-	if (tls_key_fault(&crt->pk, weak)) {
-		snprintf(why, sizeof(why), "the other side's certificate: %.120s", weak);
-		return refuse(t, MBEDTLS_X509_BADCERT_BAD_KEY, why, flags);
-	}
-	*why = '\0';
-	if (!t->check(t->arg, &t->peer, why))
-		return refuse(t, t->chain_flags & alerts ? t->chain_flags & alerts : MBEDTLS_X509_BADCERT_OTHER,
-		    *why ? why : "refused", flags);
-	if (!keep_shown(t, crt)) {
-		/* No word against the other side. */
-		*flags = MBEDTLS_X509_BADCERT_OTHER;
-		tls_over(t, TLS_FAILED, -ENOMEM, "out of memory");
-		return 0;
-	}
-	t->is_checked = true;
+	t->is_kept = t->is_again || keep_shown(t, crt);
+	t->is_shown = true;
 	return 0;
+}
+
+/* What verify has written down, and the certificate. */
+static void
+judge(struct tls *t, const mbedtls_x509_crt *shown)
+{
+	const uint32_t alerts = MBEDTLS_X509_BADCERT_EXPIRED | MBEDTLS_X509_BADCERT_REVOKED | MBEDTLS_X509_BADCERT_NOT_TRUSTED |
+	    MBEDTLS_X509_BADCERT_FUTURE | MBEDTLS_X509_BADCERT_BAD_MD | MBEDTLS_X509_BADCERT_BAD_PK | MBEDTLS_X509_BADCERT_BAD_KEY;
+	char weak[TLS_TEXT_MAX], why[TLS_TEXT_MAX] = "";
+
+	if (!t->is_kept) {
+		/* No word against the other side. */
+		if (!t->over)
+			(void)mbedtls_ssl_send_alert_message(
+			    &t->ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL, MBEDTLS_SSL_ALERT_MSG_INTERNAL_ERROR);
+		tls_over(t, TLS_FAILED, -ENOMEM, "out of memory");
+	} else if (!t->peer.has_certificate) {
+		refuse(t, MBEDTLS_X509_BADCERT_OTHER, "SHA-256 failed");
+	} else if (tls_key_fault(&shown->pk, weak)) {
+		snprintf(why, sizeof(why), "the other side's certificate: %.120s", weak);
+		refuse(t, MBEDTLS_X509_BADCERT_BAD_KEY, why);
+	} else if (!t->check(t->arg, &t->peer, why)) {
+		refuse(t, t->chain_flags & alerts ? t->chain_flags & alerts : MBEDTLS_X509_BADCERT_OTHER, *why ? why : "refused");
+	} else {
+		t->is_checked = true;
+	}
+}
+
+enum tls_result
+tls_judge(struct tls *t)
+{
+	assert(tls_is_to_be_judged(t));
+	t->is_judged = true;
+	judge(t, &t->shown);
+	return t->over ? t->over : TLS_AGAIN;
 }
 
 bool
@@ -169,6 +188,8 @@ tls_recheck(struct tls *t, struct tls_context *c, tls_check *check, void *arg, c
 	}
 	mbedtls_x509_crt_verify_with_profile(&t->shown, c->has_ca ? &c->ca : NULL, c->has_crl ? &c->crl : NULL, &tls_profile, NULL,
 	    &flags, tls_verify, &again);
+	if (again.is_shown)
+		judge(&again, &t->shown);
 	if (!again.is_checked) {
 		snprintf(why, TLS_TEXT_MAX, "%s", again.why[0] ? again.why : "its certificate cannot be judged again");
 		return false;

@@ -32,30 +32,12 @@ finish_handshake(struct tls *t)
 	return TLS_READY;
 }
 
-
-enum tls_result
-tls_feed(struct tls *t, const uint8_t *in, size_t len, size_t *ret_used)
-{
-	enum tls_result r;
-	size_t used;
-
-	*ret_used = 0;
-	do {
-		r = tls_feed_piece(t, in ? in + *ret_used : NULL, len - *ret_used, &used);
-		*ret_used += used;
-	} while (r == TLS_AGAIN);
-	return r;
-}
-
-enum tls_result
-tls_feed_piece(struct tls *t, const uint8_t *in, size_t len, size_t *ret_used)
+/* One step of mbedTLS. */
+static enum tls_result
+step(struct tls *t, const uint8_t *in, size_t len, size_t *ret_used)
 {
 	int e;
 
-	*ret_used = 0;
-	if (t->over)
-		return t->over;
-	assert(!t->done);
 	/* Whoever sends five bytes of something else, or fewer, need not be waited for. */
 	if (t->fed == 0 && tls_record_length(in, len) == SIZE_MAX) {
 		t->has_answered = false;
@@ -79,4 +61,42 @@ tls_feed_piece(struct tls *t, const uint8_t *in, size_t len, size_t *ret_used)
 	default:
 		return tls_fail(t, e);
 	}
+}
+
+enum tls_result
+tls_step(struct tls *t, const uint8_t *in, size_t len, size_t *ret_used)
+{
+	enum tls_result r;
+
+	*ret_used = 0;
+	if (tls_is_to_be_judged(t))
+		return TLS_JUDGE;
+	if (t->over)
+		return t->over;
+	assert(!t->done);
+	r = step(t, in, len, ret_used);
+	/* Also if mbedTLS has refused it by itself: its owner may know a better reason. */
+	return tls_is_to_be_judged(t) ? TLS_JUDGE : r;
+}
+
+enum tls_result
+tls_feed(struct tls *t, const uint8_t *in, size_t len, size_t *ret_used)
+{
+	enum tls_result r;
+	size_t used;
+
+	*ret_used = 0;
+	do {
+		r = tls_step(t, in ? in + *ret_used : NULL, len - *ret_used, &used);
+		*ret_used += used;
+		if (r == TLS_JUDGE)
+			r = tls_judge(t);
+	} while (r == TLS_AGAIN);
+	return r;
+}
+
+bool
+tls_may_leave_the_loop(void)
+{
+	return TLS_COMPAT_HAS_LOCKS;
 }
