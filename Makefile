@@ -58,7 +58,7 @@ FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 
 .DEFAULT_GOAL := all
-.PHONY: all check check-unit check-daemon soak soak-plants check-asan check-valgrind check-debian13 quickstart sim sim-plants sweep sweep-plants torture torture-plants power-cuts fuzz fuzz-plants lint coverage \
+.PHONY: all check check-unit check-daemon soak soak-plants check-asan check-tsan check-valgrind check-debian13 quickstart sim sim-plants sweep sweep-plants torture torture-plants power-cuts fuzz fuzz-plants lint coverage \
 	install uninstall clean deps help
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -73,6 +73,7 @@ help:
 	@echo "make soak TESTS=t_kill KILL_SECONDS=60   one of them, with a parameter"
 	@echo "make soak-plants    kill loops against daemons with planted faults, which must be found"
 	@echo "make check-asan     the same under AddressSanitizer, UBSan, LeakSanitizer"
+	@echo "make check-tsan     tasks and TLS under ThreadSanitizer"
 	@echo "make check-valgrind unit tests under valgrind"
 	@echo "make check-debian13 make check in a fresh Debian 13 (root, network, mmdebstrap)"
 	@echo "make sim SECONDS=n | SEEDS=n | SEED=n   the simulator; a seed replays exactly"
@@ -215,6 +216,14 @@ soak-plant-%: $(B)/tests/t_kill
 ASAN = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 check-asan: deps-check
 	$(Q)$(MAKE) --no-print-directory B=$(B)/asan SANITIZE="$(ASAN)" CFLAGS="-O1 -g" NO_SHELL_TESTS=1 check-run
+
+# Where two threads meet: tasks, and the handshakes of TLS.
+TSAN_TESTS = test_task transport t_tls
+check-tsan: deps-check
+	$(Q)$(MAKE) --no-print-directory B=$(B)/tsan SANITIZE=-fsanitize=thread CFLAGS="-O1 -g" tsan-run
+.PHONY: tsan-run
+tsan-run: all $(TSAN_TESTS:%=$(B)/tests/%)
+	$(Q)B=$(B) tests/lib/run $(TSAN_TESTS:%=$(B)/tests/%)
 
 check-valgrind: $(UNIT_BIN)
 	$(Q)JOBS=2 CK_TIMEOUT_MULTIPLIER=4 B=$(B) tests/lib/run $(UNIT_BIN:%="valgrind -q --error-exitcode=99 --leak-check=full --child-silent-after-fork=yes %")

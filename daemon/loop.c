@@ -160,13 +160,6 @@ loop_wall_ms(const struct loop *l)
 	return clock_ns(CLOCK_REALTIME) / NS_PER_MS;
 }
 
-uint64_t
-loop_cpu(const struct loop *l)
-{
-	(void)l;
-	return clock_ns(CLOCK_THREAD_CPUTIME_ID);
-}
-
 void
 loop_random(struct loop *l, void *buf, size_t len)
 {

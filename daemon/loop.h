@@ -39,9 +39,6 @@ loop_now_ms(const struct loop *l)
 /* Milliseconds since 1970 UTC, for people and logs only; may jump. */
 uint64_t loop_wall_ms(const struct loop *l);
 
-/* Nanoseconds of CPU time that this thread has used, read at each call: for what something costs. */
-uint64_t loop_cpu(const struct loop *l);
-
 /* Fill buf with random bytes (getrandom). Aborts if the kernel cannot. */
 void loop_random(struct loop *l, void *buf, size_t len);
 /* Uniform in [0, bound); 0 for bound 0. */

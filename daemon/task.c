@@ -10,10 +10,14 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "list.h"
 #include "loop.h"
+
+#define NICE 10 /* of a worker that gives way: a tenth of the loop's weight */
 
 struct task {
 	struct list node;
@@ -27,6 +31,7 @@ struct task_runner {
 	struct loop_watch watch;
 	int fd;
 	unsigned n_pending;
+	bool gives_way;
 	bool is_running; /* there is a thread */
 	bool is_telling, is_gone; /* a done is being called; it freed the runner */
 	pthread_t thread;
@@ -43,6 +48,9 @@ work(void *arg)
 	struct task_runner *r = arg;
 	const uint64_t one = 1;
 
+	/* Of this thread alone, on Linux; never back up, if we were started lower. */
+	if (r->gives_way && getpriority(PRIO_PROCESS, 0) < NICE)
+		(void)!setpriority(PRIO_PROCESS, 0, NICE);
 	pthread_mutex_lock(&r->lock);
 	while (!r->stop) {
 		struct list *n = list_first(&r->waiting);
@@ -137,6 +145,12 @@ fail:
 }
 
 void
+task_runner_give_way(struct task_runner *r)
+{
+	r->gives_way = true;
+}
+
+void
 task_runner_free(struct task_runner *r)
 {
 	if (!r)
@@ -190,4 +204,13 @@ task_run(struct task_runner *r, void (*fn)(void *arg), void (*done)(void *arg), 
 	pthread_cond_signal(&r->more);
 	pthread_mutex_unlock(&r->lock);
 	return 0;
+}
+
+uint64_t
+task_cpu(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
 }

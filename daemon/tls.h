@@ -84,6 +84,7 @@ struct tls_material {
  * off the loop. A CRL without a CA is a fault.
  */
 int tls_context_new(const struct tls_material *m, char why[static TLS_TEXT_MAX], struct tls_context **ret);
+/* References are counted by one thread, though streams of it may shake hands in another. */
 struct tls_context *tls_context_ref(struct tls_context *c);
 void tls_context_unref(struct tls_context *c); /* NULL is fine */
 
@@ -124,11 +125,12 @@ enum tls_result {
 	TLS_END,    /* the other side closed in order */
 	TLS_ALERT,  /* the other side gave up, and tls_why says what it said */
 	TLS_FAILED, /* this side gave up, tls_why says why; an alert may wait in the output */
-	TLS_AGAIN   /* tls_feed_piece: there is more to be done */
+	TLS_AGAIN,  /* tls_step, tls_judge: there is more to be done */
+	TLS_JUDGE   /* tls_step: tls_judge is next, before anything else */
 };
 
 /*
- * Called once per stream, inside tls_feed, as soon as the other side's
+ * Called once per stream, inside tls_feed or tls_judge, as soon as the other side's
  * certificate is there; version and cipher are still empty, and that it holds
  * the key is proven only when the handshake is over. True: it is who it should
  * be. False: why says why not (for this side's log), and the other side gets
@@ -148,8 +150,16 @@ void tls_free(struct tls *t); /* NULL is fine */
  */
 enum tls_result tls_feed(struct tls *t, const uint8_t *in, size_t len, size_t *ret_used);
 
-/* The same, one piece of the work at a time. TLS_AGAIN: the next one may follow, with whatever input is left. */
-enum tls_result tls_feed_piece(struct tls *t, const uint8_t *in, size_t len, size_t *ret_used);
+/*
+ * The same in pieces. TLS_AGAIN: the next step may follow, with whatever input is
+ * left. A step calls nothing of the caller's: it may run in another thread, if
+ * nobody else touches t meanwhile and tls_may_leave_the_loop says so. `check` is
+ * asked by tls_judge, and without its yes no handshake is over well.
+ */
+enum tls_result tls_step(struct tls *t, const uint8_t *in, size_t len, size_t *ret_used);
+enum tls_result tls_judge(struct tls *t);
+/* Was mbedTLS built with the locks that takes? */
+bool tls_may_leave_the_loop(void);
 
 /*
  * Open the record at the front of the input, one contiguous buffer that is

@@ -21,6 +21,16 @@
 #include <mbedtls/x509_crl.h>
 #include <mbedtls/x509_crt.h>
 
+/*
+ * May two threads be at work with one key and one source of random numbers? It
+ * takes their locks; and those of PSA's keys, which there are since 3.6.
+ */
+#if defined(MBEDTLS_THREADING_C) && (MBEDTLS_VERSION_NUMBER < 0x03000000 || MBEDTLS_VERSION_NUMBER >= 0x03060000)
+#define TLS_COMPAT_HAS_LOCKS true
+#else
+#define TLS_COMPAT_HAS_LOCKS false
+#endif
+
 #if MBEDTLS_VERSION_NUMBER >= 0x03000000
 #include <psa/crypto.h>
 

@@ -11,7 +11,7 @@ struct tls_random {
 };
 
 struct tls_context {
-	size_t refs;
+	size_t refs; /* counted by the loop alone */
 	struct tls_random random;
 	mbedtls_pk_context key;
 	mbedtls_x509_crt own; /* and the chain that is shown with it */
@@ -19,14 +19,15 @@ struct tls_context {
 	mbedtls_x509_crl crl;
 	bool has_ca, has_crl;
 	struct tls_certificate certificate;
-	mbedtls_ssl_config accepting, dialling;
+	mbedtls_ssl_config accepting, dialling; /* read by handshakes in another thread */
 	uint8_t stage[16384]; /* where small pieces become a record: one stream at a time, all of one loop */
 };
 
 struct tls {
 	struct tls_context *context;
 	mbedtls_ssl_context ssl;
-	bool dialling, done, ended, is_checked;
+	bool dialling, done, ended;
+	bool is_shown, is_kept, is_judged, is_checked; /* its certificate: was there; and is in `shown`; check was asked; and said yes */
 	bool is_again; /* only to judge again what was shown */
 	tls_check *check;
 	void *arg;
@@ -49,6 +50,32 @@ struct tls {
 	char why[TLS_TEXT_MAX];
 };
 
+#define TLS_HEADER 5 /* of a record */
+
+/* ---- tls.c: the stream */
+/* Lend the input to mbedTLS for one call; how much it used. */
+void tls_lend(struct tls *t, const uint8_t *in, size_t len);
+size_t tls_take_back(struct tls *t);
+/* Length of the record at the front, 0 if its header is not whole yet, SIZE_MAX if it can be none. */
+size_t tls_record_length(const uint8_t *in, size_t len);
+
+/* ---- tls_fault.c: it ends before its time */
+enum tls_result tls_over(struct tls *t, enum tls_result how, int error, const char *why);
+/* The other side gave up, and said so. */
+enum tls_result tls_take_alert(struct tls *t, unsigned alert);
+/* This side gives up: mbedTLS has failed. What was written before of why stays. */
+enum tls_result tls_fail(struct tls *t, int e);
+
+/* ---- tls_judge.c: who the other side is */
+/* mbedTLS's call-back, of a struct tls. */
+int tls_verify(void *arg, mbedtls_x509_crt *crt, int depth, uint32_t *flags);
+static inline bool
+tls_is_to_be_judged(const struct tls *t)
+{
+	return t->is_shown && !t->is_judged;
+}
+
+/* ---- tls_context.c, tls_identity.c: keys, certificates, randomness */
 /* What certificates of a chain must be like. */
 extern const mbedtls_x509_crt_profile tls_profile;
 

@@ -1,6 +1,7 @@
 /*
  * transport_tls: TLS on top of transport_tcp, which dials, listens, reads and
- * writes for it. Sealing and opening is tls.h's; here is when.
+ * writes for it. Sealing and opening is tls.h's; here is when. The handshake is
+ * transport_tls_shake.c's.
  */
 #include <assert.h>
 #include <errno.h>
@@ -8,45 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "socket.h"
-#include "tls.h"
-
-#define IN_BYTES 32768 /* a record, and what came with it in one read */
-
-#define PIECE_NS 2000000 /* CPU time of one step of a stranger's handshake, and the last piece */
-
-_Static_assert(IN_BYTES >= TLS_RECORD_MAX, "the input buffer must hold a record");
-_Static_assert(TLS_TEXT_MAX == TRANSPORT_TEXT_MAX, "one buffer for a reason");
-
-enum state {
-	CONNECTING, /* TCP is at work */
-	SHAKING,    /* the handshake */
-	UP,
-	BROKEN, /* TCP is gone; what it brought may be left to be read, then `down` */
-	DOWN,   /* `down` is to be told, or was */
-	CLOSED  /* waits for its free */
-};
-
-struct stream {
-	struct transport t;
-	struct loop *loop;
-	struct transport *tcp;
-	struct tls *tls; /* made with the first bytes: a stranger that says nothing costs little */
-	struct transport_security security; /* holds a reference of the context until the handshake is over */
-	enum state state;
-	uint64_t deadline_ms;
-	struct loop_timer timer; /* shaking: the deadline; up: what is buffered is offered again */
-	struct loop_call call;   /* what is to be told; at last the free */
-	bool broken_off; /* shaking: there is more to be done, without a byte more */
-	bool dialled, reading, short_write, is_over /* the next read says how it ended */;
-	uint8_t *in; /* IN_BYTES; whole records are opened where they lie */
-	size_t in_at, in_len;
-	uint8_t *plain; /* inside in, before in_at: opened and not yet read */
-	size_t plain_len;
-	size_t left; /* broken: what was buffered before the last `readable` */
-	int error;
-	char text[TRANSPORT_TEXT_MAX];
-};
+#include "transport_tls_internal.h"
 
 struct listener {
 	struct transport_listener tl;
@@ -90,6 +53,12 @@ drop_security(struct transport_security *s)
 	s->context = NULL;
 }
 
+void
+tls_stream_drop_security(struct stream *s)
+{
+	drop_security(&s->security);
+}
+
 /* "tls://…" for "tcp://…". */
 static void
 rename_scheme(char address[static TRANSPORT_TEXT_MAX])
@@ -128,8 +97,8 @@ judge(void *arg, const struct tls_peer *peer, char why[static TLS_TEXT_MAX])
 	return j->security->check(j->security->arg, &id, why);
 }
 
-static bool
-check(void *arg, const struct tls_peer *peer, char why[static TLS_TEXT_MAX])
+bool
+tls_stream_check(void *arg, const struct tls_peer *peer, char why[static TLS_TEXT_MAX])
 {
 	struct stream *s = arg;
 
@@ -159,27 +128,24 @@ has_news(const struct stream *s)
 	return s->is_over || s->plain_len > 0 || tls_has_record(s->in + s->in_at, s->in_len);
 }
 
-/* Offer what is buffered in the next pass: TCP's readiness knows nothing of it. */
-static void
-offer(struct stream *s)
+void
+tls_stream_offer(struct stream *s)
 {
 	if (s->state == UP && s->reading && has_news(s))
 		loop_timer_start(&s->timer, 0);
 }
 
-static void
-fail(struct stream *s, int error, const char *text)
+void
+tls_stream_fail(struct stream *s, int error, const char *text)
 {
 	s->state = DOWN;
 	s->error = error;
 	snprintf(s->text, sizeof(s->text), "%s", text);
 	loop_timer_stop(&s->timer);
 	s->tcp->ops->want_read(s->tcp, false);
-	drop_security(&s->security);
+	tls_stream_drop_security(s);
 	loop_defer(s->loop, &s->call);
 }
-
-static void shake(struct stream *s);
 
 static void
 tell(void *arg)
@@ -187,8 +153,8 @@ tell(void *arg)
 	struct stream *s = arg;
 
 	if (s->state == SHAKING) {
-		if (s->broken_off && s->reading)
-			shake(s);
+		if (s->reading)
+			tls_shake_on(s);
 		return;
 	}
 	if (s->state == BROKEN) {
@@ -204,9 +170,8 @@ tell(void *arg)
 		s->t.ev->down(s->t.arg, s->error, s->text);
 }
 
-/* Write what is sealed. A negative errno: TCP is gone, and will say so. */
-static int
-flush(struct stream *s)
+int
+tls_stream_flush(struct stream *s)
 {
 	struct iovec out;
 	ssize_t n;
@@ -233,26 +198,24 @@ has_output(const struct stream *s)
 	return len > 0;
 }
 
-/* TLS is over: an alert of ours goes out, if the other side still listens. */
-static void
-fail_tls(struct stream *s)
+void
+tls_stream_over(struct stream *s)
 {
-	(void)flush(s);
-	fail(s, tls_error(s->tls), tls_why(s->tls));
+	(void)tls_stream_flush(s);
+	tls_stream_fail(s, tls_error(s->tls), tls_why(s->tls));
 }
 
 /* --------------------------------------------------------------------- input */
 
-static void
-eat(struct stream *s, size_t n)
+void
+tls_stream_eat(struct stream *s, size_t n)
 {
 	s->in_at += n;
 	s->in_len -= n;
 }
 
-/* More input: bytes, 0 at its end, or a negative errno. All plaintext is read. */
-static ssize_t
-fill(struct stream *s)
+ssize_t
+tls_stream_fill(struct stream *s)
 {
 	ssize_t n;
 
@@ -268,99 +231,6 @@ fill(struct stream *s)
 	return n;
 }
 
-static bool
-prepare(struct stream *s)
-{
-	if (s->tls)
-		return true;
-	s->in = malloc(IN_BYTES);
-	s->tls = s->in ? tls_new(s->security.context, s->dialled, check, s) : NULL;
-	if (!s->tls)
-		fail(s, -ENOMEM, "out of memory");
-	return s->tls != NULL;
-}
-
-static void
-rise(struct stream *s)
-{
-	s->state = UP;
-	s->t.awaits_up = false;
-	loop_timer_stop(&s->timer);
-	drop_security(&s->security);
-	/* What came behind the handshake is here already, and TCP will not speak of it again. */
-	offer(s);
-	s->t.ev->up(s->t.arg);
-}
-
-/* As tls_feed; of a stranger's handshake no more than a step. */
-static enum tls_result
-feed(struct stream *s, uint64_t since)
-{
-	enum tls_result r;
-	size_t used;
-
-	do {
-		r = tls_feed_piece(s->tls, s->in + s->in_at, s->in_len, &used);
-		eat(s, used);
-	} while (r == TLS_AGAIN && (s->dialled || loop_cpu(s->loop) - since < PIECE_NS));
-	return r;
-}
-
-/* True: the handshake is over, and well. */
-static bool
-shake_on(struct stream *s, uint64_t since)
-{
-	ssize_t n;
-
-	if (!prepare(s))
-		return false;
-	do {
-		enum tls_result r = feed(s, since);
-
-		if (r == TLS_READY) {
-			(void)flush(s);
-			return true;
-		}
-		if (r == TLS_AGAIN) {
-			(void)flush(s);
-			s->broken_off = true;
-			loop_defer(s->loop, &s->call);
-			return false;
-		}
-		if (r != TLS_MORE) {
-			fail_tls(s);
-			return false;
-		}
-		(void)flush(s);
-		n = fill(s);
-	} while (n > 0);
-	if (n == 0) {
-		tls_input_ended(s->tls);
-		fail_tls(s);
-	}
-	return false;
-}
-
-/* The next step of the handshake; one of a stranger's when its owner has time for it. */
-static void
-shake(struct stream *s)
-{
-	uint64_t before;
-	bool is_over;
-
-	if (!s->dialled && s->t.ev->may_shake && !s->t.ev->may_shake(s->t.arg)) {
-		s->tcp->ops->want_read(s->tcp, false);
-		return;
-	}
-	s->broken_off = false;
-	before = loop_cpu(s->loop);
-	is_over = shake_on(s, before);
-	if (!s->dialled && s->t.ev->shaken)
-		s->t.ev->shaken(s->t.arg, loop_cpu(s->loop) - before);
-	if (is_over)
-		rise(s);
-}
-
 /* The next piece of plaintext: 1; 0: none now; -1: the end, which tls knows; a negative errno of TCP is in *ret. */
 static int
 next_plain(struct stream *s, ssize_t *ret)
@@ -372,16 +242,16 @@ next_plain(struct stream *s, ssize_t *ret)
 		enum tls_result r = tls_open(s->tls, s->in + s->in_at, s->in_len, &used, &s->plain, &s->plain_len);
 
 		if (r == TLS_READY) {
-			eat(s, used);
+			tls_stream_eat(s, used);
 			if (s->plain_len > 0)
 				return 1;
 			continue;
 		}
 		if (r != TLS_MORE) {
-			eat(s, used);
+			tls_stream_eat(s, used);
 			return -1;
 		}
-		n = fill(s);
+		n = tls_stream_fill(s);
 		if (n < 0) {
 			*ret = n;
 			return 0;
@@ -423,13 +293,13 @@ tls_read(struct transport *t, void *buf, size_t len)
 		}
 		s->is_over = true;
 		if (done > 0) {
-			offer(s);
+			tls_stream_offer(s);
 			break;
 		}
 		if (tls_error(s->tls))
-			fail_tls(s);
+			tls_stream_over(s);
 		else
-			fail(s, 0, "closed by the other side");
+			tls_stream_fail(s, 0, "closed by the other side");
 		return s->error;
 	}
 	return (ssize_t)done;
@@ -443,10 +313,12 @@ tls_want_read(struct transport *t, bool on)
 	s->reading = on;
 	if (s->state == DOWN)
 		return;
+	if (s->state == SHAKING) {
+		tls_shake_wanted(s);
+		return;
+	}
 	s->tcp->ops->want_read(s->tcp, on);
-	if (on && s->state == SHAKING && s->broken_off)
-		loop_defer(s->loop, &s->call);
-	offer(s);
+	tls_stream_offer(s);
 }
 
 /* -------------------------------------------------------------------- output */
@@ -468,11 +340,11 @@ tls_writev(struct transport *t, const struct iovec *iov, int n)
 		ssize_t r = tls_seal(s->tls, iov, n, done);
 
 		if (r < 0) {
-			fail_tls(s);
+			tls_stream_over(s);
 			return s->error;
 		}
 		done += (size_t)r;
-		r = flush(s);
+		r = tls_stream_flush(s);
 		if (r < 0)
 			return r;
 	}
@@ -503,7 +375,7 @@ on_up(void *arg)
 
 	s->state = SHAKING;
 	loop_timer_start(&s->timer, s->deadline_ms > now ? s->deadline_ms - now : 0);
-	shake(s);
+	tls_shake_begin(s);
 }
 
 static void
@@ -512,10 +384,10 @@ on_readable(void *arg)
 	struct stream *s = arg;
 
 	if (s->state == SHAKING) {
-		shake(s);
+		tls_shake(s);
 	} else if (s->state == UP && s->reading) {
 		s->t.ev->readable(s->t.arg);
-		offer(s);
+		tls_stream_offer(s);
 	}
 }
 
@@ -524,7 +396,7 @@ on_writable(void *arg)
 {
 	struct stream *s = arg;
 
-	if (!s->tls || flush(s) < 0 || has_output(s))
+	if (!s->tls || tls_stream_flush(s) < 0 || has_output(s))
 		return;
 	if (s->state == UP && s->short_write) {
 		s->short_write = false;
@@ -540,19 +412,19 @@ on_down(void *arg, int error, const char *text)
 
 	switch (s->state) {
 	case CONNECTING:
-		fail(s, error, text);
+		tls_stream_fail(s, error, text);
 		return;
 	case SHAKING:
 		snprintf(why, sizeof(why), "%.120s during the TLS handshake", text);
-		fail(s, error, why);
+		tls_shake_cut(s, error, why);
 		return;
 	case UP:
 		/* The end of the input is noticed by reading. */
 		if (error == 0) {
-			offer(s);
+			tls_stream_offer(s);
 			return;
 		}
-		fail(s, error, text);
+		tls_stream_fail(s, error, text);
 		s->state = BROKEN;
 		s->left = SIZE_MAX;
 		return;
@@ -569,10 +441,10 @@ on_timer(void *arg)
 	struct stream *s = arg;
 
 	if (s->state == SHAKING) {
-		fail(s, -ETIMEDOUT, "TLS handshake timed out");
+		tls_stream_fail(s, -ETIMEDOUT, "TLS handshake timed out");
 	} else if (s->state == UP && s->reading && has_news(s)) {
 		s->t.ev->readable(s->t.arg);
-		offer(s);
+		tls_stream_offer(s);
 	}
 }
 
@@ -612,7 +484,7 @@ tls_connect(struct loop *l, const struct names_url *url, const struct transport_
 	s->deadline_ms = timeout_ms > UINT64_MAX - now ? UINT64_MAX : now + timeout_ms;
 	r = transport_tcp.connect(l, url, NULL, timeout_ms, &tcp_events, s, &s->tcp);
 	if (r < 0) {
-		drop_security(&s->security);
+		tls_stream_drop_security(s);
 		free(s);
 		return r;
 	}
@@ -642,7 +514,8 @@ tls_stream_close(struct transport *t, bool drain)
 	s->state = CLOSED;
 	loop_timer_stop(&s->timer);
 	loop_call_cancel(&s->call);
-	drop_security(&s->security);
+	tls_stream_drop_security(s);
+	tls_shake_end(s);
 	tls_free(s->tls);
 	free(s->in);
 	loop_call_init(&s->call, release, s);

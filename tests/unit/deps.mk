@@ -7,7 +7,7 @@ DEPS_test_names = common/names
 DEPS_test_units = common/units
 DEPS_test_pin = common/pin
 DEPS_test_cgroup = common/cgroup
-TLS = daemon/tls daemon/tls_context daemon/tls_identity common/names common/pin
+TLS = daemon/tls $(addprefix daemon/tls,_context _fault _identity _judge _shake) common/names common/pin
 DEPS_test_tls = $(TLS) tests/transport/certs
 LIBS_test_tls = $(TLS_LIBS)
 DEPS_test_tls_identity = $(TLS) tests/transport/certs
@@ -17,6 +17,10 @@ DEPS_test_expiry = daemon/expiry common/hmap tests/unit/fake_loop
 NO_MEMORY = -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc
 DEPS_test_tls_memory = tests/unit/no_memory $(TLS)
 LIBS_test_tls_memory = $(TLS_LIBS) $(NO_MEMORY)
+# Handshakes whose steps the test itself runs.
+DEPS_test_tls_shake = tests/unit/no_memory tests/unit/fake_task tests/transport/certs $(addprefix daemon/,loop socket transport transport_unix transport_tcp \
+	transport_tls transport_tls_shake transport_resolve) $(TLS)
+LIBS_test_tls_shake = $(EVENT_LIBS) $(TLS_LIBS) $(NO_MEMORY)
 DEPS_test_hmap = common/hmap
 DEPS_test_wire = $(WIRE)
 DEPS_test_wire_run = $(WIRE)
@@ -55,8 +59,9 @@ FAKE_SESSION = $(SESSION) $(MESSAGE) common/frame tests/unit/fake_loop tests/uni
 DEPS_test_message = $(MESSAGE)
 DEPS_test_session = $(FAKE_SESSION) tests/unit/session_ends
 DEPS_test_session_io = $(FAKE_SESSION) tests/unit/session_ends
-DOOR_TEST_SRC = daemon/loop.c daemon/socket.c daemon/transport.c daemon/transport_unix.c daemon/transport_tcp.c daemon/transport_tls.c daemon/transport_resolve.c \
-	daemon/tls.c daemon/tls_context.c daemon/tls_identity.c
+DOOR_TEST_SRC = daemon/loop.c daemon/socket.c daemon/transport.c daemon/transport_unix.c daemon/transport_tcp.c daemon/transport_tls.c \
+	daemon/transport_tls_shake.c daemon/transport_resolve.c daemon/task.c \
+	$(TLS:%=%.c)
 DEPS_test_loop = daemon/loop
 LIBS_test_loop = -levent_core
 DEPS_test_task = daemon/task daemon/loop

@@ -47,6 +47,8 @@ extern struct fake_task {
 	unsigned fail;
 	unsigned again; /* so many after it, too */
 	int error;      /* 0: -ENOMEM */
+	struct task_runner *last; /* the one made last */
+	uint64_t cpu, cpu_step;   /* what task_cpu said; it says so much more each time */
 } fake_task;
 
 /* Run one task of r, and tell it at the end of the loop pass. False: there is none. */

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "loop.h"
 #include "task.h"
@@ -189,6 +190,50 @@ START_TEST(freed_in_done)
 }
 END_TEST
 
+/* What it costs is told by the thread that does it, and in want of a CPU the loop comes first. */
+struct cost {
+	uint64_t ns;
+	int nice;
+	bool is_told;
+};
+
+static void
+burn(void *arg)
+{
+	struct cost *c = arg;
+	uint64_t before = task_cpu();
+
+	while (task_cpu() < before + 20000000)
+		;
+	c->ns = task_cpu() - before;
+	c->nice = getpriority(PRIO_PROCESS, 0);
+}
+
+static void
+burnt(void *arg)
+{
+	struct cost *c = arg;
+
+	c->is_told = true;
+}
+
+START_TEST(gives_way)
+{
+	struct cost c = { 0 };
+	uint64_t before = task_cpu();
+	int nice = getpriority(PRIO_PROCESS, 0);
+
+	task_runner_give_way(w.runner);
+	ck_assert_int_eq(task_run(w.runner, burn, burnt, &c), 0);
+	while (!c.is_told)
+		loop_step(w.loop, true);
+	ck_assert_uint_ge(c.ns, 20000000);
+	ck_assert_uint_lt(task_cpu() - before, c.ns);
+	ck_assert_int_eq(c.nice, nice > 10 ? nice : 10);
+	ck_assert_int_eq(getpriority(PRIO_PROCESS, 0), nice);
+}
+END_TEST
+
 START_TEST(never_used)
 {
 	task_runner_free(NULL);
@@ -210,6 +255,7 @@ main(void)
 	tcase_add_test(t, bounded);
 	tcase_add_test(t, freed_while_running);
 	tcase_add_test(t, freed_in_done);
+	tcase_add_test(t, gives_way);
 	tcase_add_test(t, never_used);
 	suite_add_tcase(s, t);
 	sr = srunner_create(s);
