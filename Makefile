@@ -32,6 +32,7 @@ PROTOC_C ?= protoc-c
 EVENT_LIBS = -levent_core -levent_extra
 PROTOBUF_LIBS = -lprotobuf-c
 # Debian 12 has no pkg-config file of it.
+SCTP_LIBS = -lusrsctp
 TLS_LIBS = -lmbedtls -lmbedx509 -lmbedcrypto
 CHECK_LIBS = -lcheck -lsubunit -lm -lrt -lpthread
 
@@ -39,7 +40,7 @@ CHECK_LIBS = -lcheck -lsubunit -lm -lrt -lpthread
 COMMON_SRC := $(wildcard common/*.c)
 DAEMON_SRC := $(filter-out daemon/main.c,$(wildcard daemon/*.c))
 # The four doors: the simulator brings its own.
-DOOR_SRC := $(wildcard daemon/loop.c daemon/task.c daemon/disk.c daemon/transport.c daemon/transport_*.c daemon/socket.c daemon/service.c)
+DOOR_SRC := $(wildcard daemon/loop.c daemon/task.c daemon/disk.c daemon/transport.c daemon/transport_*.c daemon/socket.c daemon/udp.c daemon/assoc*.c daemon/service.c)
 CORE_SRC := $(filter-out $(DOOR_SRC),$(DAEMON_SRC))
 LIB_SRC := $(wildcard client-lib/*.c)
 LIB_DOOR_SRC := client-lib/io.c
@@ -114,7 +115,7 @@ link = $(call say,LD,$@)
 dolink = $(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(filter %.o %.a,$^)
 
 DAEMON_OBJ = $(call obj,$(COMMON_SRC) $(DAEMON_SRC)) $(B)/obj/gen/admin.pb-c.o
-DAEMON_LIBS = $(EVENT_LIBS) $(PROTOBUF_LIBS) $(TLS_LIBS) -linih -lxxhash -lpthread
+DAEMON_LIBS = $(EVENT_LIBS) $(PROTOBUF_LIBS) $(TLS_LIBS) $(SCTP_LIBS) -linih -lxxhash -lpthread
 
 $(B)/connectd: $(DAEMON_OBJ) $(B)/obj/daemon/main.o
 	$(link)
@@ -153,7 +154,7 @@ $(foreach t,$(UNIT),$(eval $(call unit_rule,$(t))))
 
 $(B)/tests/transport: $(call obj,$(TRANSPORT_SRC) $(DOOR_TEST_SRC) $(COMMON_SRC))
 	$(link)
-	$(dolink) $(EVENT_LIBS) $(TLS_LIBS) $(CHECK_LIBS)
+	$(dolink) $(EVENT_LIBS) $(TLS_LIBS) $(SCTP_LIBS) $(CHECK_LIBS)
 
 $(B)/tests/t_%: $(B)/obj/tests/daemon/t_%.o $(call obj,$(TESTLIB_SRC) $(COMMON_SRC)) $(B)/obj/gen/admin.pb-c.o $(B)/libconnectd.a
 	$(link)

@@ -17,7 +17,7 @@
 #define SOCKET_ACCEPT_MAX 16    /* streams accepted before others get their turn */
 #define SOCKET_BACKLOG 512
 
-extern const struct transport_ops transport_unix, transport_tcp, transport_tls;
+extern const struct transport_ops transport_unix, transport_tcp, transport_tls, transport_sctp;
 
 enum socket_state {
 	SOCKET_CONNECTING, /* the kind is at work */

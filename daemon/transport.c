@@ -16,6 +16,8 @@ transport_for(enum names_scheme scheme)
 		return &transport_tcp;
 	case NAMES_TLS:
 		return &transport_tls;
+	case NAMES_SCTP:
+		return &transport_sctp;
 	default:
 		return NULL;
 	}

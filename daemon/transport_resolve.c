@@ -6,10 +6,12 @@
 #include <event2/dns.h>
 #include <event2/event.h>
 #include <event2/util.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "loop.h"
+#include "transport.h"
 
 #define LINGER_MS 10000 /* a resolver without lookups goes after this */
 #define FLUSH_ROUNDS 8  /* passes in which evdns tells of cancelled lookups */
@@ -37,6 +39,51 @@ struct resolve {
 };
 
 static const char resolver_key;
+
+void
+resolve_text(const union resolve_address *a, bool port, char buf[static RESOLVE_TEXT_MAX])
+{
+	char ip[INET6_ADDRSTRLEN];
+
+	if (a->sa.sa_family == AF_INET6) {
+		inet_ntop(AF_INET6, &a->v6.sin6_addr, ip, sizeof(ip));
+		snprintf(buf, RESOLVE_TEXT_MAX, port ? "[%s]:%u" : "%s", ip, ntohs(a->v6.sin6_port));
+	} else {
+		inet_ntop(AF_INET, &a->v4.sin_addr, ip, sizeof(ip));
+		snprintf(buf, RESOLVE_TEXT_MAX, port ? "%s:%u" : "%s", ip, ntohs(a->v4.sin_port));
+	}
+}
+
+void
+resolve_unmap(union resolve_address *a)
+{
+	struct sockaddr_in v4 = { .sin_family = AF_INET };
+
+	if (a->sa.sa_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&a->v6.sin6_addr))
+		return;
+	v4.sin_port = a->v6.sin6_port;
+	memcpy(&v4.sin_addr, a->v6.sin6_addr.s6_addr + 12, 4);
+	a->v4 = v4;
+}
+
+void
+resolve_identity(const union resolve_address *a, const char *scheme, struct transport_identity *ret)
+{
+	char text[RESOLVE_TEXT_MAX];
+
+	*ret = (struct transport_identity){ 0 };
+	snprintf(ret->address, sizeof(ret->address), "%s", scheme);
+	if (a->sa.sa_family != AF_INET && a->sa.sa_family != AF_INET6)
+		return;
+	resolve_text(a, true, text);
+	snprintf(ret->address, sizeof(ret->address), "%s://%s", scheme, text);
+	ret->has_ip = true;
+	ret->v6 = a->sa.sa_family == AF_INET6;
+	if (ret->v6)
+		memcpy(ret->ip, &a->v6.sin6_addr, 16);
+	else
+		memcpy(ret->ip, &a->v4.sin_addr, 4);
+}
 
 int
 resolve_numeric(const char *host, uint16_t port, union resolve_address *ret)

@@ -9,6 +9,7 @@
 #define TRANSPORT_RESOLVE_H
 
 #include <netinet/in.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #define RESOLVE_MAX 16 /* addresses of one name; the rest are not tried */
@@ -21,6 +22,17 @@ union resolve_address {
 	struct sockaddr_in v4;
 	struct sockaddr_in6 v6;
 };
+
+struct transport_identity;
+
+#define RESOLVE_TEXT_MAX (INET6_ADDRSTRLEN + 8)
+
+/* "127.0.0.1:4711", "[::1]:4711"; without a port "127.0.0.1", "::1". */
+void resolve_text(const union resolve_address *a, bool port, char buf[static RESOLVE_TEXT_MAX]);
+/* An IPv4 address mapped into IPv6 counts as IPv4. */
+void resolve_unmap(union resolve_address *a);
+/* What an address says of who is there; scheme "tcp". Of none (family 0) only the scheme. */
+void resolve_identity(const union resolve_address *a, const char *scheme, struct transport_identity *ret);
 
 /* 0, or -EINVAL if host is no numeric address. */
 int resolve_numeric(const char *host, uint16_t port, union resolve_address *ret);

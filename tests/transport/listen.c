@@ -74,6 +74,14 @@ START_TEST(descriptors_run_out)
 	none.rlim_cur = (rlim_t)next;
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
 	w->pause_on_failure = true;
+	/* Whoever comes by a socket that is there needs none of its own. */
+	if (kind_is_sctp(_i)) {
+		UNTIL(w, w->n_accepted == 1 && d->ups == 1);
+		ck_assert_int_eq(w->failures, 0);
+		ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+		world_free(w);
+		return;
+	}
 	UNTIL(w, w->failures);
 	ck_assert_int_eq(w->failure, -EMFILE);
 	world_settle(w);
@@ -98,9 +106,9 @@ START_TEST(address_in_use)
 END_TEST
 
 static int
-bound(int family, const void *address, socklen_t len, bool listening)
+bound_as(int type, int family, const void *address, socklen_t len, bool listening)
 {
-	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0), off = 0;
+	int fd = socket(family, type | SOCK_CLOEXEC, 0), off = 0;
 
 	ck_assert_int_ge(fd, 0);
 	if (family == AF_INET6)
@@ -111,22 +119,37 @@ bound(int family, const void *address, socklen_t len, bool listening)
 	return fd;
 }
 
+static int
+bound(int family, const void *address, socklen_t len, bool listening)
+{
+	return bound_as(SOCK_STREAM, family, address, len, listening);
+}
+
+/* For kinds whose names a number can stand for: of TCP, and of SCTP. */
+static const struct {
+	int v4, v6, type;
+	const char *scheme;
+} ip_kinds[] = { { KIND_TCP4, KIND_TCP6, SOCK_STREAM, "tcp" }, { KIND_SCTP4, KIND_SCTP6, SOCK_DGRAM, "sctp" } };
+#define IP_KINDS ((int)(sizeof(ip_kinds) / sizeof(ip_kinds[0])))
+
 /* systemd passes dual-stack sockets: who comes through one with IPv4 is shown as IPv4. */
-START_TEST(passed_in_tcp)
+START_TEST(passed_in_dual)
 {
 	struct sockaddr_in6 any = { .sin6_family = AF_INET6 };
-	struct world *w = world_new_silent(KIND_TCP4);
+	struct world *w = world_new_silent(ip_kinds[_i].v4);
+	int type = ip_kinds[_i].type;
 	struct transport_identity id;
 	char text[64];
 
-	ck_assert_int_eq(world_listen(w, bound(AF_INET6, &any, sizeof(any), true)), 0);
-	snprintf(text, sizeof(text), "tcp://127.0.0.1:%u", world_url(w->url).port);
+	ck_assert_int_eq(world_listen(w, bound_as(type, AF_INET6, &any, sizeof(any), type == SOCK_STREAM)), 0);
+	snprintf(text, sizeof(text), "%s://127.0.0.1:%u", ip_kinds[_i].scheme, world_url(w->url).port);
 	world_dial_to(w, text, 1000);
 	UNTIL(w, w->n_accepted == 1);
 	w->accepted[0].t->ops->identity(w->accepted[0].t, &id);
 	ck_assert(id.has_ip && !id.v6);
 	ck_assert_uint_eq(id.ip[0], 127);
-	ck_assert_int_eq(strncmp(id.address, "tcp://127.0.0.1:", 16), 0);
+	snprintf(text, sizeof(text), "%s://127.0.0.1:", ip_kinds[_i].scheme);
+	ck_assert_int_eq(strncmp(id.address, text, strlen(text)), 0);
 	world_free(w);
 }
 END_TEST
@@ -161,14 +184,16 @@ START_TEST(passed_in_wrong)
 	struct world *w = world_new_silent(_i);
 	struct sockaddr_in lo = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
 	struct sockaddr_un un = unix_address(w);
-	bool is_unix = _i == KIND_UNIX;
+	bool is_unix = _i == KIND_UNIX, is_sctp = kind_is_sctp(_i);
 	int other = is_unix ? bound(AF_INET, &lo, sizeof(lo), true) : bound(AF_UNIX, &un, sizeof(un), true);
 	int deaf, file = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
 	ck_assert_int_eq(world_listen(w, other), -EINVAL);
 	ck_assert_int_eq(world_listen(w, file), -ENOTSOCK);
 	unlink(un.sun_path);
-	deaf = is_unix ? bound(AF_UNIX, &un, sizeof(un), false) : bound(AF_INET, &lo, sizeof(lo), false);
+	deaf = is_unix ? bound(AF_UNIX, &un, sizeof(un), false) :
+	    is_sctp    ? socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0) :
+	                 bound(AF_INET, &lo, sizeof(lo), false);
 	ck_assert_int_eq(world_listen(w, deaf), -EINVAL);
 	ck_assert_int_eq(close(other) + close(deaf) + close(file), 0);
 	unlink(un.sun_path);
@@ -253,15 +278,15 @@ START_TEST(nobody_else_may_connect_yet)
 }
 END_TEST
 
-/* -------------------------------------------------------------------- tcp */
+/* -------------------------------------------------------------- tcp, sctp */
 
 START_TEST(both_families_on_one_port)
 {
-	struct world *w = world_new_silent(KIND_TCP6), *v = world_new_silent(KIND_TCP4);
+	struct world *w = world_new_silent(ip_kinds[_i].v6), *v = world_new_silent(ip_kinds[_i].v4);
 
-	snprintf(w->url, sizeof(w->url), "tcp://[::]:0");
+	snprintf(w->url, sizeof(w->url), "%s://[::]:0", ip_kinds[_i].scheme);
 	ck_assert_int_eq(world_listen(w, -1), 0);
-	snprintf(v->url, sizeof(v->url), "tcp://0.0.0.0:%u", world_url(w->url).port);
+	snprintf(v->url, sizeof(v->url), "%s://0.0.0.0:%u", ip_kinds[_i].scheme, world_url(w->url).port);
 	ck_assert_int_eq(world_listen(v, -1), 0);
 	world_free(v);
 	world_free(w);
@@ -270,9 +295,9 @@ END_TEST
 
 START_TEST(names_are_not_listened_on)
 {
-	struct world *w = world_new_silent(KIND_TCP4);
+	struct world *w = world_new_silent(ip_kinds[_i].v4);
 
-	snprintf(w->url, sizeof(w->url), "tcp://localhost:0");
+	snprintf(w->url, sizeof(w->url), "%s://localhost:0", ip_kinds[_i].scheme);
 	ck_assert_int_eq(world_listen(w, -1), -EINVAL);
 	world_free(w);
 }
@@ -288,15 +313,16 @@ listen_tests(void)
 	tcase_add_loop_test(t, pause_or_close_in_accepted, 0, KINDS);
 	tcase_add_loop_test(t, descriptors_run_out, 0, KERNEL_KINDS);
 	tcase_add_loop_test(t, address_in_use, 0, KINDS);
-	tcase_add_test(t, passed_in_tcp);
+	tcase_add_loop_test(t, passed_in_dual, 0, IP_KINDS);
 	tcase_add_test(t, passed_in_unix);
 	tcase_add_loop_test(t, passed_in_wrong, 0, KIND_TCP6);
+	tcase_add_loop_test(t, passed_in_wrong, KIND_SCTP4, KIND_SCTP6);
 	tcase_add_test(t, stale_file_is_replaced);
 	tcase_add_test(t, other_files_are_kept);
 	tcase_add_test(t, live_file_is_kept);
 	tcase_add_test(t, successor_keeps_its_file);
 	tcase_add_test(t, nobody_else_may_connect_yet);
-	tcase_add_test(t, both_families_on_one_port);
-	tcase_add_test(t, names_are_not_listened_on);
+	tcase_add_loop_test(t, both_families_on_one_port, 0, IP_KINDS);
+	tcase_add_loop_test(t, names_are_not_listened_on, 0, IP_KINDS);
 	return t;
 }

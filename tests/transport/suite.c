@@ -24,6 +24,8 @@ const struct kind kinds[KINDS] = {
 	[KIND_TCP6] = { "tcp v6", NULL, "tcp://[::1]:0" },
 	[KIND_TLS4] = { "tls v4", NULL, "tls://127.0.0.1:0" },
 	[KIND_TLS6] = { "tls v6", NULL, "tls://[::1]:0" },
+	[KIND_SCTP4] = { "sctp v4", NULL, "sctp://127.0.0.1:0" },
+	[KIND_SCTP6] = { "sctp v6", NULL, "sctp://[::1]:0" },
 	[KIND_MEM] = { "mem", &transport_mem, "mem://paris:0" },
 };
 
@@ -177,9 +179,11 @@ tick(void *arg)
 static const struct transport_ops *
 ops_of(const struct world *w)
 {
+	struct names_url url;
+
 	if (w->kind->ops)
 		return w->kind->ops;
-	return transport_for(!w->kind->url ? NAMES_UNIX : strncmp(w->kind->url, "tls", 3) == 0 ? NAMES_TLS : NAMES_TCP);
+	return transport_for(w->kind->url && names_url_parse(w->kind->url, &url, NULL) == 0 ? url.scheme : NAMES_UNIX);
 }
 
 bool

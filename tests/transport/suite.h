@@ -11,7 +11,7 @@
 #include "loop.h"
 #include "transport.h"
 
-enum { KIND_UNIX, KIND_TCP4, KIND_TCP6, KIND_TLS4, KIND_TLS6, KIND_MEM, KINDS };
+enum { KIND_UNIX, KIND_TCP4, KIND_TCP6, KIND_TLS4, KIND_TLS6, KIND_SCTP4, KIND_SCTP6, KIND_MEM, KINDS };
 #define KERNEL_KINDS KIND_MEM /* those before it have descriptors */
 
 struct kind {
@@ -25,6 +25,18 @@ static inline bool
 kind_is_tls(int kind)
 {
 	return kind == KIND_TLS4 || kind == KIND_TLS6;
+}
+
+static inline bool
+kind_is_sctp(int kind)
+{
+	return kind == KIND_SCTP4 || kind == KIND_SCTP6;
+}
+
+static inline bool
+kind_is_v4(int kind)
+{
+	return kind == KIND_TCP4 || kind == KIND_TLS4 || kind == KIND_SCTP4;
 }
 
 #define ENDS_MAX 300

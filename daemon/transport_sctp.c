@@ -1,0 +1,803 @@
+/*
+ * transport_sctp: SCTP associations (assoc) in UDP datagrams (udp; RFC 6951).
+ * A listener has one UDP socket for all who dial it; who dials has one for
+ * each dial. Here is who sends a datagram to whom, and when an owner is told.
+ */
+#include <arpa/inet.h>
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "assoc.h"
+#include "hmap.h"
+#include "loop.h"
+#include "socket.h"
+#include "transport_dial.h"
+#include "udp.h"
+
+#define DISCARD_BYTES 16384
+#define DISCARD_ROUNDS 16
+#define REFUSALS_MAX 3 /* in a row, of packets to one that was there: it is gone */
+
+/* The defaults. */
+#define PAYLOAD 1200
+#define BUFFER (1024 * 1024)
+#define HEARTBEAT_MS 30000
+#define RTO_MIN_MS 50
+#define RTO_MAX_MS 10000
+#define RETRANSMISSIONS 10
+#define ANSWERS 1000 /* a second, to strangers */
+
+enum state {
+	CONNECTING,
+	UP,
+	BROKEN, /* writing failed: input may be left, then `down` */
+	DOWN,   /* `down` is to be told, or was */
+	DRAINING,
+	CLOSED /* waits for its free */
+};
+
+/* Who one is at the other end of a UDP socket. */
+struct far {
+	union resolve_address address;
+	uint16_t port; /* of SCTP: who begins anew from the same UDP port has another */
+};
+
+/* A UDP socket, and all streams that go through it. */
+struct mux {
+	struct loop *loop;
+	struct udp *udp;
+	size_t refs;
+	struct listener *listener; /* NULL: nobody is accepted any more */
+	struct stream *dialled;    /* or the one it was opened for */
+	struct hmap streams;       /* accepted, by their far end */
+	uint64_t seed;
+	uint64_t answers_ms; /* since when strangers are counted, and how many got an answer */
+	unsigned answers;
+};
+
+struct stream {
+	struct transport t;
+	struct loop *loop;
+	enum state state;
+	struct mux *mux;
+	struct assoc *assoc;
+	struct dial *dial; /* NULL once connected, or accepted */
+	struct far far;
+	struct hmap_node by_far; /* of an accepted one, in its mux */
+	bool is_accepted;
+	bool reading, short_write;
+	unsigned refusals;
+	uint64_t in, in_told; /* bytes read; how many when `readable` was told last */
+	struct loop_call call;   /* what is to be told; at last the free */
+	struct loop_timer timer; /* draining: its bound; up: what is left is offered again */
+	struct list draining;
+	int error;
+	char text[TRANSPORT_TEXT_MAX];
+};
+
+struct listener {
+	struct transport_listener tl;
+	struct mux *mux;
+	bool paused;
+	void (*accepted)(void *arg, struct transport *t);
+	void (*failed)(void *arg, int error, const char *text);
+	void *arg;
+	struct loop_call call; /* the free */
+};
+
+/* Per loop: the streams whose owner is gone and whose last bytes are not. By is_stranger. */
+struct drains {
+	struct loop_attached attached;
+	struct drains_kind {
+		struct list list; /* struct stream.draining, oldest first */
+		size_t n;
+	} kinds[2];
+};
+
+static const char drains_key;
+
+static struct stream *
+of(struct transport *t)
+{
+	return (struct stream *)(void *)t;
+}
+
+static void
+release(void *arg)
+{
+	free(arg);
+}
+
+static void
+get_settings(struct assoc_settings *ret)
+{
+	*ret = (struct assoc_settings){ .packet = PAYLOAD, .buffer = BUFFER, .heartbeat_ms = HEARTBEAT_MS, .rto_min_ms = RTO_MIN_MS,
+		.rto_max_ms = RTO_MAX_MS, .retransmissions = RETRANSMISSIONS };
+}
+
+/* -------------------------------------------------------------- who it is from */
+
+static bool
+same_address(const union resolve_address *a, const union resolve_address *b)
+{
+	if (a->sa.sa_family != b->sa.sa_family)
+		return false;
+	if (a->sa.sa_family == AF_INET)
+		return a->v4.sin_port == b->v4.sin_port && a->v4.sin_addr.s_addr == b->v4.sin_addr.s_addr;
+	return a->v6.sin6_port == b->v6.sin6_port && a->v6.sin6_scope_id == b->v6.sin6_scope_id &&
+	    memcmp(&a->v6.sin6_addr, &b->v6.sin6_addr, 16) == 0;
+}
+
+/* Keyed, and never told to anybody: it is also what proves that a stranger is where it says it is (assoc_stranger). */
+static uint64_t
+far_hash(const struct mux *m, const struct far *f)
+{
+	struct {
+		uint8_t ip[16];
+		uint32_t scope;
+		uint16_t family, udp, sctp, zero;
+	} key;
+
+	memset(&key, 0, sizeof(key));
+	key.family = f->address.sa.sa_family;
+	key.sctp = f->port;
+	if (key.family == AF_INET) {
+		memcpy(key.ip, &f->address.v4.sin_addr, 4);
+		key.udp = f->address.v4.sin_port;
+	} else {
+		memcpy(key.ip, &f->address.v6.sin6_addr, 16);
+		key.scope = f->address.v6.sin6_scope_id;
+		key.udp = f->address.v6.sin6_port;
+	}
+	return hmap_hash(&key, sizeof(key), m->seed);
+}
+
+static struct stream *
+find(const struct mux *m, const struct far *f, uint64_t hash)
+{
+	for (struct hmap_node *n = m->streams.n > 0 ? hmap_find(&m->streams, hash) : NULL; n; n = hmap_find_next(n)) {
+		struct stream *s = hmap_entry(n, struct stream, by_far);
+
+		if (s->far.port == f->port && same_address(&s->far.address, &f->address))
+			return s;
+	}
+	return NULL;
+}
+
+/* ----------------------------------------------------------------------- mux */
+
+static struct mux *
+mux_new(struct loop *l)
+{
+	struct mux *m = calloc(1, sizeof(*m));
+
+	if (!m)
+		return NULL;
+	m->loop = l;
+	m->refs = 1;
+	hmap_init(&m->streams);
+	loop_random(l, &m->seed, sizeof(m->seed));
+	return m;
+}
+
+static void
+mux_unref(struct mux *m)
+{
+	if (!m || --m->refs > 0)
+		return;
+	if (m->udp)
+		udp_close(m->udp);
+	hmap_done(&m->streams);
+	free(m);
+}
+
+/* -------------------------------------------------------------- states, call-backs */
+
+/* Offer again what is there in the next pass. */
+static void
+offer(struct stream *s)
+{
+	if (s->state == UP && s->reading && assoc_readable(s->assoc))
+		loop_timer_start(&s->timer, 0);
+}
+
+static void
+tell_readable(struct stream *s)
+{
+	s->in_told = s->in;
+	s->t.ev->readable(s->t.arg);
+}
+
+static void
+fail_as(struct stream *s, enum state state, int error, const char *text)
+{
+	dial_free(s->dial);
+	s->dial = NULL;
+	s->state = state;
+	s->error = error;
+	if (text)
+		snprintf(s->text, sizeof(s->text), "%s", text);
+	else
+		socket_error_text(error, s->text);
+	s->in_told = UINT64_MAX;
+	loop_timer_stop(&s->timer);
+	loop_defer(s->loop, &s->call);
+}
+
+/* Why the association is broken, if it says so. */
+static const char *
+broken_text(const struct stream *s)
+{
+	if (assoc_restarted(s->assoc))
+		return "restarted by the other side";
+	return NULL;
+}
+
+static void
+tell(void *arg)
+{
+	struct stream *s = arg;
+
+	if (s->state == BROKEN) {
+		/* What is left is offered as long as it is taken. */
+		if (s->reading && s->in != s->in_told && assoc_readable(s->assoc)) {
+			loop_defer(s->loop, &s->call);
+			tell_readable(s);
+			return;
+		}
+		s->state = DOWN;
+	}
+	if (s->state == DOWN)
+		s->t.ev->down(s->t.arg, s->error, s->text);
+}
+
+static void finish(struct stream *s);
+
+/* A close with input unread would cut what we wrote last. */
+static void
+discard(struct stream *s)
+{
+	uint8_t buf[DISCARD_BYTES];
+	int i = 0;
+
+	while (i < DISCARD_ROUNDS && assoc_read(s->assoc, buf, sizeof(buf)) > 0)
+		i++;
+	if (assoc_is_over(s->assoc))
+		finish(s);
+	else if (i == DISCARD_ROUNDS)
+		loop_defer(s->loop, &s->call);
+}
+
+static void
+on_changed(void *arg)
+{
+	struct stream *s = arg;
+
+	switch (s->state) {
+	case CONNECTING:
+		if (assoc_state(s->assoc) == ASSOC_DIALLING)
+			return;
+		if (assoc_state(s->assoc) == ASSOC_BROKEN) {
+			dial_failed(s->dial, assoc_error(s->assoc));
+			return;
+		}
+		s->far.address = *dial_address(s->dial);
+		dial_free(s->dial);
+		s->dial = NULL;
+		s->state = UP;
+		s->t.ev->up(s->t.arg);
+		break;
+	case UP:
+		break;
+	case DRAINING:
+		discard(s);
+		return;
+	default:
+		return;
+	}
+	/* Each call-back may end the stream; its memory outlasts this. */
+	if (s->state == UP && s->reading && assoc_readable(s->assoc)) {
+		tell_readable(s);
+		offer(s);
+	}
+	if (s->state == UP && s->short_write && assoc_writable(s->assoc)) {
+		s->short_write = false;
+		s->t.ev->writable(s->t.arg);
+	}
+}
+
+static void cut(struct stream *s);
+
+static void
+on_timer(void *arg)
+{
+	struct stream *s = arg;
+
+	if (s->state == DRAINING) {
+		cut(s);
+	} else if (s->state == UP && s->reading && assoc_readable(s->assoc)) {
+		tell_readable(s);
+		offer(s);
+	}
+}
+
+static void
+on_call(void *arg)
+{
+	struct stream *s = arg;
+
+	if (s->state == DRAINING)
+		discard(s);
+	else
+		tell(s);
+}
+
+/* ------------------------------------------------------------------- packets */
+
+static void
+output(void *arg, const uint8_t *packet, size_t len)
+{
+	struct stream *s = arg;
+
+	if (s->mux && s->mux->udp)
+		udp_send(s->mux->udp, &s->far.address, packet, len);
+}
+
+static const struct assoc_events assoc_events = { .output = output, .changed = on_changed };
+
+/* Somebody whose packet is answered while nothing is known of it. */
+struct stranger {
+	struct mux *mux;
+	struct far far;
+};
+
+static void
+output_to_stranger(void *arg, const uint8_t *packet, size_t len)
+{
+	struct stranger *st = arg;
+
+	udp_send(st->mux->udp, &st->far.address, packet, len);
+}
+
+static void
+nothing_changed(void *arg)
+{
+	(void)arg;
+}
+
+static const struct assoc_events stranger_events = { .output = output_to_stranger, .changed = nothing_changed };
+
+static struct stream *stream_new(struct loop *l);
+
+static void
+accept_stream(struct mux *m, struct assoc *a, const struct far *f, uint64_t hash)
+{
+	struct listener *tl = m->listener;
+	struct stream *s = stream_new(m->loop);
+
+	if (!s || hmap_add(&m->streams, &s->by_far, hash) < 0) {
+		assoc_free(a);
+		free(s);
+		tl->failed(tl->arg, -ENOMEM, "out of memory");
+		return;
+	}
+	m->refs++;
+	s->mux = m;
+	s->assoc = a;
+	s->far = *f;
+	s->is_accepted = true;
+	s->state = UP;
+	assoc_set_events(a, &assoc_events, s);
+	tl->accepted(tl->arg, &s->t);
+	assert(s->t.ev || s->state >= DRAINING);
+}
+
+/* Each answer is work done for nobody knows whom, and may be sent to somebody who did not ask. */
+static bool
+may_answer(struct mux *m)
+{
+	uint64_t now = loop_now_ms(m->loop);
+
+	if (now - m->answers_ms >= 1000) {
+		m->answers_ms = now;
+		m->answers = 0;
+	}
+	if (m->answers == ANSWERS)
+		return false;
+	m->answers++;
+	return true;
+}
+
+static void
+from_stranger(struct mux *m, const struct far *f, uint64_t hash, const uint8_t *data, size_t len)
+{
+	struct stranger st = { m, *f };
+	struct assoc_settings settings;
+	struct assoc *a;
+	int r;
+
+	if (!m->listener || m->listener->paused || !may_answer(m))
+		return;
+	get_settings(&settings);
+	r = assoc_stranger(m->loop, &settings, hash, &stranger_events, &st, data, len, &a);
+	if (r > 0)
+		accept_stream(m, a, f, hash);
+	else if (r < 0)
+		m->listener->failed(m->listener->arg, r, "out of memory");
+}
+
+static void
+datagram(void *arg, const union resolve_address *from, uint8_t *data, size_t len)
+{
+	struct mux *m = arg;
+	struct assoc_packet packet;
+	struct far f = { .address = *from };
+	struct stream *s = m->dialled;
+	uint64_t hash = 0;
+
+	if (!assoc_packet_parse(data, len, &packet))
+		return;
+	f.port = packet.from_port;
+	if (!s) {
+		hash = far_hash(m, &f);
+		s = find(m, &f, hash);
+	}
+	if (s && s->assoc) {
+		s->refusals = 0;
+		assoc_input(s->assoc, data, len);
+	} else if (!s && packet.is_initial && packet.to_port == ASSOC_PORT) {
+		from_stranger(m, &f, hash, data, len);
+	}
+}
+
+/* Nobody is there, says the host that we dialled. */
+static void
+unreachable(void *arg, int error)
+{
+	struct stream *s = ((struct mux *)arg)->dialled;
+
+	if (s->state == CONNECTING) {
+		dial_failed(s->dial, error);
+		return;
+	}
+	/* It is easily forged, so it must not have been said once only, and by nobody that is heard. */
+	if (++s->refusals < REFUSALS_MAX)
+		return;
+	if (s->state == UP)
+		fail_as(s, DOWN, -ECONNRESET, "the other side is gone");
+	else if (s->state == DRAINING)
+		cut(s);
+}
+
+static const struct udp_events udp_events = { .input = datagram, .failed = unreachable };
+
+/* ------------------------------------------------------------------- bytes */
+
+static ssize_t
+sctp_read(struct transport *t, void *buf, size_t len)
+{
+	struct stream *s = of(t);
+	ssize_t n;
+
+	assert(len > 0);
+	if (s->state == DOWN)
+		return s->error;
+	if (s->state != UP && s->state != BROKEN)
+		return -ENOTCONN;
+	n = assoc_read(s->assoc, buf, len);
+	if (n > 0) {
+		s->in += (uint64_t)n;
+		return n;
+	}
+	if (n == -EAGAIN)
+		return n;
+	if (n == 0)
+		fail_as(s, DOWN, 0, "closed by the other side");
+	else
+		fail_as(s, DOWN, (int)n, broken_text(s));
+	return n;
+}
+
+static ssize_t
+sctp_writev(struct transport *t, const struct iovec *iov, int n)
+{
+	struct stream *s = of(t);
+	size_t all = 0;
+	ssize_t done;
+
+	if (s->state == DOWN || s->state == BROKEN)
+		return s->error ? s->error : -EPIPE;
+	if (s->state != UP)
+		return -ENOTCONN;
+	for (int i = 0; i < n; i++)
+		all += iov[i].iov_len;
+	if (all == 0)
+		return 0;
+	done = assoc_writev(s->assoc, iov, n);
+	if (done < 0) {
+		fail_as(s, BROKEN, (int)done, broken_text(s));
+		return s->error;
+	}
+	if ((size_t)done < all)
+		s->short_write = true;
+	return done;
+}
+
+static void
+sctp_want_read(struct transport *t, bool on)
+{
+	struct stream *s = of(t);
+
+	s->reading = on;
+	offer(s);
+}
+
+static size_t
+sctp_out_pending(struct transport *t)
+{
+	struct stream *s = of(t);
+
+	return s->state == UP ? assoc_pending(s->assoc) : 0;
+}
+
+static void
+sctp_identity(struct transport *t, struct transport_identity *ret)
+{
+	union resolve_address a = of(t)->far.address;
+
+	resolve_unmap(&a);
+	resolve_identity(&a, "sctp", ret);
+}
+
+/* ---------------------------------------------------------------- come and go */
+
+static struct stream *
+stream_new(struct loop *l)
+{
+	struct stream *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return NULL;
+	s->t.ops = &transport_sctp;
+	s->loop = l;
+	s->reading = true;
+	loop_call_init(&s->call, on_call, s);
+	loop_timer_init(&s->timer, l, on_timer, s);
+	list_init(&s->draining);
+	return s;
+}
+
+/* Without a word if the association is over, else it is broken off. */
+static void
+let_go(struct stream *s)
+{
+	assoc_free(s->assoc);
+	s->assoc = NULL;
+	if (s->is_accepted)
+		hmap_remove(&s->mux->streams, &s->by_far);
+	s->is_accepted = false;
+	mux_unref(s->mux);
+	s->mux = NULL;
+}
+
+static int
+start(void *arg, const union resolve_address *a)
+{
+	struct stream *s = arg;
+	struct assoc_settings settings;
+	struct mux *m = mux_new(s->loop);
+	int r;
+
+	if (!m)
+		return -ENOMEM;
+	s->mux = m;
+	m->dialled = s;
+	r = udp_connect(s->loop, a, &udp_events, m, &m->udp);
+	if (r < 0)
+		return r;
+	get_settings(&settings);
+	return assoc_dial(s->loop, &settings, &assoc_events, s, &s->assoc);
+}
+
+static void
+drop(void *arg)
+{
+	let_go(arg);
+}
+
+static void
+no_answer(void *arg, int error, const char *text)
+{
+	fail_as(arg, DOWN, error, text);
+}
+
+static const struct dial_ops dial_ops = { .start = start, .drop = drop, .failed = no_answer };
+
+static int
+sctp_connect(struct loop *l, const struct names_url *url, const struct transport_security *security, uint64_t timeout_ms,
+    const struct transport_events *ev, void *arg, struct transport **ret)
+{
+	struct stream *s = stream_new(l);
+
+	(void)security;
+	if (!s)
+		return -ENOMEM;
+	transport_set_events(&s->t, ev, arg);
+	if (dial_new(l, url, timeout_ms, &dial_ops, s, &s->dial) < 0) {
+		free(s);
+		return -ENOMEM;
+	}
+	*ret = &s->t;
+	return 0;
+}
+
+static void
+finish(struct stream *s)
+{
+	if (!list_empty(&s->draining)) {
+		struct loop_attached *a = loop_attached(s->loop, &drains_key);
+
+		list_remove(&s->draining);
+		if (a)
+			list_entry(a, struct drains, attached)->kinds[s->t.is_stranger].n--;
+	}
+	loop_timer_stop(&s->timer);
+	dial_free(s->dial);
+	s->dial = NULL;
+	let_go(s);
+	s->state = CLOSED;
+	loop_call_cancel(&s->call);
+	loop_call_init(&s->call, release, s);
+	loop_defer(s->loop, &s->call);
+}
+
+static void
+cut(struct stream *s)
+{
+	finish(s);
+}
+
+static void
+free_drains(struct loop_attached *a)
+{
+	struct drains *d = list_entry(a, struct drains, attached);
+
+	for (int i = 0; i < 2; i++)
+		LIST_FOREACH_SAFE (n, &d->kinds[i].list)
+			cut(list_entry(n, struct stream, draining));
+	free(d);
+}
+
+static struct drains *
+drains_of(struct loop *l)
+{
+	struct loop_attached *a = loop_attached(l, &drains_key);
+	struct drains *d;
+
+	if (a)
+		return list_entry(a, struct drains, attached);
+	d = calloc(1, sizeof(*d));
+	if (!d)
+		return NULL;
+	list_init(&d->kinds[0].list);
+	list_init(&d->kinds[1].list);
+	loop_attach(l, &d->attached, &drains_key, free_drains);
+	return d;
+}
+
+/* False if it cannot be: then it is cut. */
+static bool
+start_draining(struct stream *s)
+{
+	struct drains *d = drains_of(s->loop);
+	struct drains_kind *k;
+
+	if (!d)
+		return false;
+	k = &d->kinds[s->t.is_stranger];
+	if (k->n == (s->t.is_stranger ? SOCKET_STRANGERS_MAX : SOCKET_DRAINING_MAX))
+		cut(list_entry(list_first(&k->list), struct stream, draining));
+	k->n++;
+	list_append(&k->list, &s->draining);
+	s->state = DRAINING;
+	assoc_shutdown(s->assoc);
+	loop_timer_start(&s->timer, SOCKET_DRAIN_MS);
+	/* What was there before is thrown away, too. */
+	loop_defer(s->loop, &s->call);
+	return true;
+}
+
+static void
+sctp_close(struct transport *t, bool drain)
+{
+	struct stream *s = of(t);
+
+	assert(s->state < DRAINING);
+	loop_timer_stop(&s->timer);
+	loop_call_cancel(&s->call);
+	if (drain && (s->state == UP || (s->state == DOWN && s->error == 0)) && start_draining(s))
+		return;
+	cut(s);
+}
+
+/* ---------------------------------------------------------------- listener */
+
+static int
+sctp_listen(struct loop *l, const struct names_url *url, const struct transport_security *security, int fd,
+    void (*accepted)(void *arg, struct transport *t), void (*failed)(void *arg, int error, const char *text), void *arg,
+    struct transport_listener **ret)
+{
+	struct listener *tl = calloc(1, sizeof(*tl));
+	struct mux *m = mux_new(l);
+	union resolve_address a;
+	int r = -ENOMEM;
+
+	(void)security;
+	if (!tl || !m)
+		goto fail;
+	r = fd >= 0 ? 0 : resolve_numeric(url->host, url->port, &a);
+	if (r == 0)
+		r = udp_bind(l, &a, fd, &udp_events, m, &m->udp);
+	if (r < 0)
+		goto fail;
+	*tl = (struct listener){ .tl = { &transport_sctp }, .mux = m, .accepted = accepted, .failed = failed, .arg = arg };
+	loop_call_init(&tl->call, release, tl);
+	m->listener = tl;
+	*ret = &tl->tl;
+	return 0;
+fail:
+	mux_unref(m);
+	free(tl);
+	return r;
+}
+
+static struct listener *
+listener_of(struct transport_listener *tl)
+{
+	return (struct listener *)(void *)tl;
+}
+
+static void
+sctp_listen_pause(struct transport_listener *tl, bool paused)
+{
+	listener_of(tl)->paused = paused;
+}
+
+static void
+sctp_listen_url(struct transport_listener *tl, char buf[static TRANSPORT_TEXT_MAX])
+{
+	union resolve_address a;
+	char text[RESOLVE_TEXT_MAX];
+
+	udp_local(listener_of(tl)->mux->udp, &a);
+	resolve_text(&a, true, text);
+	snprintf(buf, TRANSPORT_TEXT_MAX, "sctp://%s", text);
+}
+
+static void
+sctp_listen_close(struct transport_listener *tl)
+{
+	struct listener *l = listener_of(tl);
+	struct mux *m = l->mux;
+
+	m->listener = NULL;
+	loop_defer(m->loop, &l->call);
+	mux_unref(m);
+}
+
+const struct transport_ops transport_sctp = {
+	.connect = sctp_connect,
+	.listen = sctp_listen,
+	.read = sctp_read,
+	.writev = sctp_writev,
+	.want_read = sctp_want_read,
+	.out_pending = sctp_out_pending,
+	.identity = sctp_identity,
+	.close = sctp_close,
+	.listen_pause = sctp_listen_pause,
+	.listen_url = sctp_listen_url,
+	.listen_close = sctp_listen_close,
+};
