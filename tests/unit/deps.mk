@@ -18,9 +18,8 @@ NO_MEMORY = -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc
 DEPS_test_tls_memory = tests/unit/no_memory $(TLS)
 LIBS_test_tls_memory = $(TLS_LIBS) $(NO_MEMORY)
 # Handshakes whose steps the test itself runs.
-DEPS_test_tls_shake = tests/unit/no_memory tests/unit/fake_task tests/transport/certs $(addprefix daemon/,loop socket transport transport_unix transport_tcp \
-	transport_tls transport_tls_shake transport_resolve) $(TLS)
-LIBS_test_tls_shake = $(EVENT_LIBS) $(TLS_LIBS) $(NO_MEMORY)
+DEPS_test_tls_shake = tests/unit/no_memory tests/unit/fake_task tests/transport/certs daemon/loop $(TRANSPORTS) common/crc32c common/hmap
+LIBS_test_tls_shake = $(EVENT_LIBS) $(TLS_LIBS) $(SCTP_LIBS) $(NO_MEMORY)
 DEPS_test_hmap = common/hmap
 DEPS_test_wire = $(WIRE)
 DEPS_test_wire_run = $(WIRE)
@@ -59,9 +58,9 @@ FAKE_SESSION = $(SESSION) $(MESSAGE) common/frame tests/unit/fake_loop tests/uni
 DEPS_test_message = $(MESSAGE)
 DEPS_test_session = $(FAKE_SESSION) tests/unit/session_ends
 DEPS_test_session_io = $(FAKE_SESSION) tests/unit/session_ends
-DOOR_TEST_SRC = daemon/loop.c daemon/socket.c daemon/transport.c daemon/transport_unix.c daemon/transport_tcp.c daemon/transport_tls.c \
-	daemon/transport_tls_shake.c daemon/transport_sctp.c daemon/transport_dial.c daemon/transport_resolve.c \
-	daemon/udp.c daemon/assoc.c daemon/assoc_stack.c daemon/task.c $(TLS:%=%.c)
+TRANSPORTS = $(addprefix daemon/,socket transport transport_unix transport_tcp transport_tls transport_tls_shake \
+	transport_sctp transport_dial transport_resolve udp assoc assoc_stack) $(TLS)
+DOOR_TEST_SRC = daemon/loop.c daemon/task.c $(TRANSPORTS:%=%.c)
 DEPS_test_loop = daemon/loop
 LIBS_test_loop = -levent_core
 DEPS_test_task = daemon/task daemon/loop
