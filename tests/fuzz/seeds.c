@@ -81,12 +81,14 @@ static void
 make_certs(void)
 {
 	static const char *const many[] = { "berlin", "oslo", "a.example", NULL };
+	static const char *const no_names[] = { "*.example", "a name", "-x", "BERLIN\t", NULL };
 	static const struct cert_wish wishes[] = {
 		{ .name = "berlin", .key = CERT_P256 },
 		{ .name = "berlin", .names = many, .key = CERT_P384 },
 		{ .name = "oslo", .key = CERT_RSA2048, .from = "20260101000000", .to = "20270101000000" },
 		{ .name = "ca", .key = CERT_P256, .is_ca = true },
 		{ .name = "weak", .key = CERT_P192 },
+		{ .name = "a name", .names = no_names, .key = CERT_P256 },
 	};
 	struct cert c, ca, leaf;
 	uint8_t crl[1024];
