@@ -176,7 +176,7 @@ SHELL_TESTS := $(wildcard tests/install/*.sh tests/systemd/*.sh)
 
 # Most tests wait for other processes and for timers, so that twice as many run as there are processors.
 # Those that measure times, wakings or spaces have the machine to themselves; of the others the longest begin.
-JOBS ?= $(shell expr 2 \* $$(nproc))
+JOBS ?= $(shell n=$$(($$(nproc) * 2)); echo $$((n > 16 ? 16 : n)))
 RUN = B=$(B) JOBS=$(JOBS) tests/lib/run
 ALONE_TESTS = t_knock t_backlog t_idle t_space
 FIRST_TESTS = t_full t_kill t_tls t_denied t_peers t_copies
