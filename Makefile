@@ -181,7 +181,7 @@ SHELL_TESTS := $(wildcard tests/install/*.sh tests/systemd/*.sh)
 
 # Most tests wait for other processes and for timers, so that twice as many run as there are processors.
 # Those that measure times, wakings or spaces have the machine to themselves; of the others the longest begin.
-JOBS ?= $(shell expr 2 \* $$(nproc))
+JOBS ?= $(shell n=$$(($$(nproc) * 2)); echo $$((n > 16 ? 16 : n)))
 RUN = B=$(B) JOBS=$(JOBS) tests/lib/run
 ALONE_TESTS = t_knock t_backlog t_idle t_space
 FIRST_TESTS = t_full t_kill t_tls t_denied t_peers t_copies
@@ -226,8 +226,10 @@ check-tsan: deps-check
 tsan-run: all $(TSAN_TESTS:%=$(B)/tests/%)
 	$(Q)B=$(B) tests/lib/run $(TSAN_TESTS:%=$(B)/tests/%)
 
+# They work, and do not wait.
+VALGRIND_JOBS ?= $(shell nproc)
 check-valgrind: $(UNIT_BIN)
-	$(Q)JOBS=2 CK_TIMEOUT_MULTIPLIER=4 B=$(B) tests/lib/run $(UNIT_BIN:%="valgrind -q --error-exitcode=99 --leak-check=full --child-silent-after-fork=yes %")
+	$(Q)JOBS=$(VALGRIND_JOBS) CK_TIMEOUT_MULTIPLIER=20 B=$(B) tests/lib/run $(UNIT_BIN:%="valgrind -q --error-exitcode=99 --leak-check=full --child-silent-after-fork=yes %")
 
 check-debian13:
 	$(Q)tests/debian13

@@ -55,16 +55,40 @@ save(const char *target, const char *name)
 
 /* ------------------------------------------------------------ certificates -- */
 
+/* What a PEM text holds, as it is: a byte that changes there changes one thing, and not three by a third. */
+static void
+add_der(const char *pem)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	uint32_t bits = 0;
+	unsigned n = 0;
+
+	for (const char *p = strchr(pem, '\n'); *p && *p != '-'; p++) {
+		const char *d = strchr(digits, *p);
+
+		if (!d)
+			continue;
+		bits = bits << 6 | (uint32_t)(d - digits);
+		n += 6;
+		if (n >= 8) {
+			n -= 8;
+			add(&(uint8_t){ (uint8_t)(bits >> n) }, 1);
+		}
+	}
+}
+
 static void
 make_certs(void)
 {
 	static const char *const many[] = { "berlin", "oslo", "a.example", NULL };
+	static const char *const no_names[] = { "*.example", "a name", "-x", "BERLIN\t", NULL };
 	static const struct cert_wish wishes[] = {
 		{ .name = "berlin", .key = CERT_P256 },
 		{ .name = "berlin", .names = many, .key = CERT_P384 },
 		{ .name = "oslo", .key = CERT_RSA2048, .from = "20260101000000", .to = "20270101000000" },
 		{ .name = "ca", .key = CERT_P256, .is_ca = true },
 		{ .name = "weak", .key = CERT_P192 },
+		{ .name = "a name", .names = no_names, .key = CERT_P256 },
 	};
 	struct cert c, ca, leaf;
 	uint8_t crl[1024];
@@ -75,6 +99,10 @@ make_certs(void)
 		begin(1);
 		add_text(c.pem);
 		snprintf(name, sizeof(name), "pem-%zu", i);
+		save("fuzz_cert", name);
+		begin(1);
+		add_der(c.pem);
+		snprintf(name, sizeof(name), "der-%zu", i);
 		save("fuzz_cert", name);
 		begin(2);
 		add_text(c.key);
