@@ -105,7 +105,7 @@ $(B)/obj/gen/%.o: $(B)/gen/%.c
 $(B)/obj/%.o: %.c | $(GEN_H)
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(if $(filter common/% client-lib/%,$<),-fPIC -fvisibility=hidden) \
-		$(if $(filter tests/sim/%,$<),-Itests/sim,$(if $(filter tests/%,$<),-Itests/lib -Itests/unit -Itests/transport -Itests/knock -Itests/sim)) -MD -MP -c -o $@ $<
+		$(if $(filter tests/sim/%,$<),-Itests/sim,$(if $(filter tests/%,$<),-Itests/lib -Itests/unit -Itests/transport -Itests/knock -Itests/faults -Itests/sim)) -MD -MP -c -o $@ $<
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
 
 # ------------------------------------------------------------------ outputs
@@ -167,10 +167,11 @@ $(B)/tests/t_knock: $(call obj,tests/knock/crowd.c $(wildcard daemon/tls*.c))
 $(B)/tests/t_knock: TEST_LIBS = $(TLS_LIBS)
 
 # Calls that fail at the n-th time, for daemons in tests. Without sanitizers: they come before it.
-$(B)/tests/fault.so: tests/faults/fault.c
+$(B)/tests/fault.so $(B)/tests/every.so: $(B)/tests/%.so: tests/faults/%.c
 	$(link)
 	$(Q)mkdir -p $(@D) && $(CC) $(STD) $(WARN) -O2 -g -fPIC -shared -o $@ $< -ldl
 $(B)/tests/t_full: | $(B)/tests/fault.so
+$(B)/tests/t_failures: | $(B)/tests/every.so
 
 UNIT_BIN = $(UNIT:%=$(B)/tests/%)
 TRANSPORT_BIN = $(if $(TRANSPORT_SRC),$(B)/tests/transport)
@@ -190,7 +191,7 @@ check-daemon: all $(DAEMON_TEST_BIN)
 	$(Q)B=$(B) tests/lib/run $(DAEMON_TEST_BIN)
 
 # The long forms. Parameters are variables of the environment, or of make.
-SOAK_TESTS = t_kill t_full t_space t_backlog t_large_cut t_knock
+SOAK_TESTS = t_failures t_kill t_full t_space t_backlog t_large_cut t_knock
 TESTS ?= $(SOAK_TESTS)
 soak: all $(TESTS:%=$(B)/tests/%) $(B)/sweep
 	$(Q)for t in $(TESTS); do B=$(B) SOAK=1 $(B)/tests/$$t || exit 1; done
