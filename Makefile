@@ -58,7 +58,7 @@ FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 
 .DEFAULT_GOAL := all
-.PHONY: all check check-unit check-daemon soak soak-plants check-asan check-valgrind check-debian13 quickstart sim sim-plants sweep sweep-plants torture torture-plants power-cuts fuzz fuzz-plants lint coverage \
+.PHONY: all check check-unit check-daemon soak soak-plants failures-plants check-asan check-valgrind check-debian13 quickstart sim sim-plants sweep sweep-plants torture torture-plants power-cuts fuzz fuzz-plants lint coverage \
 	install uninstall clean deps help
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -72,6 +72,7 @@ help:
 	@echo "make soak           the long forms of the daemon tests: kill loops, full disks, much traffic (about an hour; docs/testing.md)"
 	@echo "make soak TESTS=t_kill KILL_SECONDS=60   one of them, with a parameter"
 	@echo "make soak-plants    kill loops against daemons with planted faults, which must be found"
+	@echo "make failures-plants t_failures against daemons with planted faults, which must be found"
 	@echo "make check-asan     the same under AddressSanitizer, UBSan, LeakSanitizer"
 	@echo "make check-valgrind unit tests under valgrind"
 	@echo "make check-debian13 make check in a fresh Debian 13 (root, network, mmdebstrap)"
@@ -202,6 +203,14 @@ soak-plants: $(SOAK_PLANTS:%=soak-plant-%)
 soak-plant-%: $(B)/tests/t_kill
 	$(Q)$(MAKE) --no-print-directory B=$(B)/plant/$* PLANT=-DPLANT_$* $(B)/plant/$*/connectd
 	$(Q)EXPECT_FAULT=1 KILL_SECONDS=$(or $(KILL_SECONDS),30) B=$(B)/plant/$* $(B)/tests/t_kill
+
+# A fault each that t_failures must find; with what it is found by.
+FAILURES_PLANTS = EVENT_LOST
+FOUND_BY_EVENT_LOST = epoll_ctl:ENOMEM:6:1
+failures-plants: $(FAILURES_PLANTS:%=failures-plant-%)
+failures-plant-%: all $(B)/tests/t_failures
+	$(Q)$(MAKE) --no-print-directory B=$(B)/plant/$* PLANT=-DPLANT_$* $(B)/plant/$*/connectd $(B)/plant/$*/connectctl $(B)/plant/$*/tests/every.so
+	$(Q)EXPECT_FAULT=1 FAIL=$(FOUND_BY_$*) B=$(B)/plant/$* $(B)/tests/t_failures
 
 ASAN = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 check-asan: deps-check

@@ -60,6 +60,9 @@ add(struct event *ev, const struct timeval *tv)
 {
 	if (event_add(ev, tv) == 0)
 		return;
+#ifdef PLANT_EVENT_LOST
+	return;
+#endif
 	fputs("connectd: out of memory for an event: ending\n", stderr);
 	_exit(EXIT_FAILURE);
 }

@@ -7,6 +7,7 @@
  *
  *	FAILURES=n        so many of the daemon's, spread over all (16, soak: all)
  *	TOOL_FAILURES=n   so many of connectctl's for each verb (4, soak: all)
+ *	CALLS=NAME        those of one name alone, and all of them
  *	FAIL=CALL:ERROR:AT:FOR   that one alone
  */
 #include <check.h>
@@ -391,6 +392,7 @@ given(struct fault *ret)
 static uint64_t
 each(const unsigned long counts[static N_KINDS], uint64_t step, void (*fn)(void *arg, const struct fault *f), void *arg)
 {
+	const char *alone = getenv("CALLS");
 	uint64_t n = 0, tried = 0;
 
 	for (size_t i = 0; i < N_FAILURES; i++)
@@ -398,7 +400,7 @@ each(const unsigned long counts[static N_KINDS], uint64_t step, void (*fn)(void 
 			for (uint64_t at = 1; at <= count_of(counts, failures[i].call); at++) {
 				const struct fault f = { failures[i].call, failures[i].errors[e], at, failures[i].lasts && at % 4 == 0 ? LASTS : 1 };
 
-				if (n++ % step != step / 2)
+				if (alone != NULL ? strcmp(f.call, alone) != 0 : n++ % step != step / 2)
 					continue;
 				fn(arg, &f);
 				tried++;
@@ -456,8 +458,8 @@ END_TEST
 
 /* What an operator and programs of the library do. */
 static const char *const verbs[] = { "status", "--json status", "queues", "peers", "clients", "peek tools", "--json peek tools", "producers",
-	"send tools --text hello", "recv tools --count 1 --timeout 5s", "--json recv tools --count 1 --timeout 5s", "key", "pair oslo", "--json pair oslo", "hold brief",
-	"release brief", "reload", "purge --yes brief" };
+	"send tools --text hello", "recv tools --count 1 --timeout 5s", "--json recv tools --count 1 --timeout 5s", "key", "pair oslo",
+	"--json pair oslo", "hold brief", "release brief", "reload", "purge --yes brief" };
 #define N_VERBS ((int)(sizeof(verbs) / sizeof(verbs[0])))
 
 struct tool {
