@@ -59,7 +59,7 @@ FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 
 .DEFAULT_GOAL := all
-.PHONY: all check check-unit check-daemon soak soak-plants check-asan check-tsan check-valgrind check-debian13 quickstart sim sim-plants sweep sweep-plants torture torture-plants power-cuts fuzz fuzz-plants lint coverage \
+.PHONY: all check check-unit check-daemon soak soak-plants failures-plants check-asan check-tsan check-valgrind check-debian13 quickstart sim sim-plants sweep sweep-plants torture torture-plants power-cuts fuzz fuzz-plants lint coverage \
 	install uninstall clean deps help
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -73,6 +73,7 @@ help:
 	@echo "make soak           the long forms of the daemon tests: kill loops, full disks, much traffic (about an hour; docs/testing.md)"
 	@echo "make soak TESTS=t_kill KILL_SECONDS=60   one of them, with a parameter"
 	@echo "make soak-plants    kill loops against daemons with planted faults, which must be found"
+	@echo "make failures-plants t_failures against daemons with planted faults, which must be found"
 	@echo "make check-asan     the same under AddressSanitizer, UBSan, LeakSanitizer"
 	@echo "make check-tsan     tasks and TLS under ThreadSanitizer"
 	@echo "make check-valgrind unit tests under valgrind"
@@ -107,7 +108,7 @@ $(B)/obj/gen/%.o: $(B)/gen/%.c
 $(B)/obj/%.o: %.c | $(GEN_H)
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(if $(filter common/% client-lib/%,$<),-fPIC -fvisibility=hidden) \
-		$(if $(filter tests/sim/%,$<),-Itests/sim,$(if $(filter tests/%,$<),-Itests/lib -Itests/unit -Itests/transport -Itests/knock -Itests/sim)) -MD -MP -c -o $@ $<
+		$(if $(filter tests/sim/%,$<),-Itests/sim,$(if $(filter tests/%,$<),-Itests/lib -Itests/unit -Itests/transport -Itests/knock -Itests/faults -Itests/sim)) -MD -MP -c -o $@ $<
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
 
 # ------------------------------------------------------------------ outputs
@@ -169,10 +170,11 @@ $(B)/tests/t_knock: $(call obj,tests/knock/crowd.c $(wildcard daemon/tls*.c))
 $(B)/tests/t_knock: TEST_LIBS = $(TLS_LIBS)
 
 # Calls that fail at the n-th time, for daemons in tests. Without sanitizers: they come before it.
-$(B)/tests/fault.so: tests/faults/fault.c
+$(B)/tests/fault.so $(B)/tests/every.so: $(B)/tests/%.so: tests/faults/%.c
 	$(link)
 	$(Q)mkdir -p $(@D) && $(CC) $(STD) $(WARN) -O2 -g -fPIC -shared -o $@ $< -ldl
 $(B)/tests/t_full: | $(B)/tests/fault.so
+$(B)/tests/t_failures: | $(B)/tests/every.so
 
 UNIT_BIN = $(UNIT:%=$(B)/tests/%)
 TRANSPORT_BIN = $(if $(TRANSPORT_SRC),$(B)/tests/transport)
@@ -202,7 +204,7 @@ check-daemon: all $(DAEMON_TEST_BIN)
 	$(Q)$(RUN) $(daemon_tests) $(alone_tests)
 
 # The long forms. Parameters are variables of the environment, or of make.
-SOAK_TESTS = t_kill t_full t_space t_backlog t_large_cut t_knock
+SOAK_TESTS = t_failures t_kill t_full t_space t_backlog t_large_cut t_knock
 TESTS ?= $(SOAK_TESTS)
 soak: all $(TESTS:%=$(B)/tests/%) $(B)/sweep
 	$(Q)for t in $(TESTS); do B=$(B) SOAK=1 $(B)/tests/$$t || exit 1; done
@@ -213,6 +215,14 @@ soak-plants: $(SOAK_PLANTS:%=soak-plant-%)
 soak-plant-%: $(B)/tests/t_kill
 	$(Q)$(MAKE) --no-print-directory B=$(B)/plant/$* PLANT=-DPLANT_$* $(B)/plant/$*/connectd
 	$(Q)EXPECT_FAULT=1 KILL_SECONDS=$(or $(KILL_SECONDS),30) B=$(B)/plant/$* $(B)/tests/t_kill
+
+# A fault each that t_failures must find; with what it is found by.
+FAILURES_PLANTS = EVENT_LOST
+FOUND_BY_EVENT_LOST = epoll_ctl:ENOMEM:6:1
+failures-plants: $(FAILURES_PLANTS:%=failures-plant-%)
+failures-plant-%: all $(B)/tests/t_failures
+	$(Q)$(MAKE) --no-print-directory B=$(B)/plant/$* PLANT=-DPLANT_$* $(B)/plant/$*/connectd $(B)/plant/$*/connectctl $(B)/plant/$*/tests/every.so
+	$(Q)EXPECT_FAULT=1 FAIL=$(FOUND_BY_$*) B=$(B)/plant/$* $(B)/tests/t_failures
 
 ASAN = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 check-asan: deps-check

@@ -2,6 +2,7 @@
  * conf_file: which files make up a configuration.
  */
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,6 +44,13 @@ list_files(const char *folder, struct include *inc)
 	return err == -ENOENT || err > 0 ? 0 : err;
 }
 
+/* Nothing that whoever wrote the file could mend: another try may go well. */
+static bool
+may_pass(int err)
+{
+	return err == -ENOMEM || err == -EMFILE || err == -ENFILE || err == -EIO || err == -EINTR;
+}
+
 static int
 read_included(struct conf *c, const char *folder, const char *file, const char *from, unsigned line, struct conf_faults *faults)
 {
@@ -55,7 +63,7 @@ read_included(struct conf *c, const char *folder, const char *file, const char *
 	len = disk_slurp_path(path, FILE_MAX, &text);
 	if (len < 0) {
 		conf_fault(faults, from, line, "cannot read %.200s: %s", path, strerror((int)-len));
-		err = len == -ENOMEM ? -ENOMEM : 0;
+		err = may_pass((int)len) ? (int)len : 0;
 	} else {
 		err = conf_read_lines(c, path, text, (size_t)len, faults, NULL, NULL);
 		free(text);
@@ -83,7 +91,7 @@ read_includes(struct conf *c, const char *from, unsigned line, const char *inclu
 		return 0;
 	}
 	err = list_files(*folder ? folder : ".", &inc);
-	if (err == -E2BIG || (err < 0 && err != -ENOMEM)) {
+	if (err < 0 && !may_pass(err)) {
 		conf_fault(faults, from, line, "include: %s: %s", *folder ? folder : ".",
 		    err == -E2BIG ? "too many files" : strerror(-err));
 		err = 0;
@@ -119,8 +127,10 @@ conf_read_text(const char *name, const char *text, size_t len, conf_fault_fn fau
 	struct conf_faults faults = { fault, arg, 0 };
 	struct conf *c = conf_new();
 
-	if (!c)
+	if (!c) {
+		conf_fault(&faults, name, 0, "%s", strerror(ENOMEM));
 		return -ENOMEM;
+	}
 	return finish(c, name, conf_read_lines(c, name, text, len, &faults, NULL, NULL), &faults, ret);
 }
 
@@ -140,6 +150,7 @@ conf_read(const char *path, conf_fault_fn fault, void *arg, struct conf **ret)
 	}
 	c = conf_new();
 	if (!c) {
+		conf_fault(&faults, path, 0, "%s", strerror(ENOMEM));
 		free(text);
 		return -ENOMEM;
 	}

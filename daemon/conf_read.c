@@ -19,6 +19,7 @@
 #include "conf_impl.h"
 
 #define KEY_MAX 200       /* inih's longest line */
+#define NO_MEMORY (-2)    /* what inih returns then */
 
 struct reader {
 	struct conf *c;
@@ -396,8 +397,8 @@ conf_read_lines(struct conf *c, const char *name, const char *text, size_t len, 
 	r.value = malloc(len + 1);
 	if (!r.file || !r.buf || !r.value)
 		r.error = -ENOMEM;
-	else
-		ini_parse_stream(next_line, &r, take_setting, &r); /* its result names one line of many: end_line knows all */
+	else if (ini_parse_stream(next_line, &r, take_setting, &r) == NO_MEMORY) /* else it names one line of many: end_line knows all */
+		r.error = -ENOMEM;
 	conf_section_free(r.stray);
 	free(r.buf);
 	free(r.value);

@@ -214,6 +214,9 @@ start_code(int error)
 	case -ENOMEM:
 	case -EMFILE:
 	case -ENFILE:
+	case -ENOBUFS:
+	case -EAGAIN:
+	case -EINTR:
 	case -EIO:
 	case -ENOSPC:
 		return EXIT_RUNNING;
@@ -232,7 +235,7 @@ start(struct process *p, const char *file)
 	int r = conf_read(file, fault, NULL, &conf);
 
 	if (r < 0)
-		return EXIT_CONFIG;
+		return start_code(r);
 	p->log.level = (enum log_level)conf_node(conf)->log_level;
 	p->log.node = conf_node(conf)->name;
 	r = daemon_new(p->loop, conf, &opt, &p->daemon, why);

@@ -231,9 +231,11 @@ tcp_listen_url(struct transport_listener *tl, char buf[static TRANSPORT_TEXT_MAX
 	char text[RESOLVE_TEXT_MAX];
 
 	memset(&a, 0, sizeof(a));
-	/* Our own listening socket has a name. */
-	if (getsockname(((struct socket_listener *)(void *)tl)->fd, &a.sa, &len) < 0)
-		abort();
+	/* Our own listening socket has a name; but the kernel may have no memory to tell it. */
+	if (getsockname(((struct socket_listener *)(void *)tl)->fd, &a.sa, &len) < 0) {
+		snprintf(buf, TRANSPORT_TEXT_MAX, "tcp://?");
+		return;
+	}
 	resolve_text(&a, true, text);
 	snprintf(buf, TRANSPORT_TEXT_MAX, "tcp://%s", text);
 }

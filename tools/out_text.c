@@ -237,7 +237,8 @@ text_cell(const struct out_value *v)
 		putc('-', f);
 		break;
 	}
-	if (fclose(f) != 0)
+	/* Whose last allocation fails closes all the same, and gives nothing. */
+	if (fclose(f) != 0 || s == NULL)
 		must(NULL);
 	if (*s == '\0') {
 		free(s);
@@ -335,7 +336,8 @@ text_end(struct out *o)
 	} else {
 		print_rows(o->file, &t->pairs, NULL, 2, "");
 		rows_clear(&t->pairs);
-		fflush(t->below);
+		if (fflush(t->below) != 0 || t->below_text == NULL)
+			must(NULL);
 		fwrite(t->below_text, 1, t->below_len, o->file);
 	}
 }

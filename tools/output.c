@@ -157,8 +157,10 @@ out_unset(struct out *o, const char *key, const ProtobufCMessageDescriptor *type
 {
 	ProtobufCMessage *m = calloc(1, type->sizeof_message);
 
-	if (m == NULL)
-		abort();
+	if (m == NULL) {
+		fputs("connectctl: out of memory\n", stderr);
+		exit(1);
+	}
 	protobuf_c_message_init(type, m);
 	out_message(o, key, m);
 	free(m);

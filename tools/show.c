@@ -20,6 +20,7 @@ show_list(struct ctl *ctl, enum wire_admin_verb verb, const char *name, uint64_t
 	FILE *f = open_memstream(&text, &len);
 	struct out *o = f != NULL ? ctl->json ? out_json_new(f) : out_text_new(f) : NULL;
 	struct admin *a = NULL;
+	bool whole;
 	int r = o != NULL ? admin_open(ctl->socket, &a) : -ENOMEM;
 
 	if (r == 0 && list != NULL) {
@@ -33,10 +34,11 @@ show_list(struct ctl *ctl, enum wire_admin_verb verb, const char *name, uint64_t
 		o->format->end(o);
 	}
 	out_free(o);
-	if (f != NULL && fclose(f) != 0 && r == 0)
-		r = -ENOMEM;
-	if (r < 0)
-		r = ctl_fail(ctl, "%s", a != NULL ? admin_error(a) : "out of memory");
+	whole = f != NULL && fclose(f) == 0 && text != NULL;
+	if (r < 0 && a != NULL)
+		r = ctl_fail(ctl, "%s", admin_error(a));
+	else if (r < 0 || !whole)
+		r = ctl_fail(ctl, "out of memory");
 	else
 		r = ctl_print(ctl, text, len);
 	free(text);

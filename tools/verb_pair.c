@@ -256,7 +256,7 @@ show_json(const struct pair *p)
 		print_theirs(f, "", p);
 	if (g != NULL && p->pin[0] != '\0')
 		print_ours(g, "", p);
-	if (f == NULL || g == NULL || fclose(f) != 0 || fclose(g) != 0)
+	if (f == NULL || g == NULL || fclose(f) != 0 || fclose(g) != 0 || there == NULL || here == NULL)
 		return ctl_fail(p->ctl, "out of memory");
 	o = ctl_output(p->ctl);
 	o->format->begin(o, NULL);
