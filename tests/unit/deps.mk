@@ -17,6 +17,8 @@ DEPS_test_expiry = daemon/expiry common/hmap tests/unit/fake_loop
 NO_MEMORY = -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc
 DEPS_test_tls_memory = tests/unit/no_memory $(TLS)
 LIBS_test_tls_memory = $(TLS_LIBS) $(NO_MEMORY)
+DEPS_test_crc32c = common/crc32c
+LIBS_test_crc32c = $(SCTP_LIBS)
 DEPS_test_hmap = common/hmap
 DEPS_test_wire = $(WIRE)
 DEPS_test_wire_run = $(WIRE)
