@@ -13,7 +13,7 @@
 #define INIT_RTO_MAX_MS 2000
 #define INIT_ATTEMPTS 1000 /* who dials has a deadline of its own */
 
-enum { CHUNK_INIT = 1, CHUNK_INIT_ACK = 2, CHUNK_ABORT = 6, CHUNK_SHUTDOWN_COMPLETE = 14 };
+enum { CHUNK_INIT = 1, CHUNK_INIT_ACK = 2, CHUNK_ABORT = 6, CHUNK_COOKIE_ECHO = 10, CHUNK_SHUTDOWN_COMPLETE = 14 };
 
 /* ---------------------------------------------------------------- settings */
 
@@ -48,7 +48,7 @@ configure_path(struct socket *so, const struct assoc_settings *s)
 		.spp_pathmtu = s->packet - ASSOC_HEADER,
 		.spp_pathmaxrxt = (uint16_t)s->retransmissions,
 	};
-	const struct sctp_assocparams assoc = { .sasoc_asocmaxrxt = (uint16_t)s->retransmissions };
+	const struct sctp_assocparams assoc = { .sasoc_asocmaxrxt = (uint16_t)s->retransmissions, .sasoc_cookie_life = ASSOC_PROOF_MS };
 	const struct sctp_rtoinfo rto = { .srto_initial = s->rto_min_ms * 5 < s->rto_max_ms ? s->rto_min_ms * 5 : s->rto_max_ms,
 		.srto_min = s->rto_min_ms, .srto_max = s->rto_max_ms };
 	const struct sctp_sack_info sack = { .sack_delay = SACK_DELAY_MS, .sack_freq = 2 };
@@ -105,7 +105,6 @@ is_intact(uint8_t *packet, size_t len)
 bool
 assoc_packet_parse(uint8_t *packet, size_t len, struct assoc_packet *ret)
 {
-	static const uint8_t none[4];
 	size_t chunk;
 
 	if (len < ASSOC_HEADER + 4)
@@ -115,9 +114,11 @@ assoc_packet_parse(uint8_t *packet, size_t len, struct assoc_packet *ret)
 		return false;
 	ret->from_port = (uint16_t)(packet[0] << 8 | packet[1]);
 	ret->to_port = (uint16_t)(packet[2] << 8 | packet[3]);
+	memcpy(&ret->tag, packet + 4, 4);
+	ret->is_proof = packet[ASSOC_HEADER] == CHUNK_COOKIE_ECHO;
 	switch (packet[ASSOC_HEADER]) {
 	case CHUNK_INIT:
-		ret->is_initial = memcmp(packet + 4, none, 4) == 0;
+		ret->is_initial = ret->tag == 0;
 		break;
 	case CHUNK_INIT_ACK:
 	case CHUNK_ABORT:

@@ -20,6 +20,7 @@
 
 #define ASSOC_PORT 5000   /* of SCTP, for who listens; whom a packet is for is known from what carries it */
 #define ASSOC_HEADER 12   /* of a packet: ports, tag, checksum */
+#define ASSOC_PROOF_MS 10000 /* so long such a proof is good */
 #define ASSOC_PIECE (64 * 1024) /* bytes of a message at most */
 
 struct loop;
@@ -43,7 +44,9 @@ struct assoc_events {
 /* What can be said of a packet without knowing its association. */
 struct assoc_packet {
 	uint16_t from_port, to_port;
+	uint32_t tag;    /* which its receiver has chosen; as it is on the wire */
 	bool is_initial; /* could begin an association, or ask about one that is not there */
+	bool is_proof;   /* says that it got our answer, and begins one */
 };
 /* Whole, and with the right checksum? (Which is taken out, and put back.) */
 bool assoc_packet_parse(uint8_t *packet, size_t len, struct assoc_packet *ret);

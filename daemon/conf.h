@@ -35,6 +35,7 @@ struct conf_node {
 	uint64_t max_message, max_memory, max_disk, segment, max_messages, max_queues, max_queues_per_user, max_queues_per_peer;
 	uint64_t max_clients, max_clients_per_user, max_connections, max_pending, max_pending_per_address;
 	uint64_t max_strangers, max_strangers_per_address, handshake_budget; /* 0: none */
+	uint64_t sctp_buffer, sctp_heartbeat, sctp_rto_min, sctp_rto_max, sctp_retransmissions, sctp_answers; /* heartbeat 0: none */
 	uint64_t handshake_timeout, keepalive, drain_timeout, max_producers, producer_linger, queue_linger, max_partial;
 };
 
@@ -42,6 +43,7 @@ struct conf_listen {
 	char *name;
 	struct conf_list address; /* checked URLs */
 	bool plaintext;
+	uint64_t mtu;
 };
 
 struct conf_peer {
@@ -52,6 +54,7 @@ struct conf_peer {
 	uint8_t (*fingerprint)[PIN_BYTES]; /* fingerprint_text.n of them */
 	struct conf_list from_text;
 	struct names_cidr *from; /* from_text.n of them */
+	uint64_t mtu;
 	uint64_t backoff_min, backoff_max;
 	uint64_t max_backlog; /* 0: half of the room there is */
 };

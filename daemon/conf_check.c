@@ -87,6 +87,9 @@ check_node(const struct conf_section *s, struct conf_faults *faults)
 	if (!s->faulty && node->max_disk < CONF_SEGMENTS_MIN * node->segment)
 		conf_fault(faults, s->file, key_line(s, "max_disk") ? key_line(s, "max_disk") : line_of(s, "segment"),
 		    "max_disk must be at least %d times segment", CONF_SEGMENTS_MIN);
+	if (!s->faulty && node->sctp_rto_max < node->sctp_rto_min)
+		conf_fault(faults, s->file, key_line(s, "sctp_rto_max") ? key_line(s, "sctp_rto_max") : line_of(s, "sctp_rto_min"),
+		    "sctp_rto_max must be at least sctp_rto_min");
 	if (node->crl && !node->ca)
 		conf_fault(faults, s->file, line_of(s, "crl"), "crl is what a CA has revoked, and there is no ca");
 }
@@ -102,14 +105,23 @@ has_scheme(const struct conf_list *address, enum names_scheme scheme)
 	return false;
 }
 
+/* The first of its schemes that protects nothing; NULL: there is none. */
+static const char *
+open_scheme(const struct conf_list *address)
+{
+	return has_scheme(address, NAMES_TCP) ? "tcp" : has_scheme(address, NAMES_SCTP) ? "sctp" : NULL;
+}
+
 static void
 check_listen(const struct conf_section *s, struct conf_faults *faults)
 {
+	const char *scheme = open_scheme(&s->u.listen.address);
+
 	if (s->u.listen.address.n == 0)
 		conf_fault(faults, s->file, s->line, "[listen \"%s\"] has no address", s->name);
-	else if (!s->u.listen.plaintext && has_scheme(&s->u.listen.address, NAMES_TCP))
+	else if (!s->u.listen.plaintext && scheme)
 		conf_fault(faults, s->file, line_of(s, "address"),
-		    "tcp:// is neither encrypted nor authenticated: it needs plaintext = yes in [listen \"%s\"]", s->name);
+		    "%s:// is neither encrypted nor authenticated: it needs plaintext = yes in [listen \"%s\"]", scheme, s->name);
 }
 
 static bool
@@ -123,6 +135,13 @@ same_host(const struct names_url *a, const struct names_url *b)
 	return strcasecmp(a->host, b->host) == 0;
 }
 
+/* Ports of UDP are others than those of TCP. */
+static bool
+is_over_udp(const struct names_url *url)
+{
+	return url->scheme == NAMES_SCTP || url->scheme == NAMES_DTLS_SCTP;
+}
+
 /* Does section s, before its address n, listen on what that says? Port 0 is never the same twice. */
 static bool
 listens_on(const struct conf_section *s, size_t n, const struct names_url *url)
@@ -131,7 +150,7 @@ listens_on(const struct conf_section *s, size_t n, const struct names_url *url)
 
 	for (size_t i = 0; i < n; i++)
 		if (names_url_parse(s->u.listen.address.items[i], &other, NULL) == 0 && url->port != 0 && other.port == url->port &&
-		    same_host(url, &other))
+		    is_over_udp(url) == is_over_udp(&other) && same_host(url, &other))
 			return true;
 	return false;
 }
@@ -161,6 +180,7 @@ static void
 check_proof(const struct conf_section *s, bool has_ca, struct conf_faults *faults)
 {
 	const struct conf_peer *p = &s->u.peer;
+	const char *scheme = open_scheme(&p->address);
 
 	if (p->plaintext && p->fingerprint_text.n > 0)
 		conf_fault(faults, s->file, line_of(s, "plaintext"),
@@ -171,9 +191,10 @@ check_proof(const struct conf_section *s, bool has_ca, struct conf_faults *fault
 	else if (p->plaintext && has_scheme(&p->address, NAMES_TLS))
 		conf_fault(faults, s->file, line_of(s, "address"),
 		    "tls:// and plaintext = yes: TLS needs a fingerprint of [peer \"%s\"], or a ca in [node]", s->name);
-	else if (!p->plaintext && has_scheme(&p->address, NAMES_TCP))
+	else if (!p->plaintext && scheme)
 		conf_fault(faults, s->file, line_of(s, "address"),
-		    "tcp:// is neither encrypted nor authenticated: it needs plaintext = yes in [peer \"%s\"], or take tls://", s->name);
+		    "%s:// is neither encrypted nor authenticated: it needs plaintext = yes in [peer \"%s\"], or take tls://", scheme,
+		    s->name);
 	else if (!p->plaintext && p->fingerprint_text.n == 0 && !has_ca)
 		conf_fault(faults, s->file, s->line,
 		    "nothing proves that a node is [peer \"%s\"]: give the fingerprint that connectctl key prints there, or a ca in [node]",

@@ -104,14 +104,29 @@ static const struct conf_key keys[] = {
 	{ NODE(max_partial), SIZE(KIB, TIB, "256M"), NOW,
 	    .help = "Memory for bodies that have arrived in part; at least max_message." },
 
+	{ NODE(sctp_buffer), SIZE(64 * KIB, 64 * MIB, "1M"), NOW,
+	    .help = "Bytes of one connection over SCTP, each way, that are not yet acknowledged or not yet read. A fast and long path needs more." },
+	{ NODE(sctp_heartbeat), DURATION(SECOND, HOUR, "30s"), OR_NONE, NOW,
+	    .help = "A connection over SCTP on which nothing was sent for this long asks whether the other end is there, which also keeps NATs open." },
+	{ NODE(sctp_rto_min), DURATION(10, 10 * SECOND, "50ms"), NOW,
+	    .help = "The least time that SCTP waits for an acknowledgement before it sends again." },
+	{ NODE(sctp_rto_max), DURATION(100, 60 * SECOND, "10s"), NOW, .help = "What this wait grows to; at least sctp_rto_min." },
+	{ NODE(sctp_retransmissions), COUNT(1, 100, "10"), NOW,
+	    .help = "So many times in a row SCTP sends again without an answer; then the other end is gone." },
+	{ NODE(sctp_answers), COUNT(1, 1000000, "1K"), NOW,
+	    .help = "Datagrams of strangers that a listener for SCTP answers within a second; more are dropped. Nothing is kept of them." },
+
 	{ LISTEN(address), .type = CONF_TYPE_URLS, .sample = "tls://0.0.0.0:7140", NOW,
-	    .help = "Where to accept peers: a list of tls://HOST:PORT and tcp://HOST:PORT. With port 0 the system chooses one, "
+	    .help = "Where to accept peers: a list of tls://HOST:PORT, tcp://HOST:PORT and sctp://HOST:PORT. With port 0 the system chooses one, "
 	            "which connectctl status shows. Must be set." },
 	{ LISTEN(plaintext), .type = CONF_TYPE_BOOL, .def = "no", NOW,
-	    .help = "Allows connections that are neither encrypted nor authenticated. tcp:// needs it." },
+	    .help = "Allows connections that are neither encrypted nor authenticated. tcp:// and sctp:// need it." },
+	{ LISTEN(mtu), SIZE(576, 9000, "1200"), NOW,
+	    .help = "Bytes of the datagrams that are sent over SCTP, without the headers of IP and UDP. With more than the path carries "
+	            "they are lost, or come in pieces." },
 
 	{ PEER(address), .type = CONF_TYPE_URLS, OR_NONE, .def = "none", .sample = "tls://berlin.example:7140", NOW,
-	    .help = "Where to dial: a list of tls://HOST:PORT and tcp://HOST:PORT, tried in order. A peer without one is "
+	    .help = "Where to dial: a list of tls://HOST:PORT, tcp://HOST:PORT and sctp://HOST:PORT, tried in order. A peer without one is "
 	            "accepted, never dialled." },
 	{ .kind = CONF_PEER, .name = "fingerprint", .offset = offsetof(struct conf_peer, fingerprint_text),
 	    .also = offsetof(struct conf_peer, fingerprint), .type = CONF_TYPE_PINS, OR_NONE, .def = "none",
@@ -119,12 +134,13 @@ static const struct conf_key keys[] = {
 	    .help = "The fingerprints of the peer's key, one of which it must have: a list, so that keys can be replaced. On the "
 	            "peer, connectctl key prints it. Names and dates of its certificate do not matter then, unless there is a CA." },
 	{ PEER(plaintext), .type = CONF_TYPE_BOOL, .def = "no", NOW,
-	    .help = "Allows a connection with this peer that is neither encrypted nor authenticated. tcp:// needs it, and "
+	    .help = "Allows a connection with this peer that is neither encrypted nor authenticated. tcp:// and sctp:// need it, and it "
 	            "rules out fingerprint and ca." },
 	{ .kind = CONF_PEER, .name = "from", .offset = offsetof(struct conf_peer, from_text),
 	    .also = offsetof(struct conf_peer, from), .type = CONF_TYPE_NETWORKS, OR_NONE, .def = "none", .sample = "192.0.2.0/24, 2001:db8::/32", NOW,
 	    .help = "Where the peer may dial in from: a list of addresses and networks; with none, and TLS, from everywhere. "
 	            "Needed with plaintext for a peer without address." },
+	{ PEER(mtu), SIZE(576, 9000, "1200"), NOW, .help = "As mtu of a listener, where this peer is dialled." },
 	{ PEER(max_backlog), SIZE(0, 1024 * TIB, "none"), OR_NONE, NOW,
 	    .help = "Disk space for what waits for this peer; none is half of what max_disk has room for. What waits for all peers together "
 	            "gets three quarters." },
@@ -166,7 +182,6 @@ static const struct {
 	enum conf_kind kind;
 	const char *name;
 } later[] = {
-	{ CONF_LISTEN, "mtu" },
 	{ CONF_PEER, "rate" },
 };
 

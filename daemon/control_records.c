@@ -283,6 +283,9 @@ add_peer(const struct control_sources *src, const struct link *l, struct page *p
 	r.certificate_until_unix_ms = unix_ms(st.not_after);
 	r.tls_version = st.version;
 	r.cipher = st.cipher;
+	r.path_mtu = st.path.mtu;
+	r.rtt_us = st.path.rtt_us;
+	r.retransmissions = st.path.retransmissions;
 	dates.not_after = st.not_after;
 	if (st.not_after != 0 && src->core->tls && tls_context_has_ca(src->core->tls))
 		expiry_judge(&dates, (int64_t)(loop_wall_ms(src->core->loop) / 1000), warning);

@@ -15,6 +15,21 @@ core_hello(const struct core *core, enum wire_role role, struct wire_hello *h)
 	h->wall_clock_ms = loop_wall_ms(core->loop);
 }
 
+void
+core_tuning(const struct core *core, uint64_t mtu, struct transport_tuning *ret)
+{
+	const struct conf_node *node = core->node;
+
+	/* Each of them has a limit in the configuration that is far below. */
+	*ret = (struct transport_tuning){ .mtu = (uint32_t)mtu,
+		.buffer = (uint32_t)node->sctp_buffer,
+		.heartbeat_ms = (uint32_t)node->sctp_heartbeat,
+		.rto_min_ms = (uint32_t)node->sctp_rto_min,
+		.rto_max_ms = (uint32_t)node->sctp_rto_max,
+		.retransmissions = (uint32_t)node->sctp_retransmissions,
+		.answers = (uint32_t)node->sctp_answers };
+}
+
 struct intern_entry *
 core_origin(const struct core *core, const struct wire_origin *o)
 {

@@ -49,6 +49,9 @@ struct core {
 /* What every session of this daemon says of itself; the caller adds what is its own. */
 void core_hello(const struct core *core, enum wire_role role, struct wire_hello *h);
 
+/* How the configuration wants streams over UDP to be, with datagrams of at most mtu bytes. */
+void core_tuning(const struct core *core, uint64_t mtu, struct transport_tuning *ret);
+
 /* The entry for an origin, with a reference for the caller; NULL: too long, or out of memory. */
 struct intern_entry *core_origin(const struct core *core, const struct wire_origin *o);
 

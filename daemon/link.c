@@ -461,12 +461,26 @@ link_close(struct link *l, enum wire_close_code code, const char *reason)
 	}
 }
 
+/* "tcp" of "tcp://127.0.0.1:7140". */
+static const char *
+scheme_name(const char *address)
+{
+	for (int i = 0; i < NAMES_SCHEMES; i++) {
+		const char *name = names_scheme_name((enum names_scheme)i);
+		size_t len = strlen(name);
+
+		if (strncmp(address, name, len) == 0 && strncmp(address + len, "://", 3) == 0)
+			return name;
+	}
+	return "";
+}
+
 static void
 proof_stats(const struct link *l, const struct transport_identity *id, struct link_stats *ret)
 {
 	const struct tls_peer *p = &id->tls;
 
-	ret->transport = p->has_certificate ? "tls" : "tcp";
+	ret->transport = scheme_name(id->address);
 	ret->proof = identity_proof(l->peer, l->core->node->ca != NULL);
 	if (!p->has_certificate)
 		return;
@@ -509,6 +523,7 @@ link_stats(const struct link *l, struct link_stats *ret)
 		ret->dialled_by_me = l->live->dialled;
 		ret->start_count = h->start_count;
 		proof_stats(l, session_identity(l->live->session), ret);
+		session_path(l->live->session, &ret->path);
 		snprintf(ret->address, sizeof(ret->address), "%s", session_identity(l->live->session)->address);
 		wire_text(h->software, ret->software, sizeof(ret->software));
 	}

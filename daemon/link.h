@@ -89,6 +89,7 @@ struct link_stats {
 	enum link_state state;
 	char address[TRANSPORT_TEXT_MAX];
 	const char *transport; /* "tcp" */
+	struct transport_path path;
 	const char *proof;     /* "plaintext", "fingerprint", "ca" */
 	char version[8], cipher[64]; /* of TLS */
 	char key[PIN_TEXT_MAX];      /* the fingerprint of the peer's; "": it has shown none */

@@ -507,12 +507,19 @@ meet_dial(struct link *l, const struct names_url *url)
 {
 	struct candidate *c = candidate_new(l, true);
 	const struct transport_security security = { .context = l->core->tls, .check = link_is_peer, .arg = l };
+	const struct transport_ops *ops = transport_for(url->scheme);
+	struct transport_tuning tuning;
 	int error = -ENOMEM;
 
 	if (!c)
 		return error;
+	core_tuning(l->core, l->peer->mtu, &tuning);
+	if (ops->tune && ops->tune(l->core->loop, &tuning) < 0) {
+		release(c);
+		return error;
+	}
 	c->nonce = ++l->core->next_nonce;
-	c->session = session_new_dialling(&l->core->sessions, transport_for(url->scheme), url,
+	c->session = session_new_dialling(&l->core->sessions, ops, url,
 	    l->core->tls ? &security : NULL, &events, c, &error);
 	if (!c->session) {
 		release(c);

@@ -83,9 +83,21 @@ port_free(struct port *p)
 	free(p);
 }
 
-/* What stands in the configuration as address of this listener; name "client": the Unix socket. */
+/* What is opened next goes by this. */
 static int
-open_port(struct listen *ls, const char *name, const char *address, const struct names_url *url, bool plaintext, int fd)
+tune(struct core *core, const struct transport_ops *ops, const struct conf_listen *conf)
+{
+	struct transport_tuning tuning;
+
+	if (!ops->tune || !conf)
+		return 0;
+	core_tuning(core, conf->mtu, &tuning);
+	return ops->tune(core->loop, &tuning);
+}
+
+/* What stands in the configuration as address of this listener; conf NULL: the Unix socket. */
+static int
+open_port(struct listen *ls, const char *name, const char *address, const struct names_url *url, const struct conf_listen *conf, int fd)
 {
 	const struct transport_ops *ops = transport_for(url->scheme);
 	struct transport_security security;
@@ -102,10 +114,10 @@ open_port(struct listen *ls, const char *name, const char *address, const struct
 	p->is_client = url->scheme == NAMES_UNIX;
 	p->is_passed = fd >= 0;
 	p->is_wanted = true;
-	p->plaintext = plaintext;
+	p->plaintext = conf && conf->plaintext;
 	p->name = strdup(name);
 	p->address = strdup(address);
-	if (p->name && p->address)
+	if (p->name && p->address && tune(ls->env.core, ops, conf) == 0)
 		r = ops->listen(ls->env.core->loop, url, security_of(ls->env.core, &security), fd, accepted, failed, p, &p->tl);
 	if (r < 0) {
 		port_free(p);
@@ -129,7 +141,7 @@ open_client(struct listen *ls, char why[static LISTEN_WHY_MAX])
 	struct names_url url = { .scheme = NAMES_UNIX, .path = node->socket };
 	int fd = passed(ls, "client", 0), r;
 
-	r = open_port(ls, "client", node->socket, &url, false, fd);
+	r = open_port(ls, "client", node->socket, &url, NULL, fd);
 	if (r == 0 && fd < 0 && ls->env.socket_rights)
 		r = ls->env.socket_rights(ls->env.passed_arg, node->socket, (uint32_t)node->socket_mode,
 		    node->socket_group != NULL, node->socket_group_id);
@@ -145,7 +157,7 @@ open_address(struct listen *ls, const struct conf_listen *conf, const char *addr
 	int r = names_url_parse(address, &url, NULL);
 
 	if (r == 0)
-		r = open_port(ls, conf->name, address, &url, conf->plaintext, fd);
+		r = open_port(ls, conf->name, address, &url, conf, fd);
 	if (r < 0)
 		snprintf(why, LISTEN_WHY_MAX, "listener %.40s, %.80s: %.60s", conf->name, fd >= 0 ? "the socket passed in" : address,
 		    strerror(-r));
@@ -252,6 +264,12 @@ adopt(struct port *p, const struct conf *c)
 		if (!is_it)
 			continue;
 		p->plaintext = conf->plaintext;
+		if (p->tl->ops->listen_tune) {
+			struct transport_tuning tuning;
+
+			core_tuning(p->listen->env.core, conf->mtu, &tuning);
+			p->tl->ops->listen_tune(p->tl, &tuning);
+		}
 		name = strdup(conf->name); /* without memory it keeps the old one */
 		if (name) {
 			free(p->name);

@@ -584,6 +584,14 @@ session_is_tired(const struct session *s)
 	return id.tired;
 }
 
+void
+session_path(const struct session *s, struct transport_path *ret)
+{
+	*ret = (struct transport_path){ 0 };
+	if (s->t && s->state != SESSION_CONNECTING && s->t->ops->path)
+		s->t->ops->path(s->t, ret);
+}
+
 bool
 session_recheck(struct session *s, const struct transport_security *security, char why[static TRANSPORT_TEXT_MAX])
 {

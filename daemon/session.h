@@ -105,6 +105,8 @@ enum session_state session_state(const struct session *s);
 const char *session_state_name(enum session_state st);
 bool session_dialled(const struct session *s);
 const struct transport_identity *session_identity(const struct session *s);
+/* The way it takes, by the transport; zeroes if that is not known. */
+void session_path(const struct session *s, struct transport_path *ret);
 /* Has its key done as much as one should? Another session is due. */
 bool session_is_tired(const struct session *s);
 /* Of a session that is up: is the other side still who it should be? As transport.h's recheck; true for kinds without. */

@@ -56,6 +56,23 @@ struct transport_security {
 	uint64_t handshake_ms; /* listening: bounds the handshake of each accepted stream */
 };
 
+/* For kinds that bring a protocol of their own and not the kernel's: SCTP. */
+struct transport_tuning {
+	uint32_t mtu;             /* bytes of a datagram at most */
+	uint32_t buffer;          /* bytes that wait, each way, of one stream */
+	uint32_t heartbeat_ms;    /* of an idle stream; 0: none */
+	uint32_t rto_min_ms, rto_max_ms; /* the wait for an acknowledgement */
+	uint32_t retransmissions; /* of one packet; then the other end is gone */
+	uint32_t answers;         /* packets of strangers answered a second, of one listener */
+};
+
+/* The way that a stream takes; 0: not known. */
+struct transport_path {
+	uint32_t mtu;
+	uint64_t rtt_us;
+	uint64_t retransmissions; /* so far */
+};
+
 struct transport_events {
 	/* The stream can carry bytes. Exactly once, before any other but down. */
 	void (*up)(void *arg);
@@ -124,6 +141,8 @@ struct transport_ops {
 	/* Bytes accepted by writev that the other end's kernel has not acknowledged, as far as known; with what a kind adds. */
 	size_t (*out_pending)(struct transport *t);
 	void (*identity)(struct transport *t, struct transport_identity *ret);
+	/* Of a stream that is up. Kinds that cannot say have no such function: NULL. */
+	void (*path)(struct transport *t, struct transport_path *ret);
 	/*
 	 * Whom we trust has changed: is the other side still who it should be, by
 	 * what it showed when it came up? False: why says why not, and closing is
@@ -141,6 +160,9 @@ struct transport_ops {
 	void (*listen_pause)(struct transport_listener *tl, bool paused);
 	/* For streams accepted from now on, as after a reload. Kinds without certificates have no such function: NULL. */
 	void (*listen_security)(struct transport_listener *tl, const struct transport_security *security);
+	/* The same of tuning; and of streams and listeners made in this loop from now on. NULL as well. 0 or -ENOMEM. */
+	void (*listen_tune)(struct transport_listener *tl, const struct transport_tuning *tuning);
+	int (*tune)(struct loop *l, const struct transport_tuning *tuning);
 	/* The URL in force, with the port that was given for port 0; "unix:" and the path, perhaps cut. */
 	void (*listen_url)(struct transport_listener *tl, char buf[static TRANSPORT_TEXT_MAX]);
 	void (*listen_close)(struct transport_listener *tl);

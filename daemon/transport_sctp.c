@@ -19,16 +19,12 @@
 
 #define DISCARD_BYTES 16384
 #define DISCARD_ROUNDS 16
+#define SPENT_MAX 256
 #define REFUSALS_MAX 3 /* in a row, of packets to one that was there: it is gone */
 
-/* The defaults. */
-#define PAYLOAD 1200
-#define BUFFER (1024 * 1024)
-#define HEARTBEAT_MS 30000
-#define RTO_MIN_MS 50
-#define RTO_MAX_MS 10000
-#define RETRANSMISSIONS 10
-#define ANSWERS 1000 /* a second, to strangers */
+/* Until there is another. */
+static const struct transport_tuning usual = { .mtu = 1200, .buffer = 1024 * 1024, .heartbeat_ms = 30000, .rto_min_ms = 50,
+	.rto_max_ms = 10000, .retransmissions = 10, .answers = 1000 };
 
 enum state {
 	CONNECTING,
@@ -45,17 +41,27 @@ struct far {
 	uint16_t port; /* of SCTP: who begins anew from the same UDP port has another */
 };
 
+/* An association that is over, whose proof is not too old yet: a copy of it that comes late must not make another. */
+struct spent {
+	uint64_t who; /* hash of its far end */
+	uint32_t tag;
+	uint64_t until_ms;
+};
+
 /* A UDP socket, and all streams that go through it. */
 struct mux {
 	struct loop *loop;
 	struct udp *udp;
 	size_t refs;
+	struct transport_tuning tuning;
 	struct listener *listener; /* NULL: nobody is accepted any more */
 	struct stream *dialled;    /* or the one it was opened for */
 	struct hmap streams;       /* accepted, by their far end */
 	uint64_t seed;
 	uint64_t answers_ms; /* since when strangers are counted, and how many got an answer */
 	unsigned answers;
+	struct spent *spent; /* of a listener: the last SPENT_MAX */
+	size_t n_spent;
 };
 
 struct stream {
@@ -68,6 +74,8 @@ struct stream {
 	struct far far;
 	struct hmap_node by_far; /* of an accepted one, in its mux */
 	bool is_accepted;
+	uint32_t tag;
+	uint64_t accepted_ms;
 	bool reading, short_write;
 	unsigned refusals;
 	uint64_t in, in_told; /* bytes read; how many when `readable` was told last */
@@ -97,7 +105,13 @@ struct drains {
 	} kinds[2];
 };
 
-static const char drains_key;
+/* Per loop: the tuning that was asked for. */
+struct tuned {
+	struct loop_attached attached;
+	struct transport_tuning tuning;
+};
+
+static const char drains_key, tuned_key;
 
 static struct stream *
 of(struct transport *t)
@@ -111,11 +125,43 @@ release(void *arg)
 	free(arg);
 }
 
+/* ---------------------------------------------------------------------- tuning */
+
 static void
-get_settings(struct assoc_settings *ret)
+free_tuned(struct loop_attached *a)
 {
-	*ret = (struct assoc_settings){ .packet = PAYLOAD, .buffer = BUFFER, .heartbeat_ms = HEARTBEAT_MS, .rto_min_ms = RTO_MIN_MS,
-		.rto_max_ms = RTO_MAX_MS, .retransmissions = RETRANSMISSIONS };
+	free(list_entry(a, struct tuned, attached));
+}
+
+static int
+sctp_tune(struct loop *l, const struct transport_tuning *tuning)
+{
+	struct loop_attached *a = loop_attached(l, &tuned_key);
+	struct tuned *t = a ? list_entry(a, struct tuned, attached) : malloc(sizeof(*t));
+
+	if (!t)
+		return -ENOMEM;
+	t->tuning = *tuning;
+	if (!a)
+		loop_attach(l, &t->attached, &tuned_key, free_tuned);
+	return 0;
+}
+
+static struct transport_tuning
+tuning_of(struct loop *l)
+{
+	struct loop_attached *a = loop_attached(l, &tuned_key);
+
+	return a ? list_entry(a, struct tuned, attached)->tuning : usual;
+}
+
+static void
+get_settings(const struct mux *m, struct assoc_settings *ret)
+{
+	const struct transport_tuning *t = &m->tuning;
+
+	*ret = (struct assoc_settings){ .packet = t->mtu, .buffer = t->buffer, .heartbeat_ms = t->heartbeat_ms,
+		.rto_min_ms = t->rto_min_ms, .rto_max_ms = t->rto_max_ms, .retransmissions = t->retransmissions };
 }
 
 /* -------------------------------------------------------------- who it is from */
@@ -178,6 +224,7 @@ mux_new(struct loop *l)
 		return NULL;
 	m->loop = l;
 	m->refs = 1;
+	m->tuning = tuning_of(l);
 	hmap_init(&m->streams);
 	loop_random(l, &m->seed, sizeof(m->seed));
 	return m;
@@ -191,6 +238,7 @@ mux_unref(struct mux *m)
 	if (m->udp)
 		udp_close(m->udp);
 	hmap_done(&m->streams);
+	free(m->spent);
 	free(m);
 }
 
@@ -370,10 +418,27 @@ nothing_changed(void *arg)
 
 static const struct assoc_events stranger_events = { .output = output_to_stranger, .changed = nothing_changed };
 
+static bool
+is_spent(const struct mux *m, uint64_t hash, uint32_t tag)
+{
+	uint64_t now = loop_now_ms(m->loop);
+
+	for (size_t i = 0; m->spent && i < SPENT_MAX; i++)
+		if (m->spent[i].who == hash && m->spent[i].tag == tag && m->spent[i].until_ms > now)
+			return true;
+	return false;
+}
+
+static void
+note_spent(struct mux *m, const struct stream *s)
+{
+	m->spent[m->n_spent++ % SPENT_MAX] = (struct spent){ s->by_far.hash, s->tag, s->accepted_ms + 2 * ASSOC_PROOF_MS };
+}
+
 static struct stream *stream_new(struct loop *l);
 
 static void
-accept_stream(struct mux *m, struct assoc *a, const struct far *f, uint64_t hash)
+accept_stream(struct mux *m, struct assoc *a, const struct far *f, uint64_t hash, uint32_t tag)
 {
 	struct listener *tl = m->listener;
 	struct stream *s = stream_new(m->loop);
@@ -389,6 +454,8 @@ accept_stream(struct mux *m, struct assoc *a, const struct far *f, uint64_t hash
 	s->assoc = a;
 	s->far = *f;
 	s->is_accepted = true;
+	s->tag = tag;
+	s->accepted_ms = loop_now_ms(m->loop);
 	s->state = UP;
 	assoc_set_events(a, &assoc_events, s);
 	tl->accepted(tl->arg, &s->t);
@@ -405,26 +472,26 @@ may_answer(struct mux *m)
 		m->answers_ms = now;
 		m->answers = 0;
 	}
-	if (m->answers == ANSWERS)
+	if (m->answers >= m->tuning.answers)
 		return false;
 	m->answers++;
 	return true;
 }
 
 static void
-from_stranger(struct mux *m, const struct far *f, uint64_t hash, const uint8_t *data, size_t len)
+from_stranger(struct mux *m, const struct far *f, uint64_t hash, const struct assoc_packet *packet, const uint8_t *data, size_t len)
 {
 	struct stranger st = { m, *f };
 	struct assoc_settings settings;
 	struct assoc *a;
 	int r;
 
-	if (!m->listener || m->listener->paused || !may_answer(m))
+	if (!m->listener || m->listener->paused || (packet->is_proof && is_spent(m, hash, packet->tag)) || !may_answer(m))
 		return;
-	get_settings(&settings);
+	get_settings(m, &settings);
 	r = assoc_stranger(m->loop, &settings, hash, &stranger_events, &st, data, len, &a);
 	if (r > 0)
-		accept_stream(m, a, f, hash);
+		accept_stream(m, a, f, hash, packet->tag);
 	else if (r < 0)
 		m->listener->failed(m->listener->arg, r, "out of memory");
 }
@@ -449,7 +516,7 @@ datagram(void *arg, const union resolve_address *from, uint8_t *data, size_t len
 		s->refusals = 0;
 		assoc_input(s->assoc, data, len);
 	} else if (!s && packet.is_initial && packet.to_port == ASSOC_PORT) {
-		from_stranger(m, &f, hash, data, len);
+		from_stranger(m, &f, hash, &packet, data, len);
 	}
 }
 
@@ -552,6 +619,19 @@ sctp_identity(struct transport *t, struct transport_identity *ret)
 	resolve_identity(&a, "sctp", ret);
 }
 
+static void
+sctp_path(struct transport *t, struct transport_path *ret)
+{
+	struct stream *s = of(t);
+	struct assoc_stats st;
+
+	*ret = (struct transport_path){ 0 };
+	if (s->state != UP)
+		return;
+	assoc_stats(s->assoc, &st);
+	*ret = (struct transport_path){ .mtu = st.packet, .rtt_us = st.rtt_ms * UINT64_C(1000), .retransmissions = st.retransmissions };
+}
+
 /* ---------------------------------------------------------------- come and go */
 
 static struct stream *
@@ -576,8 +656,10 @@ let_go(struct stream *s)
 {
 	assoc_free(s->assoc);
 	s->assoc = NULL;
-	if (s->is_accepted)
+	if (s->is_accepted) {
 		hmap_remove(&s->mux->streams, &s->by_far);
+		note_spent(s->mux, s);
+	}
 	s->is_accepted = false;
 	mux_unref(s->mux);
 	s->mux = NULL;
@@ -598,7 +680,7 @@ start(void *arg, const union resolve_address *a)
 	r = udp_connect(s->loop, a, &udp_events, m, &m->udp);
 	if (r < 0)
 		return r;
-	get_settings(&settings);
+	get_settings(m, &settings);
 	return assoc_dial(s->loop, &settings, &assoc_events, s, &s->assoc);
 }
 
@@ -738,6 +820,9 @@ sctp_listen(struct loop *l, const struct names_url *url, const struct transport_
 	(void)security;
 	if (!tl || !m)
 		goto fail;
+	m->spent = calloc(SPENT_MAX, sizeof(*m->spent));
+	if (!m->spent)
+		goto fail;
 	r = fd >= 0 ? 0 : resolve_numeric(url->host, url->port, &a);
 	if (r == 0)
 		r = udp_bind(l, &a, fd, &udp_events, m, &m->udp);
@@ -764,6 +849,12 @@ static void
 sctp_listen_pause(struct transport_listener *tl, bool paused)
 {
 	listener_of(tl)->paused = paused;
+}
+
+static void
+sctp_listen_tune(struct transport_listener *tl, const struct transport_tuning *tuning)
+{
+	listener_of(tl)->mux->tuning = *tuning;
 }
 
 static void
@@ -796,8 +887,11 @@ const struct transport_ops transport_sctp = {
 	.want_read = sctp_want_read,
 	.out_pending = sctp_out_pending,
 	.identity = sctp_identity,
+	.path = sctp_path,
 	.close = sctp_close,
 	.listen_pause = sctp_listen_pause,
+	.listen_tune = sctp_listen_tune,
+	.tune = sctp_tune,
 	.listen_url = sctp_listen_url,
 	.listen_close = sctp_listen_close,
 };

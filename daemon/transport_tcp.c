@@ -144,6 +144,18 @@ tcp_identity(struct transport *t, struct transport_identity *ret)
 	resolve_identity(&of((struct socket *)(void *)t)->far, "tcp", ret);
 }
 
+static void
+tcp_path(struct transport *t, struct transport_path *ret)
+{
+	struct tcp_info info;
+	socklen_t len = sizeof(info);
+
+	*ret = (struct transport_path){ 0 };
+	if (getsockopt(((struct socket *)(void *)t)->fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
+		return;
+	*ret = (struct transport_path){ .mtu = info.tcpi_pmtu, .rtt_us = info.tcpi_rtt, .retransmissions = info.tcpi_total_retrans };
+}
+
 /* --------------------------------------------------------------- listener */
 
 static struct socket *
@@ -254,6 +266,7 @@ const struct transport_ops transport_tcp = {
 	.want_read = socket_want_read,
 	.out_pending = tcp_out_pending,
 	.identity = tcp_identity,
+	.path = tcp_path,
 	.close = socket_close,
 	.listen_pause = socket_listen_pause,
 	.listen_url = tcp_listen_url,

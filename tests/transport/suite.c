@@ -394,6 +394,7 @@ main(void)
 	suite_add_tcase(s, resolve_tests());
 	suite_add_tcase(s, tls_tests());
 	suite_add_tcase(s, openssl_tests());
+	suite_add_tcase(s, sctp_tests());
 	sr = srunner_create(s);
 	srunner_run_all(sr, CK_NORMAL);
 	failed = srunner_ntests_failed(sr);

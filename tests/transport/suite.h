@@ -119,5 +119,6 @@ TCase *listen_tests(void);
 TCase *resolve_tests(void);
 TCase *tls_tests(void);
 TCase *openssl_tests(void);
+TCase *sctp_tests(void);
 
 #endif

@@ -20,6 +20,8 @@ LIBS_test_tls_memory = $(TLS_LIBS) $(NO_MEMORY)
 # Handshakes whose steps the test itself runs.
 DEPS_test_tls_shake = tests/unit/no_memory tests/unit/fake_task tests/transport/certs daemon/loop $(TRANSPORTS) common/crc32c common/hmap
 LIBS_test_tls_shake = $(EVENT_LIBS) $(TLS_LIBS) $(SCTP_LIBS) $(NO_MEMORY)
+DEPS_test_crc32c = common/crc32c
+LIBS_test_crc32c = $(SCTP_LIBS)
 DEPS_test_hmap = common/hmap
 DEPS_test_wire = $(WIRE)
 DEPS_test_wire_run = $(WIRE)

@@ -37,6 +37,12 @@ START_TEST(defaults)
 	ck_assert_uint_eq(n->handshake_timeout, 10000);
 	ck_assert_uint_eq(n->keepalive, 30000);
 	ck_assert_uint_eq(n->drain_timeout, 10000);
+	ck_assert_uint_eq(n->sctp_buffer, 1 << 20);
+	ck_assert_uint_eq(n->sctp_heartbeat, 30000);
+	ck_assert_uint_eq(n->sctp_rto_min, 50);
+	ck_assert_uint_eq(n->sctp_rto_max, 10000);
+	ck_assert_uint_eq(n->sctp_retransmissions, 10);
+	ck_assert_uint_eq(n->sctp_answers, 1000);
 	ck_assert_uint_eq(n->max_producers, 1000);
 	ck_assert_uint_eq(n->producer_linger, 86400000);
 	ck_assert_uint_eq(n->queue_linger, 3600000);
@@ -44,6 +50,7 @@ START_TEST(defaults)
 	ck_assert_uint_eq(conf_n_listens(c), 0);
 	ck_assert_uint_eq(conf_n_peers(c), 1);
 	ck_assert_str_eq(p->name, "berlin");
+	ck_assert_uint_eq(p->mtu, 1200);
 	ck_assert_uint_eq(p->backoff_min, 100);
 	ck_assert_uint_eq(p->backoff_max, 30000);
 	ck_assert_uint_eq(p->from_text.n, 0);
@@ -146,13 +153,14 @@ END_TEST
 
 START_TEST(addresses)
 {
-	static const char *const later[] = { "sctp://x:1", "dtls-sctp://x:1", "unix:///x", "mem://x:1" };
+	static const char *const later[] = { "dtls-sctp://x:1", "unix:///x", "mem://x:1" };
 
 	for (size_t i = 0; i < sizeof(later) / sizeof(later[0]); i++) {
 		char text[256], fault[256];
 
 		snprintf(text, sizeof(text), NODE "[listen \"l\"]\naddress = tcp://a:1,%s\n[peer \"p\"]\naddress = %s\n", later[i], later[i]);
-		snprintf(fault, sizeof(fault), "f:4: address: %s: this version carries tls:// and tcp:// only\nf:6: address: %s: this version", later[i],
+		snprintf(fault, sizeof(fault),
+		    "f:4: address: %s: this version carries tls://, tcp:// and sctp:// only\nf:6: address: %s: this version", later[i],
 		    later[i]);
 		conf_told_refused(text, fault);
 	}
@@ -170,6 +178,13 @@ START_TEST(plaintext_must_be_asked_for)
 	    "f:4: tcp:// is neither encrypted nor authenticated: it needs plaintext = yes in [peer \"p\"], or take tls://\n"
 	    "f:5: nothing proves that a node is [peer \"q\"]: give the fingerprint\n");
 	conf_told_refused(NODE "[peer \"p\"]\nplaintext = yes\n", "f:3: [peer \"p\"] has no address, so it dials in\n");
+	conf_told_refused(NODE "[listen \"l\"]\naddress = sctp://[::]:1\n[peer \"p\"]\naddress = tls://p:1, sctp://p:1\n",
+	    "f:4: sctp:// is neither encrypted nor authenticated: it needs plaintext = yes in [listen \"l\"]\n"
+	    "f:6: sctp:// is neither encrypted nor authenticated: it needs plaintext = yes in [peer \"p\"], or take tls://\n");
+	c = conf_told_ok(NODE "[listen \"l\"]\nplaintext = yes\naddress = sctp://[::]:1, tcp://[::]:1\n[peer \"p\"]\nplaintext = yes\n"
+	    "address = tcp://p:1, sctp://p:1\n");
+	conf_free(c);
+	conf_told_refused(NODE "[listen \"l\"]\nplaintext = yes\naddress = sctp://[::]:1, sctp://[::]:1\n", "f:5: sctp://[::]:1 is already an address");
 	c = conf_told_ok(NODE "[peer \"p\"]\nplaintext = yes\nfrom = 10.0.0.0/8, ::1\naddress = none\n[peer \"q\"]\nplaintext = yes\naddress = tcp://q:1\n");
 	ck_assert_uint_eq(conf_peer(c, 0)->from_text.n, 2);
 	ck_assert_uint_eq(conf_peer(c, 0)->from[0].prefix, 8);
@@ -255,6 +270,8 @@ START_TEST(cross_checks)
 	conf_free(conf_told_ok(NODE "max_partial = 1M\nmax_message = 1M\n"));
 	conf_told_refused("[peer \"paris\"]\nplaintext = yes\naddress = tcp://x:1\n" NODE, "f:1: [peer \"paris\"] is this node itself\n");
 	conf_told_refused(NODE BERLIN "backoff_min = 31s\n", "f:6: backoff_max must be at least backoff_min\n");
+	conf_told_refused(NODE "sctp_rto_min = 2s\nsctp_rto_max = 1s\n", "f:4: sctp_rto_max must be at least sctp_rto_min\n");
+	conf_told_refused(NODE "[listen \"l\"]\naddress = tls://[::]:1\nmtu = 500\n", "f:5: mtu: ");
 	conf_told_refused("[node]\nsocket = /x\n", "f:1: [node] has no name\n");
 	conf_told_refused(NODE "[queue \"paris/orders\"]\n", "f:3: paris is this node: write [queue \"orders\"]\n");
 	conf_told_refused(NODE "[queue \"q\"]\noverflow = drop-oldest\ndurable = yes\n",

@@ -91,7 +91,8 @@ START_TEST(everything_set_reads_back)
 {
 	char *text = round_trip("[node]\nname = paris\nstate = /s\nsocket = /x\nsocket_mode = 0600\nsocket_group = 0\nadmin_group = root\n"
 	                        "create_queues = no\nlog_level = debug\nmax_message = 3M\nmax_partial = 5M\nqueue_linger = 0\nkeepalive = 1500ms\n"
-	                        "[listen \"a\"]\naddress=tcp://[::1]:0,tcp://h:7\nplaintext = yes\n"
+	                        "sctp_heartbeat = none\nsctp_buffer = 64K\n"
+	                        "[listen \"a\"]\naddress=tcp://[::1]:0,tcp://h:7\nplaintext = yes\nmtu=9000\n"
 	                        "[peer \"berlin\"]\nplaintext = yes\nfrom=10.0.0.0/8,::1\nbackoff_min=5ms\nbackoff_max=1m\n"
 	                        "[peer \"oslo\"]\naddress = tls://o:1\nfingerprint=sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n"
 	                        "[queue \"o*\"]\nttl = 90s\n"
@@ -102,9 +103,9 @@ START_TEST(everything_set_reads_back)
 		"fingerprint = sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n",
 		"key = key.pem\ncertificate = certificate.pem\nca = none\ncrl = none\n",
 		"keepalive = 1500ms\n", "queue_linger = 0\n", "socket_mode = 0600\n", "socket_group = 0\n",
-		"[listen \"a\"]\naddress = tcp://[::1]:0, tcp://h:7\nplaintext = yes\n",
+		"sctp_buffer = 64K\nsctp_heartbeat = none\n", "[listen \"a\"]\naddress = tcp://[::1]:0, tcp://h:7\nplaintext = yes\nmtu = 9000\n",
 		"[peer \"berlin\"]\naddress = none\nfingerprint = none\nplaintext = yes\n"
-		"from = 10.0.0.0/8, ::1\nmax_backlog = none\nbackoff_min = 5ms\nbackoff_max = 1m\n",
+		"from = 10.0.0.0/8, ::1\nmtu = 1200\nmax_backlog = none\nbackoff_min = 5ms\nbackoff_max = 1m\n",
 		("[queue \"orders\"]\ndurable = no\nmax_messages = 1M\nmax_bytes = 1G\nmin_bytes = 1M\noverflow = reject\nttl = 5s\nmax_attempts = none\n"
 		"ack_timeout = none\ndead_letter = *.dead\nsend = user:root, peer:berlin, unit:x.service\nreceive = none\nbrowse = default\n"),
 		"[queue \"o*\"]\ndurable = no\nmax_messages = 1M\nmax_bytes = 1G\nmin_bytes = 1M\noverflow = drop-oldest\nttl = 90s\n",

@@ -217,7 +217,7 @@ START_TEST(unknown_and_later_keys)
 	conf_told_refused(NODE BERLIN "rate = 5\n[queue \"q\"]\ndurabel = no\n",
 	    "f:6: rate comes\n"
 	    "f:8: unknown key durabel in [queue]: did you mean durable?\n");
-	conf_told_refused(NODE "[listen \"x\"]\nmtu = 1200\n", "f:4: mtu comes with a later version\n");
+	conf_told_refused(NODE "[peer \"x\"]\nrate = 1M\n", "f:4: rate comes with a later version\n");
 	conf_told_refused(NODE "bad\001key\x7f = 1\n", "f:3: unknown key bad?key?\n");
 }
 END_TEST
