@@ -54,7 +54,7 @@ receive_all(uint64_t n)
 
 START_TEST(ready_soon)
 {
-	uint64_t n = soak_value("BACKLOG_MESSAGES", 100000, 1000000), start, ready, resident, took;
+	uint64_t n = soak_value("BACKLOG_MESSAGES", 100000, 1000000), start, ready, starved, resident, took;
 
 	node_init(&paris, "paris", "segment = 64M\nmax_disk = 8G\n[queue \"orders\"]\ndurable = yes\nmax_messages = 10M\nmax_bytes = 16G\n");
 	node_start(&paris);
@@ -66,6 +66,7 @@ START_TEST(ready_soon)
 	node_launch(&paris);
 	ck_assert(node_await_ready(&paris));
 	ready = program_clock_ms() - start;
+	starved = proc_starved_ms(paris.pid);
 	resident = proc_memory(paris.pid);
 	node_await_queue(&paris, "orders", queue_holds, n);
 	start = program_clock_ms();
@@ -75,7 +76,8 @@ START_TEST(ready_soon)
 	    n, SIZE, took, ready, resident / 1024, program_clock_ms() - start, proc_memory(paris.pid) / 1024);
 	node_await_queue(&paris, "orders", queue_holds, 0);
 	if (PROC_MEMORY_COUNTS) {
-		ck_assert_uint_le(ready, READY_MS);
+		/* Without what others took of the machine. */
+		ck_assert_msg(ready <= READY_MS + starved, "ready after %" PRIu64 " ms, of which it could not run for %" PRIu64, ready, starved);
 		ck_assert_uint_lt(resident, RESIDENT);
 	}
 	ck_assert_int_eq(node_stop(&paris), 0);

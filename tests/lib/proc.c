@@ -95,6 +95,23 @@ proc_cpu_ms(pid_t pid)
 	return (user + system) * 1000 / (uint64_t)sysconf(_SC_CLK_TCK);
 }
 
+uint64_t
+proc_starved_ms(pid_t pid)
+{
+	unsigned long long waited = 0;
+	char path[64];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/schedstat", pid);
+	f = fopen(path, "r");
+	if (!f)
+		return 0;
+	if (fscanf(f, "%*u %llu", &waited) != 1)
+		waited = 0;
+	fclose(f);
+	return waited / 1000000;
+}
+
 bool
 proc_is_asleep(pid_t pid)
 {

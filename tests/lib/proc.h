@@ -26,6 +26,8 @@ void proc_reset_peak(pid_t pid);
 uint64_t proc_waits(pid_t pid);
 /* CPU time of all its threads, in ms; it is counted in tens. */
 uint64_t proc_cpu_ms(pid_t pid);
+/* How long its first thread could have run, and others did, in ms; 0 if the kernel does not count it. */
+uint64_t proc_starved_ms(pid_t pid);
 /* Is its first thread asleep in a system call? */
 bool proc_is_asleep(pid_t pid);
 

@@ -84,7 +84,7 @@ lines_of(const char *const *expected, size_t n, const char *bytes, size_t len)
 	close(fds[0]);
 }
 
-static void
+static void __attribute__((format(printf, 2, 3)))
 tell(FILE *f, const char *fmt, ...)
 {
 	va_list ap;
