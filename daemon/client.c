@@ -199,8 +199,10 @@ writable(void *arg)
 {
 	struct client *c = arg;
 
-	if (c->greeted)
-		outlet_writable(&c->outlet);
+	if (!c->greeted)
+		return;
+	outlet_writable(&c->outlet);
+	c->clients->hooks.writable(c->clients->hooks.arg, c);
 }
 
 static void

@@ -15,12 +15,14 @@ struct clients; /* all of a daemon, and the users they belong to */
 
 /*
  * Administration is answered elsewhere: admin is called for each AdminRequest
- * of a client; ended when the client is gone. Answers go through
+ * of a client; ended when the client is gone; writable when it has read. Answers go through
  * client_session.
  */
 struct clients_hooks {
 	void (*admin)(void *arg, struct client *c, const struct wire_admin_request *req);
 	void (*ended)(void *arg, struct client *c);
+	/* session_room was 0 and is not any more. */
+	void (*writable)(void *arg, struct client *c);
 	void *arg;
 };
 

@@ -6,7 +6,9 @@
 #include "backup.h"
 #include "control_internal.h"
 
-#define BLOCKED_MS 20 /* until a client that does not read is looked at again */
+#define BLOCKED_MS 20 /* until what cannot go on for reasons of its own is looked at again */
+#define PAGES_A_PASS 4 /* of answers, before others than those who ask have their turn */
+#define LOOKS_A_PASS 256 /* at requests that turn out to have nothing to tell */
 #define TEXT_MAX 300  /* bytes of an event's text */
 
 static struct asker *
@@ -29,6 +31,7 @@ asker_get(struct control *c, struct client *client)
 		return NULL;
 	a->client = client;
 	list_init(&a->requests);
+	list_init(&a->full);
 	if (hmap_add(&c->askers, &a->node, hmap_hash_number((uintptr_t)client)) < 0) {
 		free(a);
 		return NULL;
@@ -44,6 +47,7 @@ request_free(struct control *c, struct asker *a, struct request *rq)
 	control_act_end(rq);
 	queue_peek_free(rq->peek);
 	free(rq->search);
+	list_remove(&rq->turn);
 	list_remove(&rq->node);
 	a->n--;
 	free(rq->argument);
@@ -85,6 +89,7 @@ control_event(void *arg, const char *kind, const char *name, const char *change,
 	free(ev->data);
 	ev->data = records_event(loop_wall_ms(c->src->core->loop), kind, name, change, cut, &ev->len);
 	c->n_events++;
+	list_splice(&c->ready, &c->listening);
 	loop_timer_start(&c->pump, 0);
 }
 
@@ -162,7 +167,7 @@ answer(struct control *c, struct asker *a, struct request *rq)
 	if (rq->verb == WIRE_ADMIN_EVENTS && rq->next_event == c->n_events)
 		return WAITS;
 	if (session_room(client_session(a->client)) == 0)
-		return BLOCKED;
+		return FULL;
 	c->page.len = 0;
 	if (control_is_act(rq->verb))
 		return control_act(c, a, rq);
@@ -200,7 +205,9 @@ answer(struct control *c, struct asker *a, struct request *rq)
 void
 control_wake(struct control *c)
 {
-	loop_timer_start(&c->pump, 0);
+	list_splice(&c->ready, &c->waiting);
+	if (!list_empty(&c->ready))
+		loop_timer_start(&c->pump, 0);
 }
 
 void
@@ -208,34 +215,70 @@ control_synced(struct control *c)
 {
 	if (c->backup)
 		backup_try(c->backup);
-	if (c->askers.n > 0)
-		control_wake(c);
+	control_wake(c);
 }
 
-/* A page of every answer that can go on; then others get their turn. */
+void
+control_writable(void *arg, struct client *client)
+{
+	struct control *c = arg;
+	struct asker *a = asker_find(c, client);
+
+	if (!a || list_empty(&a->full))
+		return;
+	list_splice(&c->ready, &a->full);
+	loop_timer_start(&c->pump, 0);
+}
+
+static void
+unblock(void *arg)
+{
+	struct control *c = arg;
+
+	list_splice(&c->ready, &c->blocked);
+	loop_timer_start(&c->pump, 0);
+}
+
+/* The next step of one request. True: that was work. */
+static bool
+step(struct control *c, struct request *rq)
+{
+	struct asker *a = rq->asker;
+
+	list_remove(&rq->turn);
+	switch (answer(c, a, rq)) {
+	case FULL:
+		list_append(&a->full, &rq->turn);
+		return false;
+	case BLOCKED:
+		list_append(&c->blocked, &rq->turn);
+		if (!c->unblock.armed)
+			loop_timer_start(&c->unblock, BLOCKED_MS);
+		return false;
+	case WAITS:
+		list_append(rq->verb == WIRE_ADMIN_EVENTS ? &c->listening : &c->waiting, &rq->turn);
+		return false;
+	case GOES_ON:
+		list_append(&c->ready, &rq->turn);
+		return true;
+	case OVER:
+		request_free(c, a, rq);
+		return true;
+	}
+	return true;
+}
+
+/* Some pages of answers in turn; then others get theirs, however much is asked. */
 static void
 pump(void *arg)
 {
 	struct control *c = arg;
-	bool goes_on = false, blocked = false;
+	struct list *node;
 
-	for (struct hmap_node *n = hmap_walk(&c->askers, NULL); n; n = hmap_walk(&c->askers, n)) {
-		struct asker *a = hmap_entry(n, struct asker, node);
-
-		LIST_FOREACH_SAFE (l, &a->requests) {
-			struct request *rq = list_entry(l, struct request, node);
-			enum progress p = answer(c, a, rq);
-
-			goes_on |= p == GOES_ON;
-			blocked |= p == BLOCKED;
-			if (p == OVER)
-				request_free(c, a, rq);
-		}
-	}
-	if (goes_on)
+	for (unsigned pages = 0, looks = 0; pages < PAGES_A_PASS && looks < LOOKS_A_PASS && (node = list_first(&c->ready)) != NULL; looks++)
+		pages += step(c, list_entry(node, struct request, turn));
+	if (!list_empty(&c->ready))
 		loop_timer_start(&c->pump, 0);
-	else if (blocked)
-		loop_timer_start(&c->pump, BLOCKED_MS);
 }
 
 /* ---------------------------------------------------------------- requests -- */
@@ -342,7 +385,9 @@ control_request(void *arg, struct client *client, const struct wire_admin_reques
 		control_respond_error(client, req->id, error ? error : ENOMEM, error && a ? reason : "out of memory");
 		return;
 	}
+	rq->asker = a;
 	list_append(&a->requests, &rq->node);
+	list_append(rq->verb == WIRE_ADMIN_EVENTS ? &c->listening : &c->ready, &rq->turn);
 	a->n++;
 	if (rq->verb == WIRE_ADMIN_EVENTS) {
 		c->subscribers++;
@@ -421,7 +466,12 @@ control_new(const struct control_sources *src)
 		return NULL;
 	c->src = src;
 	hmap_init(&c->askers);
+	list_init(&c->ready);
+	list_init(&c->blocked);
+	list_init(&c->waiting);
+	list_init(&c->listening);
 	loop_timer_init(&c->pump, src->core->loop, pump, c);
+	loop_timer_init(&c->unblock, src->core->loop, unblock, c);
 	return c;
 }
 
@@ -443,6 +493,7 @@ control_free(struct control *c)
 	if (!c)
 		return;
 	loop_timer_stop(&c->pump);
+	loop_timer_stop(&c->unblock);
 	while ((n = hmap_walk(&c->askers, NULL)))
 		asker_free(c, hmap_entry(n, struct asker, node));
 	hmap_done(&c->askers);

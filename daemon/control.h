@@ -58,6 +58,7 @@ void control_free(struct control *c);
 /* For clients_new. */
 void control_request(void *arg, struct client *c, const struct wire_admin_request *req);
 void control_client_ended(void *arg, struct client *c);
+void control_writable(void *arg, struct client *c);
 
 /* Something is synced that an answer may wait for; from inside the store's `synced`. */
 void control_synced(struct control *c);

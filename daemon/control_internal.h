@@ -62,6 +62,7 @@ struct asker {
 	struct hmap_node node; /* by the client's address */
 	struct client *client;
 	struct list requests;
+	struct list full; /* requests that wait until it has read */
 	size_t n;
 };
 
@@ -70,7 +71,9 @@ struct backup;
 struct search;
 
 struct request {
-	struct list node;
+	struct list node;      /* in the asker's requests */
+	struct list turn;      /* in one of control's lists, or the asker's of full ones */
+	struct asker *asker;
 	uint32_t id;
 	enum wire_admin_verb verb;
 	struct cursor at;
@@ -91,7 +94,12 @@ struct event {
 struct control {
 	const struct control_sources *src;
 	struct hmap askers;
-	struct loop_timer pump;
+	/* Every request is in one of these, or in its asker's. */
+	struct list ready;     /* to be gone on with, in this order */
+	struct list blocked;   /* for a while */
+	struct list waiting;   /* until something is synced, read or over */
+	struct list listening; /* until there is an event */
+	struct loop_timer pump, unblock;
 	uint64_t subscribers;
 	struct event events[CONTROL_EVENTS_MAX]; /* the last ones, by number */
 	uint64_t n_events;                       /* ever told */
@@ -101,15 +109,18 @@ struct control {
 	bool backup_is_over;
 };
 
-/* BLOCKED: looked at again in a while; WAITS: when something happens; GOES_ON: when others had their turn. */
-enum progress { BLOCKED, WAITS, GOES_ON, OVER };
+/*
+ * FULL: when the asker has read; BLOCKED: looked at again in a while; WAITS:
+ * when something happens; GOES_ON: when others had their turn.
+ */
+enum progress { FULL, BLOCKED, WAITS, GOES_ON, OVER };
 
 /* ---- control.c */
 void control_respond(struct client *client, uint32_t id, bool last, struct wire_bytes records);
 void control_respond_error(struct client *client, uint32_t id, int error, const char *reason);
 /* The queue of that name; or NULL, and the error has been sent. */
 struct queue *control_find_queue(struct control *c, const struct asker *a, const struct request *rq, const char *name);
-/* Look at all requests again, soon. */
+/* What waits is looked at again, soon. */
 void control_wake(struct control *c);
 
 /* ---- control_acts.c: verbs that change something */

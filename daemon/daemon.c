@@ -348,7 +348,7 @@ make_parts(struct daemon *d)
 	intake_env_init(&core->intake, core->loop, &d->messages, core->router);
 	daemon_set_limits(d);
 	core->intake.next_counter = &core->next_counter;
-	d->clients = clients_new(core, &(struct clients_hooks){ control_request, control_client_ended, d->control });
+	d->clients = clients_new(core, &(struct clients_hooks){ control_request, control_client_ended, control_writable, d->control });
 	if (!d->clients)
 		return -ENOMEM;
 	d->sources.clients = d->clients;

@@ -9,6 +9,7 @@
 #include "units.h"
 
 #define TURN 64            /* messages of one subscription before others get their turn */
+#define CONSUMERS_A_FRAME 4 /* as many of them told to stand by are as much work as a frame */
 #define FULL_RETRY_MS 1000 /* a dead-letter queue that is full is tried again */
 
 struct subscription {
@@ -283,6 +284,18 @@ outlet_recheck(struct outlet *o)
 
 /* ---------------------------------------------------------------- frames -- */
 
+/* When an exclusive consumer comes or goes all others of the queue may have to be told. */
+static void
+charge(const struct outlet *o, const struct consumer *c)
+{
+	struct queue_stats st;
+
+	if (!c->exclusive || !c->queue)
+		return;
+	queue_stats(c->queue, 0, &st);
+	session_charge(o->session, st.consumers / CONSUMERS_A_FRAME);
+}
+
 static enum wire_close_code
 subscribe(struct outlet *o, const struct wire_subscribe *w, const char **ret_reason)
 {
@@ -326,6 +339,7 @@ subscribe(struct outlet *o, const struct wire_subscribe *w, const char **ret_rea
 	sub->consumer.exclusive = w->exclusive;
 	credit_grant(&sub->credit, w->credit_messages, w->credit_bytes);
 	queue_attach(q, &sub->consumer);
+	charge(o, &sub->consumer);
 	f.u.subscribed.standby = sub->consumer.standby;
 	session_send(o->session, &f);
 	return WIRE_CLOSE_NORMAL;
@@ -422,8 +436,10 @@ outlet_frame(struct outlet *o, const struct wire_frame *f, const char **ret_reas
 		return each_acked(o, f->u.nack.ranges, &f->u.nack, nacked, ret_reason);
 	case WIRE_UNSUBSCRIBE:
 		sub = subscription_find(o, f->u.unsubscribe.subscription);
-		if (sub)
+		if (sub) {
+			charge(o, &sub->consumer);
 			subscription_free(sub);
+		}
 		return WIRE_CLOSE_NORMAL;
 	default:
 		*ret_reason = "a frame out of place";

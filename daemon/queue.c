@@ -123,6 +123,7 @@ queue_new(struct queues *qs, const char *node, const char *name, const struct co
 	list_init(&q->offering_node);
 	list_init(&q->hungry_node);
 	list_init(&q->consumers);
+	list_init(&q->rivals);
 	list_init(&q->idle);
 	list_init(&q->inlets);
 	list_init(&q->starved);

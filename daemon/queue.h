@@ -137,6 +137,7 @@ struct consumer {
 	struct queue *queue; /* NULL: detached */
 	struct list node;    /* in the queue's list of idle consumers */
 	struct list all;     /* in the queue's list of all, in the order they attached */
+	struct list rivals;  /* in that of the exclusive ones */
 	struct list held[WIRE_PRIORITIES]; /* entries in the order taken; a link's: of seq */
 	uint64_t n_held;
 	bool exclusive;

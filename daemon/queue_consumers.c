@@ -122,49 +122,61 @@ set_standby(struct consumer *c, bool standby)
 	loop_defer(c->queue->qs->loop, &c->call);
 }
 
-/* Who takes part now? */
+/*
+ * No exclusive one has its turn: the first may have it now, and all others
+ * stand by. Of the exclusive ones that wait none holds anything.
+ */
 static void
 elect(struct queue *q)
 {
-	struct consumer *first = NULL;
+	struct list *first = list_first(&q->rivals);
 
-	if (!q->active && q->n_exclusive > 0) {
-		LIST_FOREACH (node, &q->consumers) {
-			first = list_entry(node, struct consumer, all);
-			if (first->exclusive)
-				break;
-		}
-		if (q->n_held == first->n_held)
-			q->active = first;
-	}
-	LIST_FOREACH (node, &q->consumers) {
-		struct consumer *c = list_entry(node, struct consumer, all);
+	if (!first || q->n_held > 0)
+		return;
+	q->active = list_entry(first, struct consumer, rivals);
+	set_standby(q->active, false);
+	if (q->all_stand_by)
+		return;
+	q->all_stand_by = true;
+	LIST_FOREACH (node, &q->consumers)
+		if (list_entry(node, struct consumer, all) != q->active)
+			set_standby(list_entry(node, struct consumer, all), true);
+}
 
-		set_standby(c, q->active ? c != q->active : c->exclusive);
-	}
+/* The active one is gone. */
+static void
+succeed(struct queue *q)
+{
+	q->active = NULL;
+	elect(q);
+	if (q->active || !q->all_stand_by)
+		return;
+	q->all_stand_by = false;
+	LIST_FOREACH (node, &q->consumers)
+		if (!list_entry(node, struct consumer, all)->exclusive)
+			set_standby(list_entry(node, struct consumer, all), false);
 }
 
 void
 queue_attach(struct queue *q, struct consumer *c)
 {
-	bool alone = q->n_exclusive == 0;
-
 	*c = (struct consumer){ .ops = c->ops, .exclusive = c->exclusive, .link = c->link, .queue = q };
 	for (unsigned p = 0; p < WIRE_PRIORITIES; p++)
 		list_init(&c->held[p]);
 	list_init(&c->node);
+	list_init(&c->rivals);
 	loop_call_init(&c->call, call, c);
 	list_append(&q->consumers, &c->all);
 	if (!c->link && q->n_consumers++ == 0)
 		q->offer_up_to = q->n > 0 ? queue_last_seq(q) : 0;
-	q->n_exclusive += c->exclusive;
-	if (alone && !c->exclusive) {
+	c->standby = q->active || c->exclusive;
+	if (c->exclusive)
+		list_append(&q->rivals, &c->rivals);
+	if (!c->standby)
 		ready(c);
-	} else {
-		c->standby = true;
+	else if (!q->active)
 		elect(q);
-		c->standby_told = c->standby; /* the caller sees it now */
-	}
+	c->standby_told = c->standby; /* the caller sees it now */
 	queue_check_unused(q);
 }
 
@@ -184,13 +196,13 @@ queue_detach(struct consumer *c)
 	loop_call_cancel(&c->call);
 	list_remove(&c->node);
 	list_remove(&c->all);
+	list_remove(&c->rivals);
 	q->n_consumers -= !c->link;
-	q->n_exclusive -= c->exclusive;
-	if (q->active == c)
-		q->active = NULL;
 	c->queue = NULL;
 	c->idle = false;
-	if (c->exclusive || q->n_exclusive > 0)
+	if (q->active == c)
+		succeed(q);
+	else if (!q->active)
 		elect(q);
 	/* A wake that was on its way must reach another. */
 	if (c->woken)
@@ -219,13 +231,15 @@ queue_consumers_close(struct queue *q)
 		loop_call_cancel(&c->call);
 		list_remove(&c->node);
 		list_remove(&c->all);
+		list_remove(&c->rivals);
 		c->queue = NULL;
 		c->idle = c->woken = false;
 		if (!c->link && c->ops->cancelled)
 			c->ops->cancelled(c, WIRE_VERDICT_NO_QUEUE, "the queue is gone");
 	}
 	q->active = NULL;
-	q->n_consumers = q->n_exclusive = 0;
+	q->all_stand_by = false;
+	q->n_consumers = 0;
 }
 
 /* ------------------------------------------------------------------ taking -- */

@@ -131,9 +131,10 @@ struct queue {
 	/* Who empties and fills it. */
 	struct list consumers;      /* all */
 	struct list idle;           /* those that wait for a wake; a link stays here */
+	struct list rivals;         /* of them the exclusive ones */
 	uint64_t n_consumers;       /* without links */
-	uint64_t n_exclusive;
 	struct consumer *active;    /* the exclusive one, if it has its turn */
+	bool all_stand_by;          /* all others, for it or its predecessor */
 	struct list inlets;
 	struct list starved;        /* inlets that wait for room here */
 	uint64_t claimed_messages, claimed_bytes; /* reserved or started */

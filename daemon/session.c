@@ -70,10 +70,12 @@ set_state(struct session *s, enum session_state st)
 		s->stats.opened_ms = s->heard_ms = now_ms(s);
 		break;
 	case SESSION_CLOSING:
+		session_in_rest(s);
 		s->t->ops->want_read(s->t, false);
 		s->deadline_ms = now_ms(s) + SESSION_CLOSE_MS;
 		break;
 	case SESSION_DEAD:
+		session_in_rest(s);
 		loop_timer_stop(&s->turn);
 		loop_call_cancel(&s->flush);
 		if (!s->is_freed)
@@ -508,7 +510,7 @@ session_pause(struct session *s, bool paused)
 	if (!session_is_live(s))
 		return;
 	if (s->state != SESSION_CONNECTING)
-		s->t->ops->want_read(s->t, !paused && !s->in.deaf);
+		s->t->ops->want_read(s->t, !paused && !s->in.choked && !s->in.deaf);
 	if (session_in_pending(s))
 		loop_timer_start(&s->turn, 0);
 	session_arm(s);

@@ -43,9 +43,14 @@ struct session_env {
 	uint8_t *read_buffer; /* SESSION_READ_BUFFER bytes, one for all: nothing stays in it between calls */
 	uint64_t handshake_ms, keepalive_ms;
 	struct session *first; /* of all sessions that are not freed */
+	size_t n_busy;         /* of them: with whole frames left over from their last turn */
+	uint64_t pass_ns, pass_frames; /* the loop's pass, and what all sessions have handled in it */
 };
 #define SESSION_READ_BUFFER (256 * 1024)
-#define SESSION_PASS_FRAMES 4096 /* items and frames handled before others get their turn */
+#define SESSION_PASS_FRAMES 4096  /* items and frames handled in a pass of the loop, before others get their turn */
+#define SESSION_BUSY_FRAMES 512  /* by those that have more than their turn takes, together */
+/* By each at least. */
+#define SESSION_LEAST_FRAMES 8
 
 struct session_events {
 	/* Fill in what this end says; magic, versions, limits.dictionary are set. Called when our Hello goes out. */

@@ -21,7 +21,34 @@ frame_max(const struct session *s)
 static bool
 wants_input(const struct session *s)
 {
-	return session_is_live(s) && !s->in.paused && !s->in.deaf;
+	return session_is_live(s) && !s->in.paused && !s->in.choked && !s->in.deaf;
+}
+
+static void
+set_busy(struct session *s, bool busy)
+{
+	s->env->n_busy += busy;
+	s->env->n_busy -= s->in.busy;
+	s->in.busy = busy;
+}
+
+/* What a turn is: the more sessions are busy, the shorter, so that those who are not wait for all of them no longer. */
+static size_t
+turn_frames(const struct session *s)
+{
+	struct session_env *env = s->env;
+	uint64_t now = loop_now(env->loop), left;
+	size_t others = env->n_busy - s->in.busy, share;
+
+	if (env->pass_ns != now) {
+		env->pass_ns = now;
+		env->pass_frames = 0;
+	}
+	left = env->pass_frames < SESSION_PASS_FRAMES ? SESSION_PASS_FRAMES - env->pass_frames : 0;
+	share = others > 0 ? SESSION_BUSY_FRAMES / (others + 1) : SESSION_PASS_FRAMES;
+	if (share > left)
+		share = left;
+	return share > SESSION_LEAST_FRAMES ? share : SESSION_LEAST_FRAMES;
 }
 
 static void
@@ -244,12 +271,32 @@ read_once(struct session *s, size_t *budget)
 void
 session_in_ready(struct session *s)
 {
-	size_t budget = SESSION_PASS_FRAMES;
+	struct session_env *env = s->env;
+	size_t turn = turn_frames(s), budget = turn;
 
 	if (s->in.held && wants_input(s))
 		take_held(s, &budget);
 	if (budget > 0 && wants_input(s) && !session_in_pending(s))
 		read_once(s, &budget);
+	env->pass_frames += turn - budget;
+	set_busy(s, session_in_pending(s));
+	if (s->in.busy)
+		loop_timer_start(&s->turn, 0);
+}
+
+void
+session_in_rest(struct session *s)
+{
+	set_busy(s, false);
+}
+
+void
+session_in_choke(struct session *s, bool choked)
+{
+	if (s->in.choked == choked || !session_is_live(s))
+		return;
+	s->in.choked = choked;
+	s->t->ops->want_read(s->t, !choked && !s->in.paused && !s->in.deaf);
 	if (session_in_pending(s))
 		loop_timer_start(&s->turn, 0);
 }
@@ -257,5 +304,6 @@ session_in_ready(struct session *s)
 void
 session_in_clear(struct session *s)
 {
+	set_busy(s, false);
 	forget_held(&s->in);
 }

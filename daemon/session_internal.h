@@ -12,6 +12,7 @@
 #define SESSION_REASON_MAX (WIRE_REASON_MAX + 1)
 #define SESSION_CLOSE_MS 1000                  /* a Close and what stands before it may take that long to leave */
 #define SESSION_QUEUE_MAX (16 * 1024 * 1024)   /* control frames waiting for an end that does not read: it is cut */
+#define SESSION_CHOKE (256 * 1024)             /* waits for a program to read it: no more of what it asks is heard until it does */
 #define SESSION_MARK_MIN 4096                  /* bulk that may wait: 250 ms of the measured rate within these */
 #define SESSION_MARK_MAX (256 * 1024)
 #define SESSION_PACE_START (16 * 1024)         /* off this host, before the rate is known; doubles while all is taken */
@@ -86,12 +87,18 @@ struct session_in {
 	size_t held_from, held_len, held_cap; /* bytes held_from to held_len */
 	size_t charged; /* work of the present frame beyond its own, by the owner's word */
 	bool paused;  /* by the owner */
+	bool choked;  /* until the other end has read more of what it was sent */
+	bool busy;    /* counted in the env's n_busy */
 	bool deaf;    /* nothing is wanted any more */
 };
 
 /* What is held, then one read. */
 void session_in_ready(struct session *s);
 void session_in_clear(struct session *s);
+/* It takes no more turns. */
+void session_in_rest(struct session *s);
+/* Nothing more is read, or handled, for now; or again. */
+void session_in_choke(struct session *s, bool choked);
 /* Frames that are held and may be handled? */
 bool session_in_pending(const struct session *s);
 

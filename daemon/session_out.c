@@ -218,6 +218,9 @@ queued_more(struct session *s)
 
 	if (o->queued >= mark(s))
 		o->full = true;
+	/* Peers must be heard whatever they read: each may wait for the other. */
+	if (o->queued >= SESSION_CHOKE && s->hello.role == WIRE_ROLE_CLIENT)
+		session_in_choke(s, true);
 	if (s->t && !o->blocked)
 		loop_defer(s->env->loop, &s->flush);
 }
@@ -478,6 +481,8 @@ session_out_flush(struct session *s)
 	}
 	s->stats.bytes_out += total;
 	measure(s, total);
+	if (o->queued < SESSION_CHOKE / 2)
+		session_in_choke(s, false);
 	if (o->pong_waits && o->queued < mark(s)) {
 		o->pong_waits = false;
 		session_out_pong(s, o->pong_token);

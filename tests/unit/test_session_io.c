@@ -422,6 +422,8 @@ START_TEST(a_busy_session_gives_way)
 	uint64_t before;
 
 	world_accept_open(w, WIRE_ROLE_CLIENT);
+	/* Each pass has its own time. */
+	fake_loop_advance(w->loop, 1);
 	for (uint64_t n = 1; n <= N; n++) {
 		struct wire_frame f = confirm_frame(1, n);
 
@@ -431,9 +433,42 @@ START_TEST(a_busy_session_gives_way)
 	while (w->y.n_kept == 0)
 		fake_loop_pass(w->loop);
 	ck_assert_uint_eq(w->y.n_kept, SESSION_PASS_FRAMES);
+	/* What others did in the pass counts. */
+	fake_loop_pass(w->loop);
+	ck_assert_uint_eq(w->y.n_kept, SESSION_PASS_FRAMES + SESSION_LEAST_FRAMES);
+	fake_loop_set_now(w->loop, loop_now_ms(w->loop) + 1);
 	fake_loop_pass(w->loop);
 	ck_assert_uint_eq(w->y.n_kept, N);
-	ck_assert_uint_le(fake_loop_passes(w->loop) - before, 3);
+	ck_assert_uint_le(fake_loop_passes(w->loop) - before, 4);
+}
+END_TEST
+
+/* A program that does not read what it asked for is not heard until it does. */
+START_TEST(who_does_not_read_is_not_heard)
+{
+	char reason[200];
+	struct wire_frame f = { .kind = WIRE_UNSUBSCRIBE };
+
+	world_accept_open(w, WIRE_ROLE_CLIENT);
+	memset(reason, 'x', sizeof(reason));
+	f.u.unsubscribe.subscription = 1;
+	f.u.unsubscribe.reason = wire_bytes(reason, sizeof(reason));
+	pipe_take(&w->b, 100);
+	while (session_queued(w->y.s) < SESSION_CHOKE) {
+		session_send(w->y.s, &f);
+		ck_assert_int_eq(session_state(w->y.s), SESSION_OPEN);
+	}
+	for (uint64_t n = 1; n <= 10; n++) {
+		struct wire_frame c = confirm_frame(1, n);
+
+		world_put(w, &c);
+	}
+	fake_loop_advance(w->loop, 100);
+	ck_assert_uint_eq(w->y.n_kept, 0);
+	pipe_take(&w->b, SIZE_MAX);
+	fake_loop_advance(w->loop, 100);
+	ck_assert_uint_eq(session_queued(w->y.s), 0);
+	ck_assert_uint_eq(w->y.n_kept, 10);
 }
 END_TEST
 
@@ -480,7 +515,7 @@ START_TEST(a_stranger_can_make_us_hold_little)
 		pipe_feed(&w->b, ping, sizeof(ping));
 	pipe_take(&w->b, 100); /* and does not read the answers */
 	for (int i = 0; i < 1000; i++) {
-		fake_loop_pass(w->loop);
+		fake_loop_advance(w->loop, 1);
 		ck_assert_uint_le(w->y.s->in.held_cap, 2 * WIRE_GREETING_MAX);
 		ck_assert_uint_le(session_queued(w->y.s), SESSION_PACE_START + 100);
 	}
@@ -832,6 +867,7 @@ main(void)
 	tcase_add_test(t, a_paused_session_keeps_only_what_was_read);
 	tcase_add_loop_test(t, discarded_input_is_never_handled, 0, 2);
 	tcase_add_test(t, a_busy_session_gives_way);
+	tcase_add_test(t, who_does_not_read_is_not_heard);
 	tcase_add_test(t, what_is_charged_counts_as_work);
 	tcase_add_test(t, items_count_as_work);
 	tcase_add_test(t, a_stranger_can_make_us_hold_little);
