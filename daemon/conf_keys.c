@@ -88,8 +88,9 @@ static const struct conf_key keys[] = {
 	            "address nor in its from, nor one where a peer has proven itself since the start." },
 	{ NODE(max_strangers_per_address), COUNT(1, 1000000, "20"), OR_NONE, NOW,
 	    .help = "The same from one address, or IPv6 network of 64 bits; those in a peer's from, too." },
-	{ NODE(handshake_budget), DURATION(1, 100, "20ms"), OR_NONE, NOW,
-	    .help = "CPU time for the TLS handshakes of those who connect, in 100ms. Addresses that are known come first." },
+	{ NODE(handshake_budget), DURATION(1, 100, "50ms"), OR_NONE, NOW,
+	    .help = "CPU time for the TLS handshakes of those who connect, in 100ms, on a thread of its own. Addresses that are known "
+	            "come first." },
 	{ NODE(handshake_timeout), DURATION(SECOND / 10, HOUR, "10s"), SESSIONS,
 	    .help = "Time for connecting and for proving who one is." },
 	{ NODE(keepalive), DURATION(SECOND / 10, DAY, "30s"), SESSIONS,

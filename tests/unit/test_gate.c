@@ -196,7 +196,7 @@ START_TEST(a_share_of_the_time)
 	struct gate_guest g[3];
 	uint64_t budget, strangers;
 
-	begin("");
+	begin("handshake_budget = 20ms\n");
 	for (int i = 0; i < 3; i++)
 		gate_enter(gate, &g[i], GATE_STRANGER);
 	fake_loop_advance(loop, 100);
@@ -245,7 +245,7 @@ START_TEST(never_more_than_the_budget)
 	uint64_t done[1000] = { 0 };
 	unsigned at = 0;
 
-	begin("");
+	begin("handshake_budget = 20ms\n");
 	for (int i = 0; i < 40; i++) {
 		gate_enter(gate, &g[i], i % 3 ? GATE_STRANGER : GATE_KNOWN);
 		if (gate_may_shake(gate, &g[i]))
