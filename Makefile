@@ -218,7 +218,7 @@ soak-plant-%: $(B)/tests/t_kill
 
 # A fault each that t_failures must find; with what it is found by.
 FAILURES_PLANTS = EVENT_LOST
-FOUND_BY_EVENT_LOST = epoll_ctl:ENOMEM:6:1
+FOUND_BY_EVENT_LOST = epoll_ctl:ENOMEM:3:1
 failures-plants: $(FAILURES_PLANTS:%=failures-plant-%)
 failures-plant-%: all $(B)/tests/t_failures
 	$(Q)$(MAKE) --no-print-directory B=$(B)/plant/$* PLANT=-DPLANT_$* $(B)/plant/$*/connectd $(B)/plant/$*/connectctl $(B)/plant/$*/tests/every.so

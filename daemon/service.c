@@ -18,6 +18,7 @@
 #define PASSED_FIRST 3 /* the first descriptor that systemd passes */
 #define PASSED_MAX 256
 #define SURE_S 5 /* how long systemd may be behind */
+#define AGAIN_MS 100
 
 struct passed {
 	char *name;
@@ -30,6 +31,7 @@ struct service {
 	struct loop_watch signals;
 	int signal_fd;
 	struct loop_timer watchdog;
+	struct loop_timer again; /* it could not be said that all is ready */
 	uint64_t watchdog_ms;
 	struct passed *passed;
 	size_t n_passed;
@@ -37,31 +39,56 @@ struct service {
 
 /* ----------------------------------------------------------------- sd_notify -- */
 
-void
-service_notify(struct service *s, const char *text)
+/* Waits a while if need be. 0, also if nobody asks for it; or a negative errno. */
+static int
+notify(const char *text, bool waits)
 {
 	static const struct timeval patience = { .tv_sec = SURE_S };
-	bool is_ready = strncmp(text, "READY=", 6) == 0;
 	const char *path = getenv("NOTIFY_SOCKET");
 	struct sockaddr_un to = { .sun_family = AF_UNIX };
 	size_t len = path ? strlen(path) : 0;
-	int fd;
+	int fd, r = 0;
 
-	(void)s;
 	if (len < 2 || len >= sizeof(to.sun_path) || (path[0] != '/' && path[0] != '@'))
-		return;
+		return 0;
 	memcpy(to.sun_path, path, len);
 	if (path[0] == '@')
 		to.sun_path[0] = '\0'; /* an abstract socket */
-	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | (is_ready ? 0 : SOCK_NONBLOCK), 0);
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | (waits ? 0 : SOCK_NONBLOCK), 0);
 	if (fd < 0)
-		return;
-	/* Without that the start fails; what else gets lost is said again, or missed by nobody. */
-	if (is_ready)
+		return -errno;
+	if (waits)
 		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-	(void)!sendto(fd, text, strlen(text), MSG_NOSIGNAL, (struct sockaddr *)&to,
-	    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len));
+	if (sendto(fd, text, strlen(text), MSG_NOSIGNAL, (struct sockaddr *)&to,
+	    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)) < 0)
+		r = -errno;
 	close(fd);
+	return r;
+}
+
+/* Without that the start fails. That there is no such socket does not pass. */
+static void
+tell_ready(struct service *s, bool waits)
+{
+	int r = notify("READY=1", waits);
+
+	if (r < 0 && r != -ENOENT && r != -ECONNREFUSED && r != -EACCES)
+		loop_timer_start(&s->again, AGAIN_MS);
+}
+
+static void
+tell_again(void *arg)
+{
+	tell_ready(arg, false);
+}
+
+void
+service_notify(struct service *s, const char *text)
+{
+	if (strcmp(text, "READY=1") == 0)
+		tell_ready(s, true);
+	else
+		notify(text, false); /* what gets lost is said again, or missed by nobody */
 }
 
 static void
@@ -231,6 +258,7 @@ service_new(struct loop *l, const struct service_events *ev, void *arg, struct s
 	s->arg = arg;
 	s->signal_fd = -1;
 	loop_timer_init(&s->watchdog, l, feed, s);
+	loop_timer_init(&s->again, l, tell_again, s);
 	r = keep_passed(s);
 	if (r == 0)
 		r = take_signals(s, l);
@@ -249,6 +277,7 @@ service_free(struct service *s)
 	if (!s)
 		return;
 	loop_timer_stop(&s->watchdog);
+	loop_timer_stop(&s->again);
 	if (s->signal_fd >= 0) {
 		loop_watch_done(&s->signals);
 		close(s->signal_fd);

@@ -29,7 +29,8 @@ void service_free(struct service *s);
 
 /*
  * "READY=1", "STOPPING=1", "STATUS=...": nothing happens if nobody listens. With
- * the first it waits, a few seconds, if the listener is behind.
+ * the first it waits, a few seconds, if the listener is behind, and tries again
+ * until it could be said.
  */
 void service_notify(struct service *s, const char *text);
 

@@ -60,7 +60,7 @@ static const struct failure {
 	{ "sendmsg", false, { "EPIPE", "EINTR", "EAGAIN", "ENOBUFS" } },
 	{ "accept4", true, { "EMFILE", "ENFILE", "ECONNABORTED", "EINTR", "EAGAIN", "ENOMEM" } },
 	{ "connect", false, { "EACCES", "ENOMEM", "ECONNRESET" } },
-	{ "socket", true, { "EMFILE", "ENOBUFS" } },
+	{ "socket", false, { "EMFILE", "ENOBUFS" } },
 	{ "bind", false, { "EACCES", "ENOMEM" } },
 	{ "listen", false, { "ENOBUFS" } },
 	{ "setsockopt", false, { "ENOBUFS" } },
