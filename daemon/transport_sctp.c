@@ -55,6 +55,7 @@ struct mux {
 	size_t refs;
 	struct transport_tuning tuning;
 	struct listener *listener; /* NULL: nobody is accepted any more */
+	struct list deaf;          /* then, in its loop's */
 	struct stream *dialled;    /* or the one it was opened for */
 	struct hmap streams;       /* accepted, by their far end */
 	uint64_t seed;
@@ -96,22 +97,19 @@ struct listener {
 	struct loop_call call; /* the free */
 };
 
-/* Per loop: the streams whose owner is gone and whose last bytes are not. By is_stranger. */
-struct drains {
+/* Per loop. */
+struct shared {
 	struct loop_attached attached;
-	struct drains_kind {
+	struct transport_tuning tuning; /* that was asked for */
+	/* The streams whose owner is gone and whose last bytes are not. By is_stranger. */
+	struct drains {
 		struct list list; /* struct stream.draining, oldest first */
 		size_t n;
-	} kinds[2];
+	} drains[2];
+	struct list deaf; /* struct mux.deaf: without a listener, which may come back */
 };
 
-/* Per loop: the tuning that was asked for. */
-struct tuned {
-	struct loop_attached attached;
-	struct transport_tuning tuning;
-};
-
-static const char drains_key, tuned_key;
+static const char shared_key;
 
 static struct stream *
 of(struct transport *t)
@@ -125,34 +123,52 @@ release(void *arg)
 	free(arg);
 }
 
-/* ---------------------------------------------------------------------- tuning */
+/* ---------------------------------------------------------------- of the loop */
+
+static void cut(struct stream *s);
 
 static void
-free_tuned(struct loop_attached *a)
+free_shared(struct loop_attached *a)
 {
-	free(list_entry(a, struct tuned, attached));
+	struct shared *sh = list_entry(a, struct shared, attached);
+
+	for (int i = 0; i < 2; i++)
+		LIST_FOREACH_SAFE (n, &sh->drains[i].list)
+			cut(list_entry(n, struct stream, draining));
+	LIST_FOREACH_SAFE (n, &sh->deaf)
+		list_remove(n);
+	free(sh);
+}
+
+/* NULL: no memory. */
+static struct shared *
+shared_of(struct loop *l)
+{
+	struct loop_attached *a = loop_attached(l, &shared_key);
+	struct shared *sh;
+
+	if (a)
+		return list_entry(a, struct shared, attached);
+	sh = calloc(1, sizeof(*sh));
+	if (!sh)
+		return NULL;
+	sh->tuning = usual;
+	list_init(&sh->drains[0].list);
+	list_init(&sh->drains[1].list);
+	list_init(&sh->deaf);
+	loop_attach(l, &sh->attached, &shared_key, free_shared);
+	return sh;
 }
 
 static int
 sctp_tune(struct loop *l, const struct transport_tuning *tuning)
 {
-	struct loop_attached *a = loop_attached(l, &tuned_key);
-	struct tuned *t = a ? list_entry(a, struct tuned, attached) : malloc(sizeof(*t));
+	struct shared *sh = shared_of(l);
 
-	if (!t)
+	if (!sh)
 		return -ENOMEM;
-	t->tuning = *tuning;
-	if (!a)
-		loop_attach(l, &t->attached, &tuned_key, free_tuned);
+	sh->tuning = *tuning;
 	return 0;
-}
-
-static struct transport_tuning
-tuning_of(struct loop *l)
-{
-	struct loop_attached *a = loop_attached(l, &tuned_key);
-
-	return a ? list_entry(a, struct tuned, attached)->tuning : usual;
 }
 
 static void
@@ -218,13 +234,15 @@ find(const struct mux *m, const struct far *f, uint64_t hash)
 static struct mux *
 mux_new(struct loop *l)
 {
-	struct mux *m = calloc(1, sizeof(*m));
+	struct shared *sh = shared_of(l);
+	struct mux *m = sh ? calloc(1, sizeof(*m)) : NULL;
 
 	if (!m)
 		return NULL;
 	m->loop = l;
 	m->refs = 1;
-	m->tuning = tuning_of(l);
+	m->tuning = sh->tuning;
+	list_init(&m->deaf);
 	hmap_init(&m->streams);
 	loop_random(l, &m->seed, sizeof(m->seed));
 	return m;
@@ -237,6 +255,7 @@ mux_unref(struct mux *m)
 		return;
 	if (m->udp)
 		udp_close(m->udp);
+	list_remove(&m->deaf);
 	hmap_done(&m->streams);
 	free(m->spent);
 	free(m);
@@ -356,8 +375,6 @@ on_changed(void *arg)
 		s->t.ev->writable(s->t.arg);
 	}
 }
-
-static void cut(struct stream *s);
 
 static void
 on_timer(void *arg)
@@ -720,11 +737,11 @@ static void
 finish(struct stream *s)
 {
 	if (!list_empty(&s->draining)) {
-		struct loop_attached *a = loop_attached(s->loop, &drains_key);
+		struct loop_attached *a = loop_attached(s->loop, &shared_key);
 
 		list_remove(&s->draining);
 		if (a)
-			list_entry(a, struct drains, attached)->kinds[s->t.is_stranger].n--;
+			list_entry(a, struct shared, attached)->drains[s->t.is_stranger].n--;
 	}
 	loop_timer_stop(&s->timer);
 	dial_free(s->dial);
@@ -742,48 +759,19 @@ cut(struct stream *s)
 	finish(s);
 }
 
-static void
-free_drains(struct loop_attached *a)
-{
-	struct drains *d = list_entry(a, struct drains, attached);
-
-	for (int i = 0; i < 2; i++)
-		LIST_FOREACH_SAFE (n, &d->kinds[i].list)
-			cut(list_entry(n, struct stream, draining));
-	free(d);
-}
-
-static struct drains *
-drains_of(struct loop *l)
-{
-	struct loop_attached *a = loop_attached(l, &drains_key);
-	struct drains *d;
-
-	if (a)
-		return list_entry(a, struct drains, attached);
-	d = calloc(1, sizeof(*d));
-	if (!d)
-		return NULL;
-	list_init(&d->kinds[0].list);
-	list_init(&d->kinds[1].list);
-	loop_attach(l, &d->attached, &drains_key, free_drains);
-	return d;
-}
-
 /* False if it cannot be: then it is cut. */
 static bool
 start_draining(struct stream *s)
 {
-	struct drains *d = drains_of(s->loop);
-	struct drains_kind *k;
+	struct shared *sh = shared_of(s->loop);
+	struct drains *d = sh ? &sh->drains[s->t.is_stranger] : NULL;
 
 	if (!d)
 		return false;
-	k = &d->kinds[s->t.is_stranger];
-	if (k->n == (s->t.is_stranger ? SOCKET_STRANGERS_MAX : SOCKET_DRAINING_MAX))
-		cut(list_entry(list_first(&k->list), struct stream, draining));
-	k->n++;
-	list_append(&k->list, &s->draining);
+	if (d->n == (s->t.is_stranger ? SOCKET_STRANGERS_MAX : SOCKET_DRAINING_MAX))
+		cut(list_entry(list_first(&d->list), struct stream, draining));
+	d->n++;
+	list_append(&d->list, &s->draining);
 	s->state = DRAINING;
 	assoc_shutdown(s->assoc);
 	loop_timer_start(&s->timer, SOCKET_DRAIN_MS);
@@ -807,36 +795,75 @@ sctp_close(struct transport *t, bool drain)
 
 /* ---------------------------------------------------------------- listener */
 
+/* One that had a listener on this address, and still has streams; it cannot be bound twice. */
+static struct mux *
+find_deaf(struct loop *l, const union resolve_address *a)
+{
+	struct shared *sh = shared_of(l);
+
+	if (!sh)
+		return NULL;
+	LIST_FOREACH (n, &sh->deaf) {
+		struct mux *m = list_entry(n, struct mux, deaf);
+		union resolve_address local;
+
+		udp_local(m->udp, &local);
+		if (same_address(&local, a)) {
+			m->refs++;
+			m->tuning = sh->tuning;
+			return m;
+		}
+	}
+	return NULL;
+}
+
+static int
+mux_bind(struct loop *l, const struct names_url *url, int fd, struct mux **ret)
+{
+	union resolve_address a;
+	struct mux *m;
+	int r = fd >= 0 ? 0 : resolve_numeric(url->host, url->port, &a);
+
+	if (r < 0)
+		return r;
+	*ret = fd >= 0 ? NULL : find_deaf(l, &a);
+	if (*ret)
+		return 0;
+	m = mux_new(l);
+	if (!m)
+		return -ENOMEM;
+	m->spent = calloc(SPENT_MAX, sizeof(*m->spent));
+	r = m->spent ? udp_bind(l, &a, fd, &udp_events, m, &m->udp) : -ENOMEM;
+	if (r < 0)
+		mux_unref(m);
+	else
+		*ret = m;
+	return r;
+}
+
 static int
 sctp_listen(struct loop *l, const struct names_url *url, const struct transport_security *security, int fd,
     void (*accepted)(void *arg, struct transport *t), void (*failed)(void *arg, int error, const char *text), void *arg,
     struct transport_listener **ret)
 {
 	struct listener *tl = calloc(1, sizeof(*tl));
-	struct mux *m = mux_new(l);
-	union resolve_address a;
-	int r = -ENOMEM;
+	struct mux *m;
+	int r;
 
 	(void)security;
-	if (!tl || !m)
-		goto fail;
-	m->spent = calloc(SPENT_MAX, sizeof(*m->spent));
-	if (!m->spent)
-		goto fail;
-	r = fd >= 0 ? 0 : resolve_numeric(url->host, url->port, &a);
-	if (r == 0)
-		r = udp_bind(l, &a, fd, &udp_events, m, &m->udp);
-	if (r < 0)
-		goto fail;
+	if (!tl)
+		return -ENOMEM;
+	r = mux_bind(l, url, fd, &m);
+	if (r < 0) {
+		free(tl);
+		return r;
+	}
 	*tl = (struct listener){ .tl = { &transport_sctp }, .mux = m, .accepted = accepted, .failed = failed, .arg = arg };
 	loop_call_init(&tl->call, release, tl);
+	list_remove(&m->deaf);
 	m->listener = tl;
 	*ret = &tl->tl;
 	return 0;
-fail:
-	mux_unref(m);
-	free(tl);
-	return r;
 }
 
 static struct listener *
@@ -874,7 +901,11 @@ sctp_listen_close(struct transport_listener *tl)
 	struct listener *l = listener_of(tl);
 	struct mux *m = l->mux;
 
+	struct shared *sh = shared_of(m->loop);
+
 	m->listener = NULL;
+	if (sh)
+		list_append(&sh->deaf, &m->deaf);
 	loop_defer(m->loop, &l->call);
 	mux_unref(m);
 }
