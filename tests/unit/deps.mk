@@ -56,7 +56,7 @@ FAKE_SESSION = $(SESSION) $(MESSAGE) common/frame tests/unit/fake_loop tests/uni
 DEPS_test_message = $(MESSAGE)
 DEPS_test_session = $(FAKE_SESSION) tests/unit/session_ends
 DEPS_test_session_io = $(FAKE_SESSION) tests/unit/session_ends
-DOOR_TEST_SRC = daemon/loop.c daemon/socket.c daemon/transport.c daemon/transport_unix.c daemon/transport_tcp.c daemon/transport_tls.c daemon/transport_sctp.c daemon/transport_dial.c daemon/transport_resolve.c daemon/udp.c daemon/assoc.c daemon/assoc_stack.c \
+DOOR_TEST_SRC = daemon/loop.c daemon/socket.c daemon/transport.c daemon/transport_unix.c daemon/transport_tcp.c daemon/transport_tls.c daemon/transport_sctp.c daemon/transport_dial.c daemon/transport_mux.c daemon/transport_resolve.c daemon/udp.c daemon/assoc.c daemon/assoc_stack.c \
 	daemon/tls.c daemon/tls_context.c daemon/tls_identity.c
 DEPS_test_loop = daemon/loop
 LIBS_test_loop = -levent_core
