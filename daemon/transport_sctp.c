@@ -1,7 +1,7 @@
 /*
- * transport_sctp: SCTP associations (assoc) in UDP datagrams (udp; RFC 6951).
- * A listener has one UDP socket for all who dial it; who dials has one for
- * each dial. Here is who sends a datagram to whom, and when an owner is told.
+ * transport_sctp: SCTP associations (assoc) in UDP datagrams (transport_mux;
+ * RFC 6951). Here is which packet is of which association, and when an owner is
+ * told.
  */
 #include <arpa/inet.h>
 #include <assert.h>
@@ -11,20 +11,15 @@
 #include <string.h>
 
 #include "assoc.h"
-#include "hmap.h"
 #include "loop.h"
 #include "socket.h"
 #include "transport_dial.h"
-#include "udp.h"
+#include "transport_mux.h"
 
 #define DISCARD_BYTES 16384
 #define DISCARD_ROUNDS 16
 #define SPENT_MAX 256
 #define REFUSALS_MAX 3 /* in a row, of packets to one that was there: it is gone */
-
-/* Until there is another. */
-static const struct transport_tuning usual = { .mtu = 1200, .buffer = 1024 * 1024, .heartbeat_ms = 30000, .rto_min_ms = 50,
-	.rto_max_ms = 10000, .retransmissions = 10, .answers = 1000 };
 
 enum state {
 	CONNECTING,
@@ -35,12 +30,6 @@ enum state {
 	CLOSED /* waits for its free */
 };
 
-/* Who one is at the other end of a UDP socket. */
-struct far {
-	union resolve_address address;
-	uint16_t port; /* of SCTP: who begins anew from the same UDP port has another */
-};
-
 /* An association that is over, whose proof is not too old yet: a copy of it that comes late must not make another. */
 struct spent {
 	uint64_t who; /* hash of its far end */
@@ -48,34 +37,15 @@ struct spent {
 	uint64_t until_ms;
 };
 
-/* A UDP socket, and all streams that go through it. */
-struct mux {
-	struct loop *loop;
-	struct udp *udp;
-	size_t refs;
-	struct transport_tuning tuning;
-	struct listener *listener; /* NULL: nobody is accepted any more */
-	struct stream *dialled;    /* or the one it was opened for */
-	struct hmap streams;       /* accepted, by their far end */
-	uint64_t seed;
-	uint64_t answers_ms; /* since when strangers are counted, and how many got an answer */
-	unsigned answers;
-	struct spent *spent; /* of a listener: the last SPENT_MAX */
-	size_t n_spent;
-};
-
 struct stream {
 	struct transport t;
 	struct loop *loop;
 	enum state state;
-	struct mux *mux;
+	struct mux_node node;
 	struct assoc *assoc;
-	struct dial *dial; /* NULL once connected, or accepted */
-	struct far far;
-	struct hmap_node by_far; /* of an accepted one, in its mux */
-	bool is_accepted;
-	uint32_t tag;
-	uint64_t accepted_ms;
+	struct dial *dial;    /* NULL once connected, or accepted */
+	uint32_t tag;         /* of an accepted one: of its proof */
+	uint64_t accepted_ms; /* 0: not accepted */
 	bool reading, short_write;
 	unsigned refusals;
 	uint64_t in, in_told; /* bytes read; how many when `readable` was told last */
@@ -89,29 +59,25 @@ struct stream {
 struct listener {
 	struct transport_listener tl;
 	struct mux *mux;
-	bool paused;
 	void (*accepted)(void *arg, struct transport *t);
 	void (*failed)(void *arg, int error, const char *text);
 	void *arg;
 	struct loop_call call; /* the free */
 };
 
-/* Per loop: the streams whose owner is gone and whose last bytes are not. By is_stranger. */
-struct drains {
+/* Per loop. */
+struct shared {
 	struct loop_attached attached;
-	struct drains_kind {
+	/* The streams whose owner is gone and whose last bytes are not. By is_stranger. */
+	struct drains {
 		struct list list; /* struct stream.draining, oldest first */
 		size_t n;
-	} kinds[2];
+	} drains[2];
+	struct spent spent[SPENT_MAX]; /* the last ones */
+	size_t n_spent;
 };
 
-/* Per loop: the tuning that was asked for. */
-struct tuned {
-	struct loop_attached attached;
-	struct transport_tuning tuning;
-};
-
-static const char drains_key, tuned_key;
+static const char shared_key;
 
 static struct stream *
 of(struct transport *t)
@@ -125,121 +91,46 @@ release(void *arg)
 	free(arg);
 }
 
-/* ---------------------------------------------------------------------- tuning */
+/* ---------------------------------------------------------------- of the loop */
+
+static void cut(struct stream *s);
 
 static void
-free_tuned(struct loop_attached *a)
+free_shared(struct loop_attached *a)
 {
-	free(list_entry(a, struct tuned, attached));
+	struct shared *sh = list_entry(a, struct shared, attached);
+
+	for (int i = 0; i < 2; i++)
+		LIST_FOREACH_SAFE (n, &sh->drains[i].list)
+			cut(list_entry(n, struct stream, draining));
+	free(sh);
 }
 
-static int
-sctp_tune(struct loop *l, const struct transport_tuning *tuning)
+/* NULL: no memory. */
+static struct shared *
+shared_of(struct loop *l)
 {
-	struct loop_attached *a = loop_attached(l, &tuned_key);
-	struct tuned *t = a ? list_entry(a, struct tuned, attached) : malloc(sizeof(*t));
+	struct loop_attached *a = loop_attached(l, &shared_key);
+	struct shared *sh;
 
-	if (!t)
-		return -ENOMEM;
-	t->tuning = *tuning;
-	if (!a)
-		loop_attach(l, &t->attached, &tuned_key, free_tuned);
-	return 0;
-}
-
-static struct transport_tuning
-tuning_of(struct loop *l)
-{
-	struct loop_attached *a = loop_attached(l, &tuned_key);
-
-	return a ? list_entry(a, struct tuned, attached)->tuning : usual;
+	if (a)
+		return list_entry(a, struct shared, attached);
+	sh = calloc(1, sizeof(*sh));
+	if (!sh)
+		return NULL;
+	list_init(&sh->drains[0].list);
+	list_init(&sh->drains[1].list);
+	loop_attach(l, &sh->attached, &shared_key, free_shared);
+	return sh;
 }
 
 static void
 get_settings(const struct mux *m, struct assoc_settings *ret)
 {
-	const struct transport_tuning *t = &m->tuning;
+	const struct transport_tuning *t = mux_tuning(m);
 
 	*ret = (struct assoc_settings){ .packet = t->mtu, .buffer = t->buffer, .heartbeat_ms = t->heartbeat_ms,
 		.rto_min_ms = t->rto_min_ms, .rto_max_ms = t->rto_max_ms, .retransmissions = t->retransmissions };
-}
-
-/* -------------------------------------------------------------- who it is from */
-
-static bool
-same_address(const union resolve_address *a, const union resolve_address *b)
-{
-	if (a->sa.sa_family != b->sa.sa_family)
-		return false;
-	if (a->sa.sa_family == AF_INET)
-		return a->v4.sin_port == b->v4.sin_port && a->v4.sin_addr.s_addr == b->v4.sin_addr.s_addr;
-	return a->v6.sin6_port == b->v6.sin6_port && a->v6.sin6_scope_id == b->v6.sin6_scope_id &&
-	    memcmp(&a->v6.sin6_addr, &b->v6.sin6_addr, 16) == 0;
-}
-
-/* Keyed, and never told to anybody: it is also what proves that a stranger is where it says it is (assoc_stranger). */
-static uint64_t
-far_hash(const struct mux *m, const struct far *f)
-{
-	struct {
-		uint8_t ip[16];
-		uint32_t scope;
-		uint16_t family, udp, sctp, zero;
-	} key;
-
-	memset(&key, 0, sizeof(key));
-	key.family = f->address.sa.sa_family;
-	key.sctp = f->port;
-	if (key.family == AF_INET) {
-		memcpy(key.ip, &f->address.v4.sin_addr, 4);
-		key.udp = f->address.v4.sin_port;
-	} else {
-		memcpy(key.ip, &f->address.v6.sin6_addr, 16);
-		key.scope = f->address.v6.sin6_scope_id;
-		key.udp = f->address.v6.sin6_port;
-	}
-	return hmap_hash(&key, sizeof(key), m->seed);
-}
-
-static struct stream *
-find(const struct mux *m, const struct far *f, uint64_t hash)
-{
-	for (struct hmap_node *n = m->streams.n > 0 ? hmap_find(&m->streams, hash) : NULL; n; n = hmap_find_next(n)) {
-		struct stream *s = hmap_entry(n, struct stream, by_far);
-
-		if (s->far.port == f->port && same_address(&s->far.address, &f->address))
-			return s;
-	}
-	return NULL;
-}
-
-/* ----------------------------------------------------------------------- mux */
-
-static struct mux *
-mux_new(struct loop *l)
-{
-	struct mux *m = calloc(1, sizeof(*m));
-
-	if (!m)
-		return NULL;
-	m->loop = l;
-	m->refs = 1;
-	m->tuning = tuning_of(l);
-	hmap_init(&m->streams);
-	loop_random(l, &m->seed, sizeof(m->seed));
-	return m;
-}
-
-static void
-mux_unref(struct mux *m)
-{
-	if (!m || --m->refs > 0)
-		return;
-	if (m->udp)
-		udp_close(m->udp);
-	hmap_done(&m->streams);
-	free(m->spent);
-	free(m);
 }
 
 /* -------------------------------------------------------------- states, call-backs */
@@ -332,7 +223,6 @@ on_changed(void *arg)
 			dial_failed(s->dial, assoc_error(s->assoc));
 			return;
 		}
-		s->far.address = *dial_address(s->dial);
 		dial_free(s->dial);
 		s->dial = NULL;
 		s->state = UP;
@@ -356,8 +246,6 @@ on_changed(void *arg)
 		s->t.ev->writable(s->t.arg);
 	}
 }
-
-static void cut(struct stream *s);
 
 static void
 on_timer(void *arg)
@@ -390,8 +278,8 @@ output(void *arg, const uint8_t *packet, size_t len)
 {
 	struct stream *s = arg;
 
-	if (s->mux && s->mux->udp)
-		udp_send(s->mux->udp, &s->far.address, packet, len);
+	if (s->node.mux)
+		mux_send(s->node.mux, &s->node.far.address, packet, len);
 }
 
 static const struct assoc_events assoc_events = { .output = output, .changed = on_changed };
@@ -399,7 +287,7 @@ static const struct assoc_events assoc_events = { .output = output, .changed = o
 /* Somebody whose packet is answered while nothing is known of it. */
 struct stranger {
 	struct mux *mux;
-	struct far far;
+	const struct mux_far *far;
 };
 
 static void
@@ -407,7 +295,7 @@ output_to_stranger(void *arg, const uint8_t *packet, size_t len)
 {
 	struct stranger *st = arg;
 
-	udp_send(st->mux->udp, &st->far.address, packet, len);
+	mux_send(st->mux, &st->far->address, packet, len);
 }
 
 static void
@@ -419,112 +307,106 @@ nothing_changed(void *arg)
 static const struct assoc_events stranger_events = { .output = output_to_stranger, .changed = nothing_changed };
 
 static bool
-is_spent(const struct mux *m, uint64_t hash, uint32_t tag)
+is_spent(struct loop *l, uint64_t hash, uint32_t tag)
 {
-	uint64_t now = loop_now_ms(m->loop);
+	const struct shared *sh = shared_of(l);
+	uint64_t now = loop_now_ms(l);
 
-	for (size_t i = 0; m->spent && i < SPENT_MAX; i++)
-		if (m->spent[i].who == hash && m->spent[i].tag == tag && m->spent[i].until_ms > now)
+	for (size_t i = 0; sh && i < SPENT_MAX; i++)
+		if (sh->spent[i].who == hash && sh->spent[i].tag == tag && sh->spent[i].until_ms > now)
 			return true;
 	return false;
 }
 
 static void
-note_spent(struct mux *m, const struct stream *s)
+note_spent(const struct stream *s)
 {
-	m->spent[m->n_spent++ % SPENT_MAX] = (struct spent){ s->by_far.hash, s->tag, s->accepted_ms + 2 * ASSOC_PROOF_MS };
+	/* Not made anew when the loop ends. */
+	struct loop_attached *a = loop_attached(s->loop, &shared_key);
+	struct shared *sh = a ? list_entry(a, struct shared, attached) : NULL;
+
+	if (sh)
+		sh->spent[sh->n_spent++ % SPENT_MAX] =
+		    (struct spent){ s->node.by_far.hash, s->tag, s->accepted_ms + 2 * ASSOC_PROOF_MS };
 }
 
 static struct stream *stream_new(struct loop *l);
 
 static void
-accept_stream(struct mux *m, struct assoc *a, const struct far *f, uint64_t hash, uint32_t tag)
+accept_stream(struct listener *tl, struct assoc *a, const struct mux_far *far, uint64_t hash, uint32_t tag)
 {
-	struct listener *tl = m->listener;
-	struct stream *s = stream_new(m->loop);
+	struct loop *l = mux_loop(tl->mux);
+	struct stream *s = stream_new(l);
 
-	if (!s || hmap_add(&m->streams, &s->by_far, hash) < 0) {
+	if (!s || mux_enter(tl->mux, &s->node, far, hash) < 0) {
 		assoc_free(a);
 		free(s);
 		tl->failed(tl->arg, -ENOMEM, "out of memory");
 		return;
 	}
-	m->refs++;
-	s->mux = m;
 	s->assoc = a;
-	s->far = *f;
-	s->is_accepted = true;
 	s->tag = tag;
-	s->accepted_ms = loop_now_ms(m->loop);
+	s->accepted_ms = loop_now_ms(l);
 	s->state = UP;
 	assoc_set_events(a, &assoc_events, s);
 	tl->accepted(tl->arg, &s->t);
 	assert(s->t.ev || s->state >= DRAINING);
 }
 
-/* Each answer is work done for nobody knows whom, and may be sent to somebody who did not ask. */
-static bool
-may_answer(struct mux *m)
-{
-	uint64_t now = loop_now_ms(m->loop);
-
-	if (now - m->answers_ms >= 1000) {
-		m->answers_ms = now;
-		m->answers = 0;
-	}
-	if (m->answers >= m->tuning.answers)
-		return false;
-	m->answers++;
-	return true;
-}
-
 static void
-from_stranger(struct mux *m, const struct far *f, uint64_t hash, const struct assoc_packet *packet, const uint8_t *data, size_t len)
+stranger(struct mux *m, void *listener, const struct mux_far *far, uint64_t hash, uint8_t *data, size_t len)
 {
-	struct stranger st = { m, *f };
+	struct stranger st = { m, far };
+	struct listener *tl = listener;
 	struct assoc_settings settings;
+	struct assoc_packet packet;
 	struct assoc *a;
 	int r;
 
-	if (!m->listener || m->listener->paused || (packet->is_proof && is_spent(m, hash, packet->tag)) || !may_answer(m))
+	/* Sorted before, it is sound. */
+	if (!assoc_packet_parse(data, len, &packet) || !packet.is_initial || packet.to_port != ASSOC_PORT ||
+	    (packet.is_proof && is_spent(mux_loop(m), hash, packet.tag)) || !mux_may_answer(m))
 		return;
 	get_settings(m, &settings);
-	r = assoc_stranger(m->loop, &settings, hash, &stranger_events, &st, data, len, &a);
+	r = assoc_stranger(mux_loop(m), &settings, hash, &stranger_events, &st, data, len, &a);
 	if (r > 0)
-		accept_stream(m, a, f, hash, packet->tag);
+		accept_stream(tl, a, far, hash, packet.tag);
 	else if (r < 0)
-		m->listener->failed(m->listener->arg, r, "out of memory");
+		tl->failed(tl->arg, r, "out of memory");
+}
+
+static bool
+sort(uint8_t *data, size_t len, uint16_t *ret_port)
+{
+	struct assoc_packet packet;
+
+	if (!assoc_packet_parse(data, len, &packet))
+		return false;
+	*ret_port = packet.from_port;
+	return true;
+}
+
+static struct stream *
+of_node(struct mux_node *n)
+{
+	return list_entry(n, struct stream, node);
 }
 
 static void
-datagram(void *arg, const union resolve_address *from, uint8_t *data, size_t len)
+input(struct mux_node *n, const uint8_t *data, size_t len)
 {
-	struct mux *m = arg;
-	struct assoc_packet packet;
-	struct far f = { .address = *from };
-	struct stream *s = m->dialled;
-	uint64_t hash = 0;
+	struct stream *s = of_node(n);
 
-	if (!assoc_packet_parse(data, len, &packet))
-		return;
-	f.port = packet.from_port;
-	if (!s) {
-		hash = far_hash(m, &f);
-		s = find(m, &f, hash);
-	}
-	if (s && s->assoc) {
-		s->refusals = 0;
+	s->refusals = 0;
+	if (s->assoc)
 		assoc_input(s->assoc, data, len);
-	} else if (!s && packet.is_initial && packet.to_port == ASSOC_PORT) {
-		from_stranger(m, &f, hash, &packet, data, len);
-	}
 }
 
 /* Nobody is there, says the host that we dialled. */
 static void
-unreachable(void *arg, int error)
+unreachable(struct mux_node *n, int error)
 {
-	struct stream *s = ((struct mux *)arg)->dialled;
+	struct stream *s = of_node(n);
 
 	if (s->state == CONNECTING) {
 		dial_failed(s->dial, error);
@@ -539,7 +421,7 @@ unreachable(void *arg, int error)
 		cut(s);
 }
 
-static const struct udp_events udp_events = { .input = datagram, .failed = unreachable };
+static const struct mux_kind mux_kind = { .sort = sort, .input = input, .stranger = stranger, .unreachable = unreachable };
 
 /* ------------------------------------------------------------------- bytes */
 
@@ -613,7 +495,7 @@ sctp_out_pending(struct transport *t)
 static void
 sctp_identity(struct transport *t, struct transport_identity *ret)
 {
-	union resolve_address a = of(t)->far.address;
+	union resolve_address a = of(t)->node.far.address;
 
 	resolve_unmap(&a);
 	resolve_identity(&a, "sctp", ret);
@@ -656,13 +538,9 @@ let_go(struct stream *s)
 {
 	assoc_free(s->assoc);
 	s->assoc = NULL;
-	if (s->is_accepted) {
-		hmap_remove(&s->mux->streams, &s->by_far);
-		note_spent(s->mux, s);
-	}
-	s->is_accepted = false;
-	mux_unref(s->mux);
-	s->mux = NULL;
+	if (s->accepted_ms && s->node.mux)
+		note_spent(s);
+	mux_leave(&s->node);
 }
 
 static int
@@ -670,17 +548,11 @@ start(void *arg, const union resolve_address *a)
 {
 	struct stream *s = arg;
 	struct assoc_settings settings;
-	struct mux *m = mux_new(s->loop);
-	int r;
+	int r = mux_dial(s->loop, &mux_kind, a, &s->node);
 
-	if (!m)
-		return -ENOMEM;
-	s->mux = m;
-	m->dialled = s;
-	r = udp_connect(s->loop, a, &udp_events, m, &m->udp);
 	if (r < 0)
 		return r;
-	get_settings(m, &settings);
+	get_settings(s->node.mux, &settings);
 	return assoc_dial(s->loop, &settings, &assoc_events, s, &s->assoc);
 }
 
@@ -720,11 +592,11 @@ static void
 finish(struct stream *s)
 {
 	if (!list_empty(&s->draining)) {
-		struct loop_attached *a = loop_attached(s->loop, &drains_key);
+		struct loop_attached *a = loop_attached(s->loop, &shared_key);
 
 		list_remove(&s->draining);
 		if (a)
-			list_entry(a, struct drains, attached)->kinds[s->t.is_stranger].n--;
+			list_entry(a, struct shared, attached)->drains[s->t.is_stranger].n--;
 	}
 	loop_timer_stop(&s->timer);
 	dial_free(s->dial);
@@ -742,48 +614,19 @@ cut(struct stream *s)
 	finish(s);
 }
 
-static void
-free_drains(struct loop_attached *a)
-{
-	struct drains *d = list_entry(a, struct drains, attached);
-
-	for (int i = 0; i < 2; i++)
-		LIST_FOREACH_SAFE (n, &d->kinds[i].list)
-			cut(list_entry(n, struct stream, draining));
-	free(d);
-}
-
-static struct drains *
-drains_of(struct loop *l)
-{
-	struct loop_attached *a = loop_attached(l, &drains_key);
-	struct drains *d;
-
-	if (a)
-		return list_entry(a, struct drains, attached);
-	d = calloc(1, sizeof(*d));
-	if (!d)
-		return NULL;
-	list_init(&d->kinds[0].list);
-	list_init(&d->kinds[1].list);
-	loop_attach(l, &d->attached, &drains_key, free_drains);
-	return d;
-}
-
 /* False if it cannot be: then it is cut. */
 static bool
 start_draining(struct stream *s)
 {
-	struct drains *d = drains_of(s->loop);
-	struct drains_kind *k;
+	struct shared *sh = shared_of(s->loop);
+	struct drains *d = sh ? &sh->drains[s->t.is_stranger] : NULL;
 
 	if (!d)
 		return false;
-	k = &d->kinds[s->t.is_stranger];
-	if (k->n == (s->t.is_stranger ? SOCKET_STRANGERS_MAX : SOCKET_DRAINING_MAX))
-		cut(list_entry(list_first(&k->list), struct stream, draining));
-	k->n++;
-	list_append(&k->list, &s->draining);
+	if (d->n == (s->t.is_stranger ? SOCKET_STRANGERS_MAX : SOCKET_DRAINING_MAX))
+		cut(list_entry(list_first(&d->list), struct stream, draining));
+	d->n++;
+	list_append(&d->list, &s->draining);
 	s->state = DRAINING;
 	assoc_shutdown(s->assoc);
 	loop_timer_start(&s->timer, SOCKET_DRAIN_MS);
@@ -813,30 +656,20 @@ sctp_listen(struct loop *l, const struct names_url *url, const struct transport_
     struct transport_listener **ret)
 {
 	struct listener *tl = calloc(1, sizeof(*tl));
-	struct mux *m = mux_new(l);
-	union resolve_address a;
-	int r = -ENOMEM;
+	int r;
 
 	(void)security;
-	if (!tl || !m)
-		goto fail;
-	m->spent = calloc(SPENT_MAX, sizeof(*m->spent));
-	if (!m->spent)
-		goto fail;
-	r = fd >= 0 ? 0 : resolve_numeric(url->host, url->port, &a);
-	if (r == 0)
-		r = udp_bind(l, &a, fd, &udp_events, m, &m->udp);
-	if (r < 0)
-		goto fail;
-	*tl = (struct listener){ .tl = { &transport_sctp }, .mux = m, .accepted = accepted, .failed = failed, .arg = arg };
+	if (!tl)
+		return -ENOMEM;
+	*tl = (struct listener){ .tl = { &transport_sctp }, .accepted = accepted, .failed = failed, .arg = arg };
+	r = mux_listen(l, &mux_kind, url, fd, tl, &tl->mux);
+	if (r < 0) {
+		free(tl);
+		return r;
+	}
 	loop_call_init(&tl->call, release, tl);
-	m->listener = tl;
 	*ret = &tl->tl;
 	return 0;
-fail:
-	mux_unref(m);
-	free(tl);
-	return r;
 }
 
 static struct listener *
@@ -848,13 +681,13 @@ listener_of(struct transport_listener *tl)
 static void
 sctp_listen_pause(struct transport_listener *tl, bool paused)
 {
-	listener_of(tl)->paused = paused;
+	mux_pause(listener_of(tl)->mux, paused);
 }
 
 static void
 sctp_listen_tune(struct transport_listener *tl, const struct transport_tuning *tuning)
 {
-	listener_of(tl)->mux->tuning = *tuning;
+	mux_retune(listener_of(tl)->mux, tuning);
 }
 
 static void
@@ -863,7 +696,7 @@ sctp_listen_url(struct transport_listener *tl, char buf[static TRANSPORT_TEXT_MA
 	union resolve_address a;
 	char text[RESOLVE_TEXT_MAX];
 
-	udp_local(listener_of(tl)->mux->udp, &a);
+	mux_local(listener_of(tl)->mux, &a);
 	resolve_text(&a, true, text);
 	snprintf(buf, TRANSPORT_TEXT_MAX, "sctp://%s", text);
 }
@@ -872,11 +705,9 @@ static void
 sctp_listen_close(struct transport_listener *tl)
 {
 	struct listener *l = listener_of(tl);
-	struct mux *m = l->mux;
 
-	m->listener = NULL;
-	loop_defer(m->loop, &l->call);
-	mux_unref(m);
+	loop_defer(mux_loop(l->mux), &l->call);
+	mux_end(l->mux);
 }
 
 const struct transport_ops transport_sctp = {
@@ -891,7 +722,7 @@ const struct transport_ops transport_sctp = {
 	.close = sctp_close,
 	.listen_pause = sctp_listen_pause,
 	.listen_tune = sctp_listen_tune,
-	.tune = sctp_tune,
+	.tune = mux_tune,
 	.listen_url = sctp_listen_url,
 	.listen_close = sctp_listen_close,
 };

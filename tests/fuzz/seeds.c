@@ -397,6 +397,7 @@ START_TEST(make)
 	make_scripts("fuzz_protocol", 60);
 	make_scripts("fuzz_tls", 24);
 	make_scripts("fuzz_lib", 60);
+	make_scripts("fuzz_sctp", 60);
 	make_scripts("fuzz_recover", 60);
 	make_scripts("fuzz_store", 60);
 }

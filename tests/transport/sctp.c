@@ -367,6 +367,27 @@ START_TEST(restarted)
 }
 END_TEST
 
+/* A listener goes while streams are there, and comes back to the same address: they have its socket. */
+START_TEST(listener_comes_back)
+{
+	struct world *w = world_new(KIND_SCTP4);
+	struct end *d, *a, *e;
+
+	world_pair(w, &d, &a);
+	world_listen_close(w);
+	e = world_dial_to(w, w->url, 100);
+	UNTIL(w, e->downs);
+	ck_assert_int_eq(e->error, -ETIMEDOUT);
+	d->to_write = 100;
+	end_pump(d);
+	UNTIL(w, a->in == 100);
+	ck_assert_int_eq(world_listen(w, -1), 0);
+	world_pair(w, &d, &a);
+	ck_assert_int_eq(world_listen(w, -1), -EADDRINUSE);
+	world_free(w);
+}
+END_TEST
+
 /* From the same UDP port, but another one of SCTP: both are there. */
 START_TEST(same_udp_port)
 {
@@ -471,6 +492,7 @@ sctp_tests(void)
 	tcase_add_test(t, flood);
 	tcase_add_test(t, forged_address);
 	tcase_add_test(t, restarted);
+	tcase_add_test(t, listener_comes_back);
 	tcase_add_test(t, same_udp_port);
 	tcase_add_test(t, moved);
 	tcase_add_test(t, killed);
