@@ -5,8 +5,8 @@
  * faults are made by tests/faults/every.c, preloaded into the daemon or into
  * connectctl (and so into libconnectd).
  *
- *	FAILURES=n        so many of the daemon's, spread over all (16, soak: all)
- *	TOOL_FAILURES=n   so many of connectctl's for each verb (4, soak: all)
+ *	FAILURES=n        so many of the daemon's, spread over all (8, soak: all)
+ *	TOOL_FAILURES=n   so many of connectctl's for each verb (2, soak: all)
  *	CALLS=NAME        those of one name alone, and all of them
  *	FAIL=CALL:ERROR:AT:FOR   that one alone
  */
@@ -446,7 +446,7 @@ START_TEST(daemons_survive_or_end)
 	if (given(&one))
 		try(&w, &one, NULL);
 	else
-		tried = each(counts, step_for(counts, soak_value("FAILURES", 16, ALL)), try_each, &w);
+		tried = each(counts, step_for(counts, soak_value("FAILURES", 8, ALL)), try_each, &w);
 	printf("t_failures: %" PRIu64 " faults of a daemon, of %" PRIu64 " possible ones: it went on, or ended with a word; %" PRIu64
 	       " messages, none lost or doubled\n",
 	    tried, each(counts, 1, nothing, NULL), w.keep.next + w.away.next + w.here.next);
@@ -541,7 +541,7 @@ START_TEST(tools_end_with_a_word)
 	node_init(&berlin, "berlin", NODE QUEUES "[listen \"lan\"]\naddress = tls://127.0.0.1:0\n[peer \"oslo\"]\n" PLAIN);
 	node_start(&berlin);
 	c = program_open(&berlin, "filler");
-	program_send_numbers(c, "tools", 1, 1000, &told);
+	program_send_numbers(c, "tools", 1, 300, &told);
 	program_flush(c);
 	connectd_close(c);
 	snprintf(path, sizeof(path), "%s/counts", nodes_folder());
@@ -551,7 +551,7 @@ START_TEST(tools_end_with_a_word)
 	if (given(&one))
 		tool_each(&t, &one);
 	else
-		tried = each(counts, step_for(counts, soak_value("TOOL_FAILURES", 4, ALL)), tool_each, &t);
+		tried = each(counts, step_for(counts, soak_value("TOOL_FAILURES", 2, ALL)), tool_each, &t);
 	/* What it says is sent is there, and what it says was taken is gone. */
 	if (strstr(t.verb, "send") != NULL)
 		ck_assert_uint_ge(waiting(&berlin, "tools"), before + t.in_spite);

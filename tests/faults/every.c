@@ -56,10 +56,11 @@ static struct {
 } every = { .kind = -1 };
 static atomic_ulong private_counts[N_KINDS];
 
-/* Before dlsym has told where the real ones are it asks for some itself. */
+/* Before dlsym can tell where the real ones are it asks for some itself; so do memory checkers. */
 static char early[65536] __attribute__((aligned(16)));
 static size_t early_used;
-static __thread bool asking;
+/* dlsym is declared to call nothing here, and does: hence volatile. */
+static __thread volatile bool asking __attribute__((tls_model("initial-exec")));
 
 static const struct {
 	const char *name;
@@ -190,11 +191,8 @@ malloc(size_t size)
 {
 	static void *(*next)(size_t);
 
-	if (next == NULL) {
-		if (asking)
-			return from_early(size);
-		next = (void *(*)(size_t))real("malloc");
-	}
+	if (next == NULL && (asking || (next = (void *(*)(size_t))real("malloc")) == NULL))
+		return from_early(size);
 	return fails(whose(CALLER)) ? NULL : next(size);
 }
 
@@ -203,11 +201,8 @@ calloc(size_t n, size_t size)
 {
 	static void *(*next)(size_t, size_t);
 
-	if (next == NULL) {
-		if (asking)
-			return from_early(n * size); /* it is zero */
-		next = (void *(*)(size_t, size_t))real("calloc");
-	}
+	if (next == NULL && (asking || (next = (void *(*)(size_t, size_t))real("calloc")) == NULL))
+		return from_early(n * size); /* it is zero */
 	return fails(whose(CALLER)) ? NULL : next(n, size);
 }
 
@@ -216,6 +211,12 @@ realloc(void *p, size_t size)
 {
 	static void *(*next)(void *, size_t);
 
+	if (is_early(p)) {
+		size_t most = (size_t)(early + sizeof(early) - (char *)p);
+		void *to = malloc(size);
+
+		return to != NULL ? memcpy(to, p, size < most ? size : most) : NULL;
+	}
 	if (next == NULL)
 		next = (void *(*)(void *, size_t))real("realloc");
 	return fails(whose(CALLER)) ? NULL : next(p, size);
@@ -228,8 +229,9 @@ free(void *p)
 
 	if (p == NULL || is_early(p))
 		return;
-	if (next == NULL)
-		next = (void (*)(void *))real("free");
+	/* Asking frees as well, now and then. */
+	if (next == NULL && (asking || (next = (void (*)(void *))real("free")) == NULL))
+		return;
 	next(p);
 }
 
