@@ -19,7 +19,7 @@ DEPS_test_tls_memory = tests/unit/no_memory $(TLS)
 LIBS_test_tls_memory = $(TLS_LIBS) $(NO_MEMORY)
 # Handshakes whose steps the test itself runs.
 DEPS_test_tls_shake = tests/unit/no_memory tests/unit/fake_task tests/transport/certs $(addprefix daemon/,loop socket transport transport_unix transport_tcp \
-	transport_tls transport_tls_shake transport_resolve) $(TLS)
+	transport_tls transport_tls_listen transport_tls_shake transport_resolve) $(TLS)
 LIBS_test_tls_shake = $(EVENT_LIBS) $(TLS_LIBS) $(NO_MEMORY)
 DEPS_test_hmap = common/hmap
 DEPS_test_wire = $(WIRE)
@@ -59,7 +59,7 @@ DEPS_test_message = $(MESSAGE)
 DEPS_test_session = $(FAKE_SESSION) tests/unit/session_ends
 DEPS_test_session_io = $(FAKE_SESSION) tests/unit/session_ends
 DOOR_TEST_SRC = daemon/loop.c daemon/socket.c daemon/transport.c daemon/transport_unix.c daemon/transport_tcp.c daemon/transport_tls.c \
-	daemon/transport_tls_shake.c daemon/transport_resolve.c daemon/task.c \
+	daemon/transport_tls_listen.c daemon/transport_tls_shake.c daemon/transport_resolve.c daemon/task.c \
 	$(TLS:%=%.c)
 DEPS_test_loop = daemon/loop
 LIBS_test_loop = -levent_core
