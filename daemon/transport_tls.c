@@ -11,17 +11,6 @@
 
 #include "transport_tls_internal.h"
 
-struct listener {
-	struct transport_listener tl;
-	struct loop *loop;
-	struct transport_listener *tcp;
-	struct transport_security security;
-	void (*accepted)(void *arg, struct transport *t);
-	void (*failed)(void *arg, int error, const char *text);
-	void *arg;
-	struct loop_call call;
-};
-
 static struct stream *
 of(struct transport *t)
 {
@@ -36,8 +25,8 @@ release(void *arg)
 
 /* ------------------------------------------------------------ what is secure */
 
-static void
-set_security(struct transport_security *to, const struct transport_security *from)
+void
+tls_security_set(struct transport_security *to, const struct transport_security *from)
 {
 	struct tls_context *before = to->context;
 
@@ -46,22 +35,15 @@ set_security(struct transport_security *to, const struct transport_security *fro
 	tls_context_unref(before);
 }
 
-static void
-drop_security(struct transport_security *s)
+void
+tls_security_drop(struct transport_security *s)
 {
 	tls_context_unref(s->context);
 	s->context = NULL;
 }
 
 void
-tls_stream_drop_security(struct stream *s)
-{
-	drop_security(&s->security);
-}
-
-/* "tls://…" for "tcp://…". */
-static void
-rename_scheme(char address[static TRANSPORT_TEXT_MAX])
+tls_rename_scheme(char address[static TRANSPORT_TEXT_MAX])
 {
 	if (strncmp(address, "tcp", 3) == 0)
 		memcpy(address, "tls", 3);
@@ -73,7 +55,7 @@ tls_identity(struct transport *t, struct transport_identity *ret)
 	struct stream *s = of(t);
 
 	s->tcp->ops->identity(s->tcp, ret);
-	rename_scheme(ret->address);
+	tls_rename_scheme(ret->address);
 	if (!s->tls)
 		return;
 	ret->tls = *tls_peer(s->tls);
@@ -143,7 +125,7 @@ tls_stream_fail(struct stream *s, int error, const char *text)
 	snprintf(s->text, sizeof(s->text), "%s", text);
 	loop_timer_stop(&s->timer);
 	s->tcp->ops->want_read(s->tcp, false);
-	tls_stream_drop_security(s);
+	tls_security_drop(&s->security);
 	loop_defer(s->loop, &s->call);
 }
 
@@ -459,7 +441,7 @@ stream_new(struct loop *l, const struct transport_security *security, bool diall
 		return NULL;
 	s->t.ops = &transport_tls;
 	s->loop = l;
-	set_security(&s->security, security);
+	tls_security_set(&s->security, security);
 	s->dialled = dialled;
 	s->reading = true;
 	loop_timer_init(&s->timer, l, on_timer, s);
@@ -484,12 +466,27 @@ tls_connect(struct loop *l, const struct names_url *url, const struct transport_
 	s->deadline_ms = timeout_ms > UINT64_MAX - now ? UINT64_MAX : now + timeout_ms;
 	r = transport_tcp.connect(l, url, NULL, timeout_ms, &tcp_events, s, &s->tcp);
 	if (r < 0) {
-		tls_stream_drop_security(s);
+		tls_security_drop(&s->security);
 		free(s);
 		return r;
 	}
 	*ret = &s->t;
 	return 0;
+}
+
+struct transport *
+tls_stream_accept(struct loop *l, const struct transport_security *security, struct transport *tcp)
+{
+	struct stream *s = stream_new(l, security, false);
+
+	if (!s)
+		return NULL;
+	s->tcp = tcp;
+	transport_set_events(tcp, &tcp_events, s);
+	s->state = SHAKING;
+	s->t.awaits_up = true;
+	loop_timer_start(&s->timer, security->handshake_ms);
+	return &s->t;
 }
 
 static void
@@ -514,106 +511,12 @@ tls_stream_close(struct transport *t, bool drain)
 	s->state = CLOSED;
 	loop_timer_stop(&s->timer);
 	loop_call_cancel(&s->call);
-	tls_stream_drop_security(s);
+	tls_security_drop(&s->security);
 	tls_shake_end(s);
 	tls_free(s->tls);
 	free(s->in);
 	loop_call_init(&s->call, release, s);
 	loop_defer(s->loop, &s->call);
-}
-
-/* --------------------------------------------------------------- listener */
-
-static void
-tcp_accepted(void *arg, struct transport *tcp)
-{
-	struct listener *tl = arg;
-	struct stream *s = stream_new(tl->loop, &tl->security, false);
-
-	if (!s) {
-		tcp->ops->close(tcp, false);
-		tl->failed(tl->arg, -ENOMEM, "out of memory");
-		return;
-	}
-	s->tcp = tcp;
-	transport_set_events(tcp, &tcp_events, s);
-	s->state = SHAKING;
-	s->t.awaits_up = true;
-	loop_timer_start(&s->timer, tl->security.handshake_ms);
-	tl->accepted(tl->arg, &s->t);
-	assert(s->t.ev || s->state == CLOSED);
-}
-
-static void
-tcp_failed(void *arg, int error, const char *text)
-{
-	struct listener *tl = arg;
-
-	tl->failed(tl->arg, error, text);
-}
-
-static int
-tls_listen(struct loop *l, const struct names_url *url, const struct transport_security *security, int fd,
-    void (*accepted)(void *arg, struct transport *t), void (*failed)(void *arg, int error, const char *text), void *arg,
-    struct transport_listener **ret)
-{
-	struct listener *tl;
-	int r;
-
-	if (!security || !security->context)
-		return -EINVAL;
-	tl = calloc(1, sizeof(*tl));
-	if (!tl)
-		return -ENOMEM;
-	*tl = (struct listener){ .tl = { &transport_tls }, .loop = l, .accepted = accepted, .failed = failed, .arg = arg };
-	r = transport_tcp.listen(l, url, NULL, fd, tcp_accepted, tcp_failed, tl, &tl->tcp);
-	if (r < 0) {
-		free(tl);
-		return r;
-	}
-	set_security(&tl->security, security);
-	loop_call_init(&tl->call, release, tl);
-	*ret = &tl->tl;
-	return 0;
-}
-
-static struct listener *
-listener_of(struct transport_listener *tl)
-{
-	return (struct listener *)(void *)tl;
-}
-
-static void
-tls_listen_pause(struct transport_listener *tl, bool paused)
-{
-	struct transport_listener *tcp = listener_of(tl)->tcp;
-
-	tcp->ops->listen_pause(tcp, paused);
-}
-
-static void
-tls_listen_security(struct transport_listener *tl, const struct transport_security *security)
-{
-	set_security(&listener_of(tl)->security, security);
-}
-
-static void
-tls_listen_url(struct transport_listener *tl, char buf[static TRANSPORT_TEXT_MAX])
-{
-	struct transport_listener *tcp = listener_of(tl)->tcp;
-
-	tcp->ops->listen_url(tcp, buf);
-	rename_scheme(buf);
-}
-
-static void
-tls_listen_close(struct transport_listener *tl)
-{
-	struct listener *l = listener_of(tl);
-
-	l->tcp->ops->listen_close(l->tcp);
-	drop_security(&l->security);
-	loop_defer(l->loop, &l->call);
 }
 
 const struct transport_ops transport_tls = {

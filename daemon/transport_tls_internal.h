@@ -59,7 +59,22 @@ void tls_stream_offer(struct stream *s);
 void tls_stream_fail(struct stream *s, int error, const char *text);
 /* TLS is over: an alert of ours goes out, if the other side still listens; `down` follows. */
 void tls_stream_over(struct stream *s);
-void tls_stream_drop_security(struct stream *s);
+/* Of TCP's, before the handshake. NULL: out of memory, and the caller keeps tcp. */
+struct transport *tls_stream_accept(struct loop *l, const struct transport_security *security, struct transport *tcp);
+/* A copy that references the context. */
+void tls_security_set(struct transport_security *to, const struct transport_security *from);
+void tls_security_drop(struct transport_security *s);
+/* "tls://…" for "tcp://…". */
+void tls_rename_scheme(char address[static TRANSPORT_TEXT_MAX]);
+
+/* ---- transport_tls_listen.c: entries of the table */
+int tls_listen(struct loop *l, const struct names_url *url, const struct transport_security *security, int fd,
+    void (*accepted)(void *arg, struct transport *t), void (*failed)(void *arg, int error, const char *text), void *arg,
+    struct transport_listener **ret);
+void tls_listen_pause(struct transport_listener *tl, bool paused);
+void tls_listen_security(struct transport_listener *tl, const struct transport_security *security);
+void tls_listen_url(struct transport_listener *tl, char buf[static TRANSPORT_TEXT_MAX]);
+void tls_listen_close(struct transport_listener *tl);
 
 /* ---- transport_tls_shake.c: from SHAKING to UP or DOWN */
 /* The dialling end says the first word. */

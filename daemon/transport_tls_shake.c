@@ -118,7 +118,7 @@ rise(struct stream *s)
 	s->state = UP;
 	s->t.awaits_up = false;
 	loop_timer_stop(&s->timer);
-	tls_stream_drop_security(s);
+	tls_security_drop(&s->security);
 	free(s->job);
 	s->job = NULL;
 	s->tcp->ops->want_read(s->tcp, s->reading);
