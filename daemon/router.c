@@ -396,12 +396,10 @@ router_new(struct loop *l, const struct conf *conf, struct message_store *ms, ui
 void
 router_free(struct router *r)
 {
-	struct hmap_node *n;
-
 	if (!r)
 		return;
-	while ((n = hmap_walk(&r->map, NULL)))
-		drop(r, queue_from_map(n));
+	while (r->map.n > 0)
+		drop(r, r->sorted[r->map.n - 1]);
 	loop_timer_stop(&r->linger);
 	queues_free(r->queues);
 	assert(r->makers.n == 0);
