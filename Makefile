@@ -204,7 +204,7 @@ check-daemon: all $(DAEMON_TEST_BIN)
 	$(Q)$(RUN) $(daemon_tests) $(alone_tests)
 
 # The long forms. Parameters are variables of the environment, or of make.
-SOAK_TESTS = t_failures t_kill t_full t_space t_backlog t_large_cut t_knock
+SOAK_TESTS = t_failures t_kill t_full t_space t_backlog t_large_cut t_knock t_flood
 TESTS ?= $(SOAK_TESTS)
 soak: all $(TESTS:%=$(B)/tests/%) $(B)/sweep
 	$(Q)for t in $(TESTS); do B=$(B) SOAK=1 $(B)/tests/$$t || exit 1; done

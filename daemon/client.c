@@ -27,6 +27,7 @@ struct clients {
 	struct hmap users;
 	struct list all;
 	size_t n;
+	struct log_window told; /* why sessions were ended */
 };
 
 struct client {
@@ -205,6 +206,21 @@ writable(void *arg)
 	c->clients->hooks.writable(c->clients->hooks.arg, c);
 }
 
+/* A program can come and be thrown out as often as it likes: the log says so a few times a minute. */
+static void
+tell_closed(struct client *c, bool ordinary, enum wire_close_code code, const char *reason)
+{
+	struct core *core = c->clients->core;
+	enum log_level level = LOG_DEBUG;
+	uint64_t untold = 0;
+
+	if (!ordinary && log_window_open(&c->clients->told, loop_now_ms(core->loop), &untold))
+		level = LOG_WARNING;
+	if (untold > 0)
+		log_warning(core->log, NULL, "%llu more sessions of programs were ended", (unsigned long long)untold);
+	log_write(core->log, level, c->context, "closed (%s): %s", wire_close_name(code), reason);
+}
+
 static void
 down(void *arg, enum wire_close_code code, bool by_peer, int error, const char *reason)
 {
@@ -214,7 +230,7 @@ down(void *arg, enum wire_close_code code, bool by_peer, int error, const char *
 
 	if (!ordinary)
 		core->closed[CORE_CLOSED_CLIENT][code]++;
-	log_write(core->log, ordinary ? LOG_DEBUG : LOG_WARNING, c->context, "closed (%s): %s", wire_close_name(code), reason);
+	tell_closed(c, ordinary, code, reason);
 	client_free(c);
 }
 

@@ -46,7 +46,7 @@ request_free(struct control *c, struct asker *a, struct request *rq)
 		c->subscribers--;
 	control_act_end(rq);
 	queue_peek_free(rq->peek);
-	free(rq->search);
+	free(rq->finding);
 	list_remove(&rq->turn);
 	list_remove(&rq->node);
 	a->n--;

@@ -68,7 +68,7 @@ struct asker {
 
 struct act;
 struct backup;
-struct search;
+struct finding;
 
 struct request {
 	struct list node;      /* in the asker's requests */
@@ -82,7 +82,7 @@ struct request {
 	bool by_uid;
 	uint64_t next_event;
 	struct queue_peek *peek; /* of a peek, once it has begun */
-	struct search *search;   /* of a message asked about, once it has begun */
+	struct finding *finding; /* of a message asked about, once it has begun */
 	struct act *act; /* of a verb that changes something, once it has begun */
 };
 

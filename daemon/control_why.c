@@ -19,7 +19,7 @@
 #define BOOT_DIGITS 16
 #define READS_A_STEP 32 /* messages that were read, before others have their turn */
 
-struct search {
+struct finding {
 	uint64_t boot, counter;
 	char at[NAMES_DEST_MAX + 1]; /* the queue it has come to; "": none yet */
 	bool is_reading;             /* what only the journal has of it */
@@ -130,7 +130,7 @@ why_peer(struct control *c, struct asker *a, struct request *rq, const struct li
 
 /* As peek shows it: the boot id of the node it comes from, and a number. */
 static bool
-parse_id(const char *s, struct search *ret)
+parse_id(const char *s, struct finding *ret)
 {
 	char boot[BOOT_DIGITS + 1], *end;
 
@@ -148,7 +148,7 @@ parse_id(const char *s, struct search *ret)
 }
 
 static bool
-is_from(const struct search *s, struct wire_bytes packed)
+is_from(const struct finding *s, struct wire_bytes packed)
 {
 	struct wire_origin o = { 0 };
 
@@ -156,7 +156,7 @@ is_from(const struct search *s, struct wire_bytes packed)
 }
 
 struct match {
-	const struct search *search;
+	const struct finding *search;
 	const struct entry *found;
 };
 
@@ -182,7 +182,7 @@ tell_message(struct control *c, struct asker *a, struct request *rq, struct queu
 static bool
 is_in_memory(struct control *c, struct asker *a, struct request *rq, struct queue *q)
 {
-	struct match m = { rq->search, NULL };
+	struct match m = { rq->finding, NULL };
 	struct cause cause;
 
 	queue_each(q, match, &m);
@@ -222,8 +222,8 @@ begin_reading(struct control *c, struct request *rq)
 	rq->peek = queue_peek_new(router_queues(c->src->core->router), on_read, c);
 	if (rq->peek)
 		queue_peek_stored(rq->peek);
-	rq->search->is_reading = rq->peek != NULL;
-	return rq->search->is_reading;
+	rq->finding->is_reading = rq->peek != NULL;
+	return rq->finding->is_reading;
 }
 
 /* On with the queue that is being read; GOES_ON: it is not there. */
@@ -237,7 +237,7 @@ read_on(struct control *c, struct asker *a, struct request *rq, struct queue *q)
 	for (unsigned n = 0; q && (r = queue_peek_get(rq->peek, q, UINT64_MAX, &seen)) == 1; n++) {
 		if (n == READS_A_STEP)
 			return GOES_ON;
-		if (!seen->is_unread && seen->counter == rq->search->counter && is_from(rq->search, seen->origin)) {
+		if (!seen->is_unread && seen->counter == rq->finding->counter && is_from(rq->finding, seen->origin)) {
 			queue_why(q, &cause);
 			return tell_message(c, a, rq, q, control_state_name((enum entry_state)seen->state, true), &cause);
 		}
@@ -249,7 +249,7 @@ read_on(struct control *c, struct asker *a, struct request *rq, struct queue *q)
 		return BLOCKED;
 	queue_peek_free(rq->peek);
 	rq->peek = NULL;
-	rq->search->is_reading = false;
+	rq->finding->is_reading = false;
 	/* What was read back meanwhile for a consumer is in memory by now. */
 	return q && is_in_memory(c, a, rq, q) ? OVER : GOES_ON;
 }
@@ -258,7 +258,7 @@ static enum progress
 why_message(struct control *c, struct asker *a, struct request *rq)
 {
 	struct router *r = c->src->core->router;
-	struct search *s = rq->search;
+	struct finding *s = rq->finding;
 	struct next next = { s->at, NULL };
 	struct queue_stats st;
 	const char *reason;
@@ -284,14 +284,14 @@ why_message(struct control *c, struct asker *a, struct request *rq)
 /* ------------------------------------------------------------------ which */
 
 static enum progress
-begin_search(struct control *c, struct asker *a, struct request *rq, const struct search *wanted)
+begin_search(struct control *c, struct asker *a, struct request *rq, const struct finding *wanted)
 {
 	if (!client_is_admin(a->client))
 		return refuse(a, rq, EACCES, "only administrators may look for a message in all queues");
-	rq->search = malloc(sizeof(*rq->search));
-	if (!rq->search)
+	rq->finding = malloc(sizeof(*rq->finding));
+	if (!rq->finding)
 		return refuse(a, rq, ENOMEM, "out of memory");
-	*rq->search = *wanted;
+	*rq->finding = *wanted;
 	return why_message(c, a, rq);
 }
 
@@ -302,11 +302,11 @@ control_why(struct control *c, struct asker *a, struct request *rq)
 	const char *name = rq->at.name, *kind = rq->argument ? rq->argument : "", *reason;
 	bool any = kind[0] == '\0', is_queue = strcmp(kind, "queue") == 0, is_peer = strcmp(kind, "peer") == 0;
 	enum wire_verdict verdict = WIRE_VERDICT_NO_QUEUE;
-	struct search wanted = { .at = "" };
+	struct finding wanted = { .at = "" };
 	const struct link *l = NULL;
 	struct queue *q = NULL;
 
-	if (rq->search)
+	if (rq->finding)
 		return why_message(c, a, rq);
 	if (any || is_queue)
 		verdict = router_find(c->src->core->router, client_subject(a->client), wire_string(name), &q, &reason);

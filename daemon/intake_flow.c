@@ -55,22 +55,35 @@ intake_flow_is_free(const struct intake_flow *fl)
 	return fl->sender.open == 0 && fl->sender.unsynced == 0;
 }
 
+#define ROOM_LOOKS 32 /* at flows that may go */
+
 /* Forget the oldest marks: those past their time, and one more if the book is full. */
 static bool
 make_room(struct intake_env *env, struct intake_book *b)
 {
 	uint64_t now = loop_now_ms(env->loop);
+	struct list waiting;
+	unsigned looks = 0;
 
 	if (b->max_lingering == 0)
 		return true;
+	list_init(&waiting);
 	LIST_FOREACH_SAFE (n, &b->lingering) {
 		struct intake_flow *fl = list_entry(n, struct intake_flow, lingering);
 
+		if (looks++ == ROOM_LOOKS)
+			break;
 		if (b->n_lingering < b->max_lingering && now - fl->away_since_ms < env->linger_ms && !fl->closed)
 			break;
-		if (intake_flow_is_free(fl) && !fl->named)
+		if (intake_flow_is_free(fl) && !fl->named) {
 			intake_flow_free(fl);
+			continue;
+		}
+		/* Whose messages are on their way still: looked at again behind the others. */
+		list_remove(n);
+		list_append(&waiting, n);
 	}
+	list_splice(&b->lingering, &waiting);
 	return b->n_lingering < b->max_lingering;
 }
 

@@ -7,7 +7,7 @@
 void
 intake_each_producer(const struct intake_book *b, bool (*fn)(void *arg, const struct intake_producer *p), void *arg)
 {
-	for (struct hmap_node *n = hmap_walk(&b->flows, NULL); n; n = hmap_walk(&b->flows, n)) {
+	for (struct hmap_node *n = b->n_named > 0 ? hmap_walk(&b->flows, NULL) : NULL; n; n = hmap_walk(&b->flows, n)) {
 		const struct intake_flow *fl = hmap_entry(n, struct intake_flow, node);
 		struct intake_producer p = { .uid = b->owner.uid, .name = wire_bytes(fl->producer, fl->producer_len),
 			.queue = fl->queue, .priority = (uint8_t)fl->priority, .epoch = fl->epoch, .mark = fl->in.mark,

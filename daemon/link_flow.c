@@ -78,6 +78,8 @@ flow_state(struct outflow *of, const struct wire_flow_state *st, const char **re
 		    queue_name(of->from->queue), of->reason, wire_verdict_name(st->verdict));
 		if (st->verdict == WIRE_VERDICT_LIMIT || st->verdict > WIRE_VERDICT_BAD_ADDRESS) {
 			of->verdict = WIRE_VERDICT_LIMIT;
+			/* Others may have more luck with it meanwhile. */
+			outflow_give_id(of);
 			outflow_park(of);
 		} else {
 			/* It has nothing that it would tell of. */
@@ -125,8 +127,9 @@ credit(struct link *l, const struct wire_credit *c, const char **ret_reason)
 		return WIRE_CLOSE_NORMAL;
 	}
 	of = c->flow < l->cap_ids ? l->by_id[c->flow] : NULL;
-	if (!of || of == &l->gone)
-		return WIRE_CLOSE_NORMAL; /* closed meanwhile */
+	/* Closed meanwhile, or, under the same id, one before it. */
+	if (!of || of == &l->gone || of->out.state == FLOW_OUT_OPENING)
+		return WIRE_CLOSE_NORMAL;
 	if (!credit_grant(&of->out.credit, c->messages, c->bytes))
 		return WIRE_CLOSE_PROTOCOL;
 	if (c->number)
@@ -148,7 +151,7 @@ outflows_frame(struct link *l, const struct wire_frame *f, const char **ret_reas
 		return credit(l, &f->u.credit, ret_reason);
 	of = id < l->cap_ids ? l->by_id[id] : NULL;
 	if (of == &l->gone && f->kind == WIRE_FLOW_STATE) {
-		l->by_id[id] = NULL;
+		outflow_id_back(l, id);
 		if (f->u.flow_state.verdict == WIRE_VERDICT_OK)
 			outflow_say_closed(l, id, f->u.flow_state.accepted);
 		return WIRE_CLOSE_NORMAL;
@@ -251,14 +254,11 @@ outqueue_free(struct outqueue *oq)
 static void
 detach(struct router_peer *p, struct queue *q)
 {
-	struct link *l = list_entry(p, struct link, router_peer);
+	struct consumer *c = queue_link(q);
 
-	LIST_FOREACH_SAFE (n, &l->outqueues) {
-		struct outqueue *oq = list_entry(n, struct outqueue, node);
-
-		if (oq->queue == q)
-			outqueue_free(oq);
-	}
+	(void)p;
+	if (c)
+		outqueue_free(list_entry(c, struct outqueue, consumer));
 }
 
 int
@@ -310,13 +310,12 @@ outflows_down(struct link *l)
 			struct outflow *of = &list_entry(n, struct outqueue, node)->flows[i];
 
 			flow_out_close(&of->out);
-			outflow_give_id(of);
+			of->id = 0;
 			list_remove(&of->ready);
 			of->cursor = of->current = NULL;
 			of->reject_number = of->promised = 0;
 		}
-	for (uint32_t id = 0; id < l->cap_ids; id++)
-		l->by_id[id] = NULL;
+	outflows_forget_ids(l);
 }
 
 void

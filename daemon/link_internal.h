@@ -122,14 +122,17 @@ struct link {
 
 	struct list outqueues;
 	struct outflow **by_id;
-	uint32_t cap_ids, max_ids;
+	uint32_t *free_ids;  /* given back in this session */
+	uint32_t cap_ids, max_ids, n_free_ids, top_id; /* top_id: the first that was never taken in it */
+	uint32_t hand;       /* where the search for a flow that may give its id up goes on */
 	struct outflow gone; /* stands for flows whose queue went while they were being opened */
 	struct list ready[WIRE_PRIORITIES];
 	struct list no_window; /* wait for the session's window */
 	struct list parked;    /* wait for the retry timer */
 	struct list recording; /* wait for the store */
+	struct list no_id;     /* wait for an id: all are in use */
 	struct loop_call pump;
-	struct loop_timer retry;
+	struct loop_timer retry, look_for_ids;
 	uint64_t window, window_granted, window_used;
 
 	uint64_t sent_messages, received_messages, sent_bytes, received_bytes; /* of sessions gone by */
@@ -203,6 +206,10 @@ void outflow_park(struct outflow *of);
 /* Its queue goes: the other end need not keep it open, and its id is free once the other end knows. */
 void outflow_close(struct outflow *of);
 void outflow_give_id(struct outflow *of);
+/* Of one that no flow stands for any more. */
+void outflow_id_back(struct link *l, uint32_t id);
+/* No session any more: all are free. */
+void outflows_forget_ids(struct link *l);
 void outflow_say_closed(struct link *l, uint32_t id, uint64_t number);
 void outflow_say_abort(const struct outflow *of, uint64_t number);
 /* The peer's window has grown. */

@@ -12,6 +12,9 @@
 
 #define TURN_MESSAGES 64
 #define TURN_BYTES (64 * 1024)
+#define IDLE_LOOKS 64      /* at flows that may give their id up; at those that wait for one */
+#define LOOK_FOR_IDS_MS 20
+#define RETRIES_A_TIME 256 /* of refused flows: of many, each is asked for again less often */
 
 enum turn { TURN_MORE, TURN_DRY, TURN_BLOCKED, TURN_NO_WINDOW };
 
@@ -52,7 +55,7 @@ retry(void *arg)
 	struct link *l = arg;
 	struct list *n;
 
-	while ((n = list_first(&l->parked)) != NULL) {
+	for (unsigned i = 0; i < RETRIES_A_TIME && (n = list_first(&l->parked)) != NULL; i++) {
 		struct outflow *of = list_entry(n, struct outflow, ready);
 
 		list_remove(n);
@@ -60,43 +63,126 @@ retry(void *arg)
 			flow_out_close(&of->out);
 		outflow_ready(of);
 	}
+	if (!list_empty(&l->parked))
+		loop_timer_start(&l->retry, LINK_RETRY_MS);
 }
 
 /* ------------------------------------------------------------------- ids -- */
+
+/* Nothing of it is on its way, or could come back after a crash: the other end may forget it. */
+static bool
+is_idle(const struct outflow *of)
+{
+	const struct queue *q = of->from->queue;
+
+	return of->out.state == FLOW_OUT_OPEN && of->out.partial == 0 && list_empty(&of->from->consumer.held[of->priority]) &&
+	    queue_waiting(q, (int)of->priority) == 0 && !queue_awaits_outcome(q, (int)of->priority) && queue_is_settled(q);
+}
+
+/* More queues have messages than a session has flows: one that has none gives its id up. Opened again, it begins anew. */
+static bool
+close_an_idle_one(struct link *l)
+{
+	for (unsigned n = 0; n < IDLE_LOOKS && n < l->top_id; n++) {
+		struct outflow *of;
+
+		l->hand = l->hand + 1 < l->top_id ? l->hand + 1 : 1;
+		of = l->hand < l->top_id ? l->by_id[l->hand] : NULL;
+		if (!of || of == &l->gone || !is_idle(of))
+			continue;
+		outflow_close(of);
+		flow_out_close(&of->out);
+		list_remove(&of->ready);
+		of->accepted = of->kept_there = 0;
+		return true;
+	}
+	return false;
+}
+
+static bool
+reserve_ids(struct link *l)
+{
+	uint32_t cap = l->cap_ids ? 2 * l->cap_ids : 16, *free_ids;
+	struct outflow **ids;
+
+	if (l->top_id < l->cap_ids)
+		return true;
+	ids = realloc(l->by_id, cap * sizeof(*ids));
+	if (!ids)
+		return false;
+	l->by_id = ids;
+	free_ids = realloc(l->free_ids, cap * sizeof(*free_ids));
+	if (!free_ids)
+		return false;
+	l->free_ids = free_ids;
+	memset(ids + l->cap_ids, 0, (cap - l->cap_ids) * sizeof(*ids));
+	l->cap_ids = cap;
+	return true;
+}
 
 static bool
 take_id(struct outflow *of)
 {
 	struct link *l = of->from->link;
 
-	for (uint32_t id = 1; id < l->cap_ids && id < l->max_ids; id++)
-		if (!l->by_id[id]) {
-			l->by_id[id] = of;
-			of->id = id;
-			return true;
-		}
-	if (l->cap_ids < l->max_ids && l->max_ids > 1) {
-		uint32_t cap = l->cap_ids ? 2 * l->cap_ids : 16;
-		struct outflow **ids = realloc(l->by_id, cap * sizeof(*ids));
+	if (l->n_free_ids == 0 && l->top_id >= l->max_ids && !close_an_idle_one(l))
+		return false;
+	if (l->n_free_ids > 0)
+		of->id = l->free_ids[--l->n_free_ids];
+	else if (reserve_ids(l))
+		of->id = l->top_id++;
+	else
+		return false;
+	l->by_id[of->id] = of;
+	return true;
+}
 
-		if (ids) {
-			memset(ids + l->cap_ids, 0, (cap - l->cap_ids) * sizeof(*ids));
-			l->by_id = ids;
-			of->id = l->cap_ids ? l->cap_ids : 1;
-			l->cap_ids = cap;
-			ids[of->id] = of;
-			return true;
-		}
-	}
-	return false;
+void
+outflow_id_back(struct link *l, uint32_t id)
+{
+	l->by_id[id] = NULL;
+	l->free_ids[l->n_free_ids++] = id;
 }
 
 void
 outflow_give_id(struct outflow *of)
 {
 	if (of->id)
-		of->from->link->by_id[of->id] = NULL;
+		outflow_id_back(of->from->link, of->id);
 	of->id = 0;
+}
+
+void
+outflows_forget_ids(struct link *l)
+{
+	if (l->cap_ids > 0)
+		memset(l->by_id, 0, l->cap_ids * sizeof(*l->by_id));
+	l->n_free_ids = 0;
+	l->top_id = 1;
+}
+
+static void
+wait_for_id(struct outflow *of)
+{
+	struct link *l = of->from->link;
+
+	list_remove(&of->ready);
+	list_append(&l->no_id, &of->ready);
+	if (!l->look_for_ids.armed)
+		loop_timer_start(&l->look_for_ids, LOOK_FOR_IDS_MS);
+}
+
+/* Some of those that wait try again; who finds none waits on. */
+static void
+look_for_ids(void *arg)
+{
+	struct link *l = arg;
+	struct list *n;
+
+	for (unsigned i = 0; i < IDLE_LOOKS && (n = list_first(&l->no_id)) != NULL; i++)
+		outflow_ready(list_entry(n, struct outflow, ready));
+	if (!list_empty(&l->no_id))
+		loop_timer_start(&l->look_for_ids, LOOK_FOR_IDS_MS);
 }
 
 void
@@ -136,7 +222,7 @@ open_flow(struct outflow *of)
 	struct list *first = list_first(outflow_held(of));
 
 	if (of->id == 0 && !take_id(of)) {
-		outflow_park(of);
+		wait_for_id(of);
 		return;
 	}
 	flow_out_open(&of->out);
@@ -505,6 +591,9 @@ outflows_send_init(struct link *l)
 	list_init(&l->recording);
 	loop_call_init(&l->pump, pump, l);
 	loop_timer_init(&l->retry, l->core->loop, retry, l);
+	list_init(&l->no_id);
+	loop_timer_init(&l->look_for_ids, l->core->loop, look_for_ids, l);
+	outflows_forget_ids(l);
 }
 
 void
@@ -512,7 +601,10 @@ outflows_send_done(struct link *l)
 {
 	loop_call_cancel(&l->pump);
 	loop_timer_stop(&l->retry);
+	loop_timer_stop(&l->look_for_ids);
 	free(l->by_id);
+	free(l->free_ids);
 	l->by_id = NULL;
+	l->free_ids = NULL;
 	l->cap_ids = 0;
 }

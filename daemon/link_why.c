@@ -151,10 +151,9 @@ why_flow(const struct outflow *of, struct cause *ret)
 
 	switch (of->out.state) {
 	case FLOW_OUT_CLOSED:
-		if (of->id == 0 && is_among(&l->parked, &of->ready)) {
+		if (of->id == 0 && is_among(&l->no_id, &of->ready)) {
 			cause_set(ret, "no-flow", "%" PRIu32 " queues have messages on their way to %s, and that is all it takes at a time",
 			    l->max_ids - 1, l->name);
-			ret->retry_in_ms = LINK_RETRY_MS;
 		} else {
 			cause_set(ret, "moving", "nothing: %s is about to be asked for room", l->name);
 		}

@@ -7,9 +7,6 @@
 #include "listen_internal.h"
 #include "names.h"
 
-#define LOGGED_MAX 20      /* strangers named in the log a minute; the others are only counted */
-#define LOG_WINDOW_MS 60000
-
 /* A connection that has not said who it is. */
 struct stranger {
 	struct list node;
@@ -30,20 +27,13 @@ static void
 log_stranger(struct listen *ls, const char *address, const char *text)
 {
 	struct core *core = ls->env.core;
-	uint64_t now = loop_now_ms(core->loop);
+	uint64_t untold;
+	bool may = log_window_open(&ls->told, loop_now_ms(core->loop), &untold);
 
-	if (ls->logged == 0 || now - ls->log_since_ms >= LOG_WINDOW_MS) {
-		if (ls->unlogged > 0)
-			log_warning(core->log, NULL, "%llu more connections came to nothing", (unsigned long long)ls->unlogged);
-		ls->log_since_ms = now;
-		ls->logged = ls->unlogged = 0;
-	}
-	if (ls->logged == LOGGED_MAX) {
-		ls->unlogged++;
-		return;
-	}
-	ls->logged++;
-	log_warning(core->log, address, "%s", text);
+	if (untold > 0)
+		log_warning(core->log, NULL, "%llu more connections came to nothing", (unsigned long long)untold);
+	if (may)
+		log_warning(core->log, address, "%s", text);
 }
 
 static void

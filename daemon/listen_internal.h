@@ -31,7 +31,7 @@ struct listen {
 	struct loop_timer retry;
 	bool starts;  /* ports accept: before, they only are there */
 	bool starved; /* accepting failed since the last success */
-	uint64_t log_since_ms, logged, unlogged;
+	struct log_window told; /* of strangers */
 };
 
 /* ---- listen.c: strangers */

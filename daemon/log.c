@@ -16,6 +16,7 @@
 #include "units.h"
 
 #define LINE_MAX_BYTES 1024
+#define WINDOW_MS 60000
 
 static const struct {
 	enum log_level level;
@@ -151,6 +152,22 @@ log_write(const struct log *lg, enum log_level level, const char *context, const
 		lg->sink(lg->sink_arg, level, line);
 	else
 		write_stderr(lg, level, line);
+}
+
+bool
+log_window_open(struct log_window *w, uint64_t now_ms, uint64_t *ret_untold)
+{
+	*ret_untold = 0;
+	if (w->told == 0 || now_ms - w->since_ms >= WINDOW_MS) {
+		*ret_untold = w->untold;
+		*w = (struct log_window){ .since_ms = now_ms };
+	}
+	if (w->told == LOG_LIMIT_MAX) {
+		w->untold++;
+		return false;
+	}
+	w->told++;
+	return true;
 }
 
 void

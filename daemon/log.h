@@ -8,6 +8,7 @@
 
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 enum log_level { LOG_ERROR = 3, LOG_WARNING = 4, LOG_INFO = 6, LOG_DEBUG = 7 };
 
@@ -44,6 +45,13 @@ struct log_limit {
 	unsigned n;
 };
 void log_limited(struct log_limit *ll, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* What anybody can have written by coming again and again: LOG_LIMIT_MAX lines a minute, of all of them together. */
+struct log_window {
+	uint64_t since_ms, told, untold;
+};
+/* May another line be written? *ret_untold: how many were not in the minute before, to be said first; else 0. */
+bool log_window_open(struct log_window *w, uint64_t now_ms, uint64_t *ret_untold);
 
 #define log_error(lg, ctx, ...) log_write(lg, LOG_ERROR, ctx, __VA_ARGS__)
 #define log_warning(lg, ctx, ...) log_write(lg, LOG_WARNING, ctx, __VA_ARGS__)

@@ -331,6 +331,8 @@ const struct conf_queue *queue_conf(const struct queue *q);
  */
 void queue_set_conf(struct queue *q, const struct conf_queue *conf);
 void queue_stats(const struct queue *q, uint64_t now_ms, struct queue_stats *ret);
+/* Of an outbound queue: the link that takes from it, its only consumer; NULL: none. */
+struct consumer *queue_link(const struct queue *q);
 bool queue_is_dead_letter(const struct queue *q);
 /* Is a message of this durability kept in the store, in this queue? */
 bool queue_keeps(const struct queue *q, enum message_durability durability);

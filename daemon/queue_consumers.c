@@ -212,6 +212,14 @@ queue_detach(struct consumer *c)
 	queue_check_unused(q);
 }
 
+struct consumer *
+queue_link(const struct queue *q)
+{
+	struct list *first = list_first(&q->consumers);
+
+	return first && list_entry(first, struct consumer, all)->link ? list_entry(first, struct consumer, all) : NULL;
+}
+
 void
 queue_consumers_close(struct queue *q)
 {

@@ -470,19 +470,9 @@ queue_room_back(struct queue *q)
 	memory_back(qs);
 }
 
-static size_t
-length(const struct list *head)
-{
-	size_t n = 0;
-
-	LIST_FOREACH (node, head)
-		n++;
-	return n;
-}
-
 /* The one that has waited longest looks again; if it gets nothing it is the last now. */
 static void
-serve_first(struct list *starved)
+serve_first(const struct list *starved)
 {
 	struct inlet *in = list_entry(starved->next, struct inlet, starved);
 
@@ -491,34 +481,47 @@ serve_first(struct list *starved)
 	in->room(in);
 }
 
+/* Those of `line` whose turn did not come stay in front of those that have come since. */
+static void
+back_in_line(struct list *starved, struct list *line)
+{
+	list_splice(line, starved);
+	list_splice(starved, line);
+}
+
 static void
 serve_queue(struct queue *q)
 {
-	for (size_t n = length(&q->starved); n > 0 && !list_empty(&q->starved) && queue_has_room(q); n--) {
-		struct list *first = q->starved.next;
+	struct list line;
+
+	list_init(&line);
+	list_splice(&line, &q->starved);
+	while (!list_empty(&line) && queue_has_room(q)) {
+		struct list *first = line.next;
 		struct inlet *in = list_entry(first, struct inlet, starved);
 		uint64_t bytes = in->partial_wanted > 0 ? in->partial_wanted : QUEUE_GRANT_MIN;
 
 		if (!queue_disk_fits(in, bytes)) {
 			queue_disk_wait(q, in->peer, bytes);
-			return;
+			break;
 		}
 		if (in->partial_wanted > 0 || memory_has_room(q->qs, in->peer)) {
-			serve_first(&q->starved);
+			serve_first(&line);
 			continue;
 		}
 		list_remove(first);
 		list_append(&q->qs->starved[in->peer], first);
 	}
+	back_in_line(&q->starved, &line);
 }
 
 void
 queue_room_serve(void *arg)
 {
 	struct queues *qs = arg;
-	struct list *node;
-	size_t n;
+	struct list *node, line;
 
+	list_init(&line);
 	while ((node = list_first(&qs->roomy))) {
 		struct queue *q = list_entry(node, struct queue, roomy_node);
 
@@ -529,15 +532,14 @@ queue_room_serve(void *arg)
 	for (int peer = 1; peer >= 0; peer--) {
 		struct list *starved = &qs->starved_partial[peer];
 
-		for (n = length(starved); n > 0 && !list_empty(starved); n--) {
-			struct inlet *in = list_entry(starved->next, struct inlet, starved);
-
-			if (!partial_has_room(qs, peer, in->partial_wanted))
-				break;
-			serve_first(starved);
-		}
+		list_splice(&line, starved);
+		while (!list_empty(&line) && partial_has_room(qs, peer, list_entry(line.next, struct inlet, starved)->partial_wanted))
+			serve_first(&line);
+		back_in_line(starved, &line);
 		starved = &qs->starved[peer];
-		for (n = length(starved); n > 0 && !list_empty(starved) && memory_has_room(qs, peer); n--)
-			serve_first(starved);
+		list_splice(&line, starved);
+		while (!list_empty(&line) && memory_has_room(qs, peer))
+			serve_first(&line);
+		back_in_line(starved, &line);
 	}
 }

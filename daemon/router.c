@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LINGER_PASS 64  /* unused queues that go before others than those who wait for that have their turn */
 #define UNSETTLED_MS 10 /* what has left a queue is written by then, or looked at again */
 
 #define PEER_FLOWS 32 /* of peers, for which there is room whatever programs send */
@@ -198,11 +199,12 @@ linger_over(void *arg)
 {
 	struct router *r = arg;
 	uint64_t now = loop_now_ms(r->loop), again = 0;
+	unsigned n = 0;
 
 	LIST_FOREACH_SAFE (node, &r->unused) {
 		struct owned *o = list_entry(node, struct owned, unused);
 
-		if (now - o->unused_since_ms < r->node->queue_linger)
+		if (n++ == LINGER_PASS || now - o->unused_since_ms < r->node->queue_linger)
 			break;
 		if (!queue_is_settled(queue_of_owner_data(o))) {
 			again = UNSETTLED_MS;
@@ -405,12 +407,10 @@ router_new(struct loop *l, const struct conf *conf, struct message_store *ms, ui
 void
 router_free(struct router *r)
 {
-	struct hmap_node *n;
-
 	if (!r)
 		return;
-	while ((n = hmap_walk(&r->map, NULL)))
-		drop(r, queue_from_map(n));
+	while (r->map.n > 0)
+		drop(r, r->sorted[r->map.n - 1]);
 	loop_timer_stop(&r->linger);
 	queues_free(r->queues);
 	assert(r->makers.n == 0);

@@ -12,7 +12,7 @@
 #define SESSION_REASON_MAX (WIRE_REASON_MAX + 1)
 #define SESSION_CLOSE_MS 1000                  /* a Close and what stands before it may take that long to leave */
 #define SESSION_QUEUE_MAX (16 * 1024 * 1024)   /* control frames waiting for an end that does not read: it is cut */
-#define SESSION_CHOKE (256 * 1024)             /* waits for a program to read it: no more of what it asks is heard until it does */
+#define SESSION_CHOKE (512 * 1024)             /* waits for a program to read it, bulk and more: nothing it asks is heard until it does */
 #define SESSION_MARK_MIN 4096                  /* bulk that may wait: 250 ms of the measured rate within these */
 #define SESSION_MARK_MAX (256 * 1024)
 #define SESSION_PACE_START (16 * 1024)         /* off this host, before the rate is known; doubles while all is taken */

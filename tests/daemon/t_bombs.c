@@ -4,9 +4,11 @@
  */
 #include <check.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "frame.h"
 #include "proc.h"
@@ -310,14 +312,19 @@ START_TEST(announced_frames)
 }
 END_TEST
 
-/* Whoever asks without reading is answered once when it is a Ping, and cut before it is too much when it is more. */
+/*
+ * Whoever asks without reading is answered once when it is a Ping; when it is
+ * more, a program is not heard until it has read, and a peer is cut before it
+ * is too much.
+ */
 START_TEST(questions_without_reading)
 {
 	static uint8_t many[64 * 1024];
 	const struct wire_frame ping = { .kind = WIRE_PING, .u.ping.token = 77 };
-	const struct wire_frame open = { .kind = WIRE_OPEN_FLOW, .u.open_flow = { .flow = 1, .address = wire_string("no/where"),
+	struct wire_frame open = { .kind = WIRE_OPEN_FLOW, .u.open_flow = { .flow = 1, .address = wire_string("no/where"),
 		.producer = wire_string("p") } };
-	size_t len = 0;
+	size_t len = 0, sent = 0;
+	ssize_t n;
 	struct raw *r;
 
 	begin();
@@ -333,15 +340,42 @@ START_TEST(questions_without_reading)
 	raw_close(r);
 	freed("pings");
 
-	/* 16 MiB of answers may wait. */
 	for (len = 0; sizeof(many) - len > 64;)
 		len += wire_pack(&open, many + len);
 	light();
 	r = client();
+	/* Until it takes no more, and has taken none since others were served. */
+	for (unsigned stuck = 0; stuck < 20;) {
+		n = send(r->fd, many + sent, len - sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+		stuck = n < 0 ? stuck + 1 : 0;
+		sent = n < 0 ? sent : (sent + (size_t)n) % len;
+		if (n < 0)
+			witness_serves(&w);
+	}
+	spent("questions of a program", COST);
+	/* It is in its rights again when it has read: what it had begun to ask ends, and is answered. */
+	while (sent > 0) {
+		raw_until(r, WIRE_FLOW_STATE);
+		n = send(r->fd, many + sent, len - sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+		sent = n < 0 ? sent : (sent + (size_t)n) % len;
+	}
+	while (poll(&(struct pollfd){ .fd = r->fd, .events = POLLOUT }, 1, 0) == 0)
+		raw_until(r, WIRE_FLOW_STATE);
+	raw_alive(r);
+	raw_close(r);
+	freed("questions of a program");
+
+	/* 16 MiB of answers may wait. */
+	open.u.open_flow.producer.len = 0;
+	for (len = 0; sizeof(many) - len > 64;)
+		len += wire_pack(&open, many + len);
+	light();
+	r = raw_peer(&w.paris);
+	raw_meet(r, "rome", &w.paris);
 	for (int i = 0; i < 2000 && raw_bytes(r, many, len); i++)
 		;
 	raw_close(r);
-	witness_closed(&w, WITNESS_CLIENT, WIRE_CLOSE_LIMIT);
+	witness_closed(&w, WITNESS_PEER, WIRE_CLOSE_LIMIT);
 	spent("questions", 16 * MB + COST);
 	/* The control for all of these: what is spent is seen. */
 	ck_assert(!PROC_MEMORY_COUNTS || proc_peak(w.paris.pid) > memory_before + COST);

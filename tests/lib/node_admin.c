@@ -18,7 +18,7 @@
 
 #define PATIENCE_MS 20000
 #define LOOK_MS 20 /* states without an event are looked at that often */
-#define ITEMS_MAX 4096
+#define ITEMS_MAX 16384
 
 struct admin_session {
 	int fd;

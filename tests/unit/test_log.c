@@ -94,6 +94,23 @@ START_TEST(nothing_can_be_forged)
 }
 END_TEST
 
+START_TEST(so_many_a_minute)
+{
+	struct log_window w = { 0 };
+	uint64_t untold;
+
+	for (unsigned i = 0; i < 2 * LOG_LIMIT_MAX; i++) {
+		ck_assert_int_eq(log_window_open(&w, 1000 + i, &untold), i < LOG_LIMIT_MAX);
+		ck_assert_uint_eq(untold, 0);
+	}
+	ck_assert(!log_window_open(&w, 60999, &untold));
+	ck_assert(log_window_open(&w, 61000, &untold));
+	ck_assert_uint_eq(untold, LOG_LIMIT_MAX + 1);
+	ck_assert(log_window_open(&w, 61001, &untold));
+	ck_assert_uint_eq(untold, 0);
+}
+END_TEST
+
 START_TEST(long_lines_are_cut)
 {
 	struct log lg = sunk();
@@ -162,6 +179,7 @@ main(void)
 
 	tcase_add_test(t, levels);
 	tcase_add_test(t, nothing_can_be_forged);
+	tcase_add_test(t, so_many_a_minute);
 	tcase_add_test(t, long_lines_are_cut);
 	tcase_add_test(t, standard_error);
 	suite_add_tcase(s, t);
