@@ -138,6 +138,7 @@ void
 assoc_input(struct assoc *a, const uint8_t *packet, size_t len)
 {
 	assoc_wake(a->home);
+	assoc_note_acked(a, packet, len);
 	usrsctp_conninput(assoc_address(a->id), packet, len, 0);
 	assoc_mark(a);
 }
@@ -163,6 +164,7 @@ assoc_new(uint64_t id, const struct assoc_settings *settings, const struct assoc
 	a->ev = ev;
 	a->arg = arg;
 	a->packet = settings->packet;
+	a->heartbeat_ms = settings->heartbeat_ms;
 	list_init(&a->changed);
 	return a;
 }
@@ -534,6 +536,7 @@ void
 assoc_shutdown(struct assoc *a)
 {
 	assoc_wake(a->home);
+	a->is_ending = true;
 	if (usrsctp_shutdown(a->so, SHUT_WR) < 0)
 		a->over = true;
 }

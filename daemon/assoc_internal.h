@@ -38,10 +38,12 @@ struct assoc {
 	bool restarted, over;
 	uint8_t ahead[AHEAD_BYTES];
 	size_t ahead_at, ahead_len;
-	uint32_t packet;
+	uint32_t packet, heartbeat_ms;
+	bool is_ending; /* by us */
 	/* Of what went out: the first time, and again. */
 	bool has_tsn;
-	uint32_t tsn; /* the highest */
+	uint32_t tsn;   /* the highest */
+	uint32_t acked; /* up to there all has arrived */
 	uint64_t written, sent, chunks, retransmissions;
 };
 
@@ -52,6 +54,8 @@ int assoc_enter(struct assoc_home *h, struct assoc *a);
 void assoc_leave(struct assoc *a);
 bool assoc_is_taken(uint64_t id);
 uint64_t assoc_next_id(void);
+/* A packet that comes: what does it acknowledge? */
+void assoc_note_acked(struct assoc *a, const uint8_t *packet, size_t len);
 /* `changed` follows. */
 void assoc_mark(struct assoc *a);
 /* usrsctp's clock is right, and will be for what begins now. To be called before anything is done with it. */

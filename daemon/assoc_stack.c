@@ -11,15 +11,18 @@
 #include "crc32c.h"
 
 /*
- * Timers are kept to an eighth of what they are long: as long as packets move
- * that is 10 ms, and when nothing has moved for a while there is no short timer
- * left. Nobody's heartbeat needs better than a second.
+ * How often usrsctp is told the time: every 10 ms while packets move. When none
+ * has moved for a while, no short timer is left: an eighth of that while, as
+ * long as something is not acknowledged; else only heartbeats are due one day.
  */
 #define TICK_MIN_MS 10
 #define TICK_MAX_MS 1000
+#define MOVING_MS 100
+#define HEARTBEAT_PARTS 4
 #define IDLE_MS 3000 /* without associations: what usrsctp still has to tidy up is tidied up */
 
 #define CHUNK_DATA 0
+#define CHUNK_SACK 3
 #define FINISH_TRIES 20
 
 /* usrsctp's state is the process's: so this is, too. */
@@ -174,6 +177,24 @@ count_data(struct assoc *a, const uint8_t *packet, size_t len)
 	}
 }
 
+void
+assoc_note_acked(struct assoc *a, const uint8_t *packet, size_t len)
+{
+	size_t at = ASSOC_HEADER;
+
+	while (at + 8 <= len) {
+		size_t chunk = (size_t)packet[at + 2] << 8 | packet[at + 3];
+
+		if (chunk < 4 || chunk > len - at)
+			return;
+		if (packet[at] == CHUNK_SACK && chunk >= 8) {
+			memcpy(&a->acked, packet + at + 4, 4);
+			a->acked = ntohl(a->acked);
+		}
+		at += (chunk + 3) & ~(size_t)3;
+	}
+}
+
 static void note_activity(void);
 
 /* Called by usrsctp, which holds its locks. */
@@ -237,18 +258,47 @@ assoc_wake(struct assoc_home *h)
 	}
 }
 
+/* Does it wait for the other end, or the other end for it? */
+static bool
+is_outstanding(const struct assoc *a)
+{
+	if (a->over)
+		return false;
+	return a->state == ASSOC_DIALLING || a->is_ending || a->written != a->sent || (a->has_tsn && a->acked != a->tsn);
+}
+
+/* Until usrsctp must be told the time again; 0: not before something is done with it. */
+static uint64_t
+next_tick(const struct assoc_home *h)
+{
+	uint64_t idle = stack.clock_ms - stack.active_ms, heartbeat = 0;
+
+	if (idle < MOVING_MS)
+		return TICK_MIN_MS;
+	if (h->n == 0 && idle > IDLE_MS)
+		return 0;
+	for (struct hmap_node *n = hmap_walk(&stack.by_id, NULL); n; n = hmap_walk(&stack.by_id, n)) {
+		const struct assoc *a = hmap_entry(n, struct assoc, by_id);
+
+		if (is_outstanding(a))
+			return idle / 8 < TICK_MIN_MS ? TICK_MIN_MS : idle / 8 > TICK_MAX_MS ? TICK_MAX_MS : idle / 8;
+		if (a->heartbeat_ms > 0 && (heartbeat == 0 || a->heartbeat_ms < heartbeat))
+			heartbeat = a->heartbeat_ms;
+	}
+	if (stack.by_id.n == 0)
+		return TICK_MAX_MS;
+	return heartbeat > HEARTBEAT_PARTS * TICK_MIN_MS ? heartbeat / HEARTBEAT_PARTS : heartbeat;
+}
+
 static void
 tick(void *arg)
 {
 	struct assoc_home *h = arg;
-	uint64_t idle;
 
 	catch_up(h->loop);
-	idle = stack.clock_ms - stack.active_ms;
-	if (h->n == 0 && idle > IDLE_MS)
-		return;
-	h->interval_ms = idle / 8 < TICK_MIN_MS ? TICK_MIN_MS : idle / 8 > TICK_MAX_MS ? TICK_MAX_MS : idle / 8;
-	loop_timer_start(&h->timer, h->interval_ms);
+	h->interval_ms = next_tick(h);
+	if (h->interval_ms > 0)
+		loop_timer_start(&h->timer, h->interval_ms);
 }
 
 /* ------------------------------------------------------------------- homes */

@@ -2,11 +2,13 @@
 #include <check.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "operator.h"
+#include "proc.h"
 #include "program.h"
 #include "relay.h"
 #include "traffic.h"
@@ -165,6 +167,36 @@ START_TEST(bad_path)
 }
 END_TEST
 
+/* When nothing is outstanding, neither daemon wakes but for heartbeats: every 7.5 s at most. */
+START_TEST(idle)
+{
+	uint64_t p, b;
+
+	begin();
+	node_stop(&paris);
+	node_stop(&berlin);
+	node_configure(&berlin, LISTEN "[queue \"orders\"]\n[peer \"paris\"]\nfrom = 127.0.0.0/8\n" QUICK, "sctp://127.0.0.1:0");
+	node_start(&berlin);
+	relay_target(&relay, berlin.url);
+	node_configure(&paris, "[peer \"berlin\"]\naddress = %s\n" QUICK, relay.url);
+	node_start(&paris);
+	node_await_peer(&paris, "berlin", "up");
+	store(1, 100);
+	node_await_queue(&berlin, "orders", queue_holds, 100);
+	take_all(100);
+	/* What follows from the last of it. */
+	ck_assert_int_eq(poll(NULL, 0, 500), 0);
+	p = proc_waits(paris.pid);
+	b = proc_waits(berlin.pid);
+	/* Time passing is what is measured here, so there is nothing else to wait for. */
+	ck_assert_int_eq(poll(NULL, 0, 3000), 0);
+	p = proc_waits(paris.pid) - p;
+	b = proc_waits(berlin.pid) - b;
+	ck_assert_msg(p <= 1 && b <= 1, "paris woke %" PRIu64 " times in 3 s, berlin %" PRIu64, p, b);
+	end();
+}
+END_TEST
+
 /* Addresses are tried in order, of whatever kind. */
 START_TEST(in_order)
 {
@@ -209,6 +241,7 @@ main(void)
 	tcase_add_test(tc, killed);
 	tcase_add_test(tc, cut);
 	tcase_add_test(tc, bad_path);
+	tcase_add_test(tc, idle);
 	tcase_add_test(tc, in_order);
 	tcase_add_test(tc, from_elsewhere);
 	suite_add_tcase(s, tc);
