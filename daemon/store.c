@@ -13,13 +13,15 @@
 void
 store_item_done(struct item *it)
 {
+	size_t i = it->is_kept ? 0 : STORE_PARTS - 1;
 	void *own;
 
-	if (it->kind == ITEM_QUEUE || it->kind == ITEM_FLOW || it->kind == ITEM_MOVE || it->kind == ITEM_PIECE) {
-		memcpy(&own, &it->parts[STORE_PARTS - 1], sizeof(own));
+	if (it->is_kept || it->kind == ITEM_QUEUE || it->kind == ITEM_FLOW || it->kind == ITEM_MOVE || it->kind == ITEM_PIECE) {
+		memcpy(&own, &it->parts[i], sizeof(own));
 		free(own);
 	}
 	it->kind = ITEM_NONE;
+	it->is_kept = false;
 }
 
 uint64_t
@@ -231,6 +233,28 @@ cancel(struct store *s, store_ref ref)
 	store_room_grown(s);
 }
 
+/* It will be written though its owner lets go of its memory now: a copy. False: none to be had. */
+static bool
+keep(struct item *it)
+{
+	uint8_t *p = malloc(store_item_len(it) - STORE_MESSAGE_HEAD + 1);
+
+	if (!p)
+		return false;
+	it->is_kept = true;
+	for (size_t i = 0; i < STORE_PARTS; i++) {
+		size_t n = i < STORE_PARTS - 1 ? it->lens[i] : (size_t)it->last_len;
+
+		if (i > 0 && !it->parts[i]) /* there is none, or it is in pieces */
+			continue;
+		if (n > 0)
+			memcpy(p, it->parts[i], n);
+		it->parts[i] = p; /* the first also where there is none: that is what is freed */
+		p += n;
+	}
+	return true;
+}
+
 void
 store_done(struct store *s, store_ref ref, uint32_t queue, uint64_t seq)
 {
@@ -251,6 +275,8 @@ store_done(struct store *s, store_ref ref, uint32_t queue, uint64_t seq)
 		return;
 	}
 	t->dying = true;
+	if (t->state == SLOT_PENDING && s->state != STORE_FENCED && !keep(store_pending_item(s, t)))
+		store_fence(s, "append", -ENOMEM);
 	it = store_append(s, ITEM_DONE);
 	if (!it)
 		return;

@@ -38,6 +38,7 @@ struct item {
 	uint8_t kind;
 	bool joined; /* in the same group as the item before */
 	bool removed, has_note;
+	bool is_kept; /* message: the parts are a copy, which begins with the first */
 	uint8_t priority, flags;
 	uint16_t lens[STORE_PARTS - 1];
 	store_ref ref;

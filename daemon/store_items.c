@@ -196,6 +196,8 @@ store_add_item(struct builder *b, struct item *it)
 	switch (it->kind) {
 	case ITEM_MESSAGE:
 		add_message(b, it);
+		if (it->is_kept)
+			store_item_done(it);
 		break;
 	case ITEM_PIECE:
 		add_piece(b, it);

@@ -160,6 +160,62 @@ START_TEST(while_it_works)
 }
 END_TEST
 
+/* Is a text in the journal? */
+static bool
+is_written(const char *text)
+{
+	char name[40];
+	size_t len;
+
+	for (unsigned i = 1; i < 10; i++) {
+		snprintf(name, sizeof(name), "journal/%08u.journal", i);
+		for (const uint8_t *p = fake_disk_data(name, &len); p && len > 0; p++, len--)
+			if (len >= strlen(text) && memcmp(p, text, strlen(text)) == 0)
+				return true;
+	}
+	return false;
+}
+
+/*
+ * Moved and done before it is written, it is written all the same, and what it
+ * pointed to is its owner's again: the store has a copy, or can go on no more.
+ */
+START_TEST(what_waits_is_let_go_of)
+{
+	static const char text[] = "a body that its owner lets go of";
+	static const size_t large[] = { 0, 20000 };
+	char note[] = "a note", *body = strdup(text);
+	struct store_message m = fake_box_message(1, body, strlen(body));
+	store_ref ref;
+
+	if (large[_i / 2] > 0) {
+		m.parts[STORE_PARTS - 1].data = NULL;
+		m.body = store_body_new(fake_box.store);
+		ck_assert_ptr_nonnull(m.body);
+		for (size_t i = 0; i < large[_i / 2]; i += sizeof(note))
+			ck_assert_int_eq(store_body_append(m.body, note, sizeof(note)), 0);
+		m.parts[0] = (struct store_bytes){ body, strlen(body) };
+	}
+	ck_assert_int_eq(store_put(fake_box.store, &m, &ref), 0);
+	ck_assert_int_eq(store_move(fake_box.store, ref, 1, 1, 1, 2, 0, (struct store_bytes){ note, sizeof(note) }), 0);
+	no_memory_in = _i % 2;
+	store_done(fake_box.store, ref, 1, 2);
+	no_memory_in = 0;
+	memset(body, 'x', strlen(body));
+	free(body);
+	fake_box_work();
+	if (_i % 2) {
+		ck_assert_int_eq(fake_box.state, STORE_FENCED);
+		return;
+	}
+	ck_assert(fake_box_is_synced());
+	ck_assert(is_written(text));
+	fake_box_reopen();
+	ck_assert_uint_eq(fake_box.n, 0);
+	ck_assert_uint_eq(fake_box.n_damaged, 0);
+}
+END_TEST
+
 START_TEST(while_it_starts)
 {
 	uint64_t n = 1, refused = 0;
@@ -197,6 +253,7 @@ main(void)
 	tcase_add_checked_fixture(tc, fake_box_setup, fake_box_teardown);
 	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, while_it_works, 0, 20);
+	tcase_add_loop_test(tc, what_waits_is_let_go_of, 0, 4);
 	tcase_add_test(tc, while_it_starts);
 	suite_add_tcase(suite, tc);
 	sr = srunner_create(suite);
