@@ -21,6 +21,8 @@
 #define HEARTBEAT_PARTS 4
 #define IDLE_MS 3000 /* without associations: what usrsctp still has to tidy up is tidied up */
 
+#define PORTS 64 /* inside, from ASSOC_PORT on */
+
 #define CHUNK_DATA 0
 #define CHUNK_SACK 3
 #define FINISH_TRIES 20
@@ -33,8 +35,10 @@ static struct stack {
 	uint64_t clock_ms, active_ms;
 	struct hmap by_id;
 	uint64_t next_id;
-	struct socket *listener;
-	uint32_t buffer; /* the listener's */
+	struct listener {
+		struct socket *so; /* NULL: not needed yet */
+		uint32_t buffer;
+	} listeners[PORTS];
 	struct {
 		uint64_t id;
 		const struct assoc_events *ev;
@@ -113,9 +117,11 @@ home_free(struct assoc_home *h)
 	free(h);
 	if (--stack.homes > 0)
 		return;
-	if (stack.listener)
-		usrsctp_close(stack.listener);
-	stack.listener = NULL;
+	for (int i = 0; i < PORTS; i++) {
+		if (stack.listeners[i].so)
+			usrsctp_close(stack.listeners[i].so);
+		stack.listeners[i].so = NULL;
+	}
 	/* What it could not tidy up stays, and is used again. */
 	for (int i = 0; stack.on && i < FINISH_TRIES; i++) {
 		if (usrsctp_finish() == 0) {
@@ -209,6 +215,10 @@ output(void *address, void *data, size_t len, uint8_t tos, uint8_t set_df)
 	(void)tos, (void)set_df;
 	if (len < ASSOC_HEADER)
 		return 0;
+	if (a ? a->inside : stack.diverted.id == id) {
+		packet[0] = ASSOC_PORT >> 8;
+		packet[1] = ASSOC_PORT & 0xff;
+	}
 	memset(packet + 8, 0, 4);
 	sum = checksum(packet, len);
 	memcpy(packet + 8, &sum, 4);
@@ -390,16 +400,33 @@ assoc_home(struct loop *l)
 
 /* ---------------------------------------------------------------- listener */
 
-struct socket *
-assoc_listener(const struct assoc_settings *settings)
+uint16_t
+assoc_inside(uint64_t id)
 {
-	struct sockaddr_conn any = { .sconn_family = AF_CONN, .sconn_port = htons(ASSOC_PORT) };
-	struct socket *so = stack.listener;
+	return (uint16_t)(ASSOC_PORT + id % PORTS);
+}
+
+bool
+assoc_enter_port(uint8_t *packet, uint16_t inside)
+{
+	if ((packet[2] << 8 | packet[3]) != ASSOC_PORT)
+		return false;
+	packet[2] = (uint8_t)(inside >> 8);
+	packet[3] = (uint8_t)inside;
+	return true;
+}
+
+struct socket *
+assoc_listener(uint16_t inside, const struct assoc_settings *settings)
+{
+	struct sockaddr_conn any = { .sconn_family = AF_CONN, .sconn_port = htons(inside) };
+	struct listener *l = &stack.listeners[inside - ASSOC_PORT];
+	struct socket *so = l->so;
 
 	if (so) {
-		if (settings->buffer != stack.buffer)
+		if (settings->buffer != l->buffer)
 			assoc_configure(so, settings);
-		stack.buffer = settings->buffer;
+		l->buffer = settings->buffer;
 		return so;
 	}
 	so = usrsctp_socket(AF_CONN, SOCK_STREAM, IPPROTO_SCTP, NULL, NULL, 0, NULL);
@@ -410,7 +437,7 @@ assoc_listener(const struct assoc_settings *settings)
 		usrsctp_close(so);
 		return NULL;
 	}
-	stack.listener = so;
-	stack.buffer = settings->buffer;
+	l->so = so;
+	l->buffer = settings->buffer;
 	return so;
 }
