@@ -33,6 +33,7 @@ static struct stack {
 	bool on;
 	bool in_timers;
 	uint64_t clock_ms, active_ms;
+	uint64_t due_ms; /* when it is to be told the time, at the latest */
 	struct hmap by_id;
 	uint64_t next_id;
 	struct listener {
@@ -240,7 +241,11 @@ note_activity(void)
 	stack.active_ms = stack.clock_ms;
 }
 
-/* usrsctp counts what it is told has passed. */
+/*
+ * usrsctp counts what it is told has passed. Time in which we did not run (other
+ * processes did, or it was a long pass) does not count: what came meanwhile is
+ * still to be read, and nothing must be sent again for want of it.
+ */
 static void
 catch_up(const struct loop *l)
 {
@@ -248,10 +253,22 @@ catch_up(const struct loop *l)
 
 	if (passed == 0 || stack.in_timers)
 		return;
+	if (now > stack.due_ms + TICK_MIN_MS)
+		passed = stack.due_ms + TICK_MIN_MS > stack.clock_ms ? stack.due_ms + TICK_MIN_MS - stack.clock_ms : TICK_MIN_MS;
 	stack.clock_ms = now;
 	stack.in_timers = true;
 	usrsctp_handle_timers(passed > INT32_MAX ? INT32_MAX : (uint32_t)passed);
 	stack.in_timers = false;
+}
+
+/* 0: not again. */
+static void
+arm(struct assoc_home *h, uint64_t interval_ms)
+{
+	h->interval_ms = interval_ms;
+	stack.due_ms = interval_ms > 0 ? stack.clock_ms + interval_ms : UINT64_MAX - TICK_MIN_MS;
+	if (interval_ms > 0)
+		loop_timer_start(&h->timer, interval_ms);
 }
 
 void
@@ -262,10 +279,8 @@ assoc_wake(struct assoc_home *h)
 	if (loop_now_ms(h->loop) >= stack.clock_ms + TICK_MIN_MS || stack.clock_ms == 0)
 		catch_up(h->loop);
 	note_activity();
-	if (!h->timer.armed || h->interval_ms > TICK_MIN_MS) {
-		h->interval_ms = TICK_MIN_MS;
-		loop_timer_start(&h->timer, TICK_MIN_MS);
-	}
+	if (!h->timer.armed || h->interval_ms > TICK_MIN_MS)
+		arm(h, TICK_MIN_MS);
 }
 
 /* Does it wait for the other end, or the other end for it? */
@@ -306,9 +321,7 @@ tick(void *arg)
 	struct assoc_home *h = arg;
 
 	catch_up(h->loop);
-	h->interval_ms = next_tick(h);
-	if (h->interval_ms > 0)
-		loop_timer_start(&h->timer, h->interval_ms);
+	arm(h, next_tick(h));
 }
 
 /* ------------------------------------------------------------------- homes */
@@ -391,6 +404,7 @@ assoc_home(struct loop *l)
 	loop_attach(l, &h->attached, &home_key, loop_is_gone);
 	if (stack.homes++ == 0) {
 		stack.clock_ms = stack.active_ms = loop_now_ms(l);
+		stack.due_ms = UINT64_MAX - TICK_MIN_MS;
 		hmap_init(&stack.by_id);
 		if (!stack.on)
 			start();
