@@ -135,8 +135,10 @@ assoc_packet_parse(uint8_t *packet, size_t len, struct assoc_packet *ret)
 }
 
 void
-assoc_input(struct assoc *a, const uint8_t *packet, size_t len)
+assoc_input(struct assoc *a, uint8_t *packet, size_t len)
 {
+	if (a->inside && !assoc_enter_port(packet, a->inside))
+		return;
 	assoc_wake(a->home);
 	assoc_note_acked(a, packet, len);
 	usrsctp_conninput(assoc_address(a->id), packet, len, 0);
@@ -233,6 +235,7 @@ take(struct assoc_home *h, struct socket *listener, const struct assoc_settings 
 		return -ENOMEM;
 	}
 	a->so = so;
+	a->inside = assoc_inside(id);
 	a->state = ASSOC_UP;
 	if (usrsctp_set_non_blocking(so, 1) < 0 || assoc_configure(so, settings) < 0 || usrsctp_set_upcall(so, upcall, a) < 0) {
 		assoc_free(a);
@@ -245,7 +248,7 @@ take(struct assoc_home *h, struct socket *listener, const struct assoc_settings 
 
 int
 assoc_stranger(struct loop *l, const struct assoc_settings *settings, uint64_t id, const struct assoc_events *ev, void *arg,
-    const uint8_t *packet, size_t len, struct assoc **ret)
+    uint8_t *packet, size_t len, struct assoc **ret)
 {
 	struct assoc_home *h = assoc_home(l);
 	struct socket *listener;
@@ -254,10 +257,10 @@ assoc_stranger(struct loop *l, const struct assoc_settings *settings, uint64_t i
 	if (!h)
 		return -ENOMEM;
 	id &= ~(UINT64_C(1) << 63);
-	if (id == 0 || assoc_is_taken(id))
+	if (id == 0 || assoc_is_taken(id) || !assoc_enter_port(packet, assoc_inside(id)))
 		return 0;
 	assoc_wake(h);
-	listener = assoc_listener(settings);
+	listener = assoc_listener(assoc_inside(id), settings);
 	if (!listener)
 		return -ENOMEM;
 	assoc_divert(id, ev, arg);

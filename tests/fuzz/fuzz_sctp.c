@@ -408,7 +408,7 @@ keep_usrsctp(void)
 	static const struct assoc_events none = { .output = not_for_us };
 	static const struct assoc_settings settings = { .packet = 1200, .buffer = 1 << 20, .rto_min_ms = 50, .rto_max_ms = 1000,
 		.retransmissions = 3 };
-	static const uint8_t packet[16] = { 0 };
+	uint8_t packet[16] = { [2] = ASSOC_PORT >> 8, [3] = ASSOC_PORT & 0xff };
 	static struct loop *stays;
 	struct assoc *a;
 
