@@ -262,11 +262,16 @@ START_TEST(replayed)
 	ck_assert_int_eq(d->downs + a->downs, 0);
 	end_close(d, true);
 	UNTIL(w, a->downs);
+	world_settle(w);
+	/* Its owner still has it; then not any more. */
+	lossy_replay(lo);
+	world_settle(w);
 	end_close(a, true);
 	world_settle(w);
 	lossy_replay(lo);
 	world_settle(w);
 	ck_assert_uint_eq(w->n_accepted, 1);
+	ck_assert_int_eq(w->failures, 0);
 	/* The same port is as good as any for somebody new. */
 	pair(lo, &d, &a);
 	lossy_free(lo);
