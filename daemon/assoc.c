@@ -142,6 +142,9 @@ assoc_input(struct assoc *a, uint8_t *packet, size_t len)
 	assoc_wake(a->home);
 	assoc_note_acked(a, packet, len);
 	usrsctp_conninput(assoc_address(a->id), packet, len, 0);
+	/* A late copy, when it is over and its owner has not let go yet: usrsctp does not know it any more. */
+	if (a->inside && packet[ASSOC_HEADER] == CHUNK_COOKIE_ECHO)
+		assoc_refuse(a->inside);
 	assoc_mark(a);
 }
 
@@ -226,9 +229,15 @@ take(struct assoc_home *h, struct socket *listener, const struct assoc_settings 
 	struct socket *so = usrsctp_accept(listener, (struct sockaddr *)&from, &len);
 	struct assoc *a;
 
+	/* What was not taken at once by whom it is for is nobody's. */
+	while (so && (uint64_t)(uintptr_t)from.sconn_addr != id) {
+		usrsctp_close(so);
+		len = sizeof(from);
+		so = usrsctp_accept(listener, (struct sockaddr *)&from, &len);
+	}
 	if (!so)
 		return 0;
-	a = (uint64_t)(uintptr_t)from.sconn_addr == id ? assoc_new(id, settings, ev, arg) : NULL;
+	a = assoc_new(id, settings, ev, arg);
 	if (!a || assoc_enter(h, a) < 0) {
 		usrsctp_close(so);
 		free(a);

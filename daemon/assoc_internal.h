@@ -71,6 +71,8 @@ uint16_t assoc_inside(uint64_t id);
 bool assoc_enter_port(uint8_t *packet, uint16_t inside);
 /* The socket that all dial who have this port inside, with these settings for the next that comes; NULL: no memory. */
 struct socket *assoc_listener(uint16_t inside, const struct assoc_settings *settings);
+/* What was accepted there and is nobody's is broken off. */
+void assoc_refuse(uint16_t inside);
 /* What is sent to this id goes there, though no association has it; ev NULL: no longer. */
 void assoc_divert(uint64_t id, const struct assoc_events *ev, void *arg);
 int assoc_configure(struct socket *so, const struct assoc_settings *settings);

@@ -455,3 +455,12 @@ assoc_listener(uint16_t inside, const struct assoc_settings *settings)
 	l->buffer = settings->buffer;
 	return so;
 }
+
+void
+assoc_refuse(uint16_t inside)
+{
+	struct socket *listener = stack.listeners[inside - ASSOC_PORT].so, *so;
+
+	while (listener && (so = usrsctp_accept(listener, NULL, NULL)))
+		usrsctp_close(so);
+}
