@@ -31,8 +31,8 @@ say = $(if $(V),,@echo "  $(1)	$(patsubst $(B)/%,%,$(2))")
 PROTOC_C ?= protoc-c
 EVENT_LIBS = -levent_core -levent_extra
 PROTOBUF_LIBS = -lprotobuf-c
-# Debian 12 has no pkg-config file of it.
 SCTP_LIBS = -lusrsctp
+# Debian 12 has no pkg-config file of it.
 TLS_LIBS = -lmbedtls -lmbedx509 -lmbedcrypto
 CHECK_LIBS = -lcheck -lsubunit -lm -lrt -lpthread
 

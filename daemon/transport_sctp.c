@@ -696,7 +696,10 @@ sctp_listen_url(struct transport_listener *tl, char buf[static TRANSPORT_TEXT_MA
 	union resolve_address a;
 	char text[RESOLVE_TEXT_MAX];
 
-	mux_local(listener_of(tl)->mux, &a);
+	if (!mux_local(listener_of(tl)->mux, &a)) {
+		snprintf(buf, TRANSPORT_TEXT_MAX, "sctp://?");
+		return;
+	}
 	resolve_text(&a, true, text);
 	snprintf(buf, TRANSPORT_TEXT_MAX, "sctp://%s", text);
 }

@@ -9,7 +9,9 @@
 
 #include "certs.h"
 #include "operator.h"
+#include "ossl.h"
 #include "program.h"
+#include "raw.h"
 #include "wire.h"
 
 #define LISTENER "[listen \"lan\"]\naddress = tls://127.0.0.1:%d\n"
@@ -326,6 +328,49 @@ START_TEST(whom_the_ca_has_signed)
 }
 END_TEST
 
+/*
+ * Who has shown its certificate and takes its time with the rest is judged by
+ * what is configured when it comes. i / 2: it has been silent, or has said Hello;
+ * i % 2: it is revoked meanwhile, or another is.
+ */
+START_TEST(who_is_not_in_yet)
+{
+	bool has_greeted = _i / 2, is_revoked = _i % 2;
+	const struct wire_frame hello = raw_hello_peer("paris", "berlin"), known = { .kind = WIRE_KNOWN };
+	char own[400], paris_own[400], key_path[200];
+	struct ossl *o;
+
+	cert_make(&(struct cert_wish){ .name = "the CA", .is_ca = true }, &ca);
+	put_crl(9);
+	node_init(&berlin, "berlin", "%s" LISTENER QUEUE "[peer \"paris\"]\n" QUICK, signed_by_ca("berlin", 3, own), 0);
+	node_start(&berlin);
+	signed_by_ca("paris", 2, paris_own);
+	snprintf(key_path, sizeof(key_path), "-cert %.80s/paris.pem -key %.80s/paris.key", nodes_folder(), nodes_folder());
+	o = ossl_client(&berlin, "%s -tls1_2 -state", key_path);
+	ck_assert_msg(ossl_await(o, "read finished"), "%s", o->said);
+	if (has_greeted) {
+		raw_frame(o->raw, &hello);
+		raw_until(o->raw, WIRE_KNOWN);
+	}
+	put_crl(is_revoked ? 2 : 8);
+	operator_does(&berlin, "read again", "reload");
+	if (!has_greeted)
+		raw_frame(o->raw, &hello);
+	if (is_revoked) {
+		ck_assert_int_eq(raw_end(o->raw), WIRE_CLOSE_DENIED);
+		ck_assert(operator_sees(&berlin, has_greeted ? "\"state\":\"idle\"" : "revoked", "peers --json"));
+	} else {
+		if (!has_greeted)
+			raw_until(o->raw, WIRE_KNOWN);
+		raw_frame(o->raw, &known);
+		raw_until(o->raw, WIRE_ACCEPT);
+		raw_alive(o->raw);
+	}
+	ossl_done(o);
+	ck_assert_int_eq(node_stop(&berlin), 0);
+}
+END_TEST
+
 /* ---------------------------------------------------------------------- queues */
 
 START_TEST(queues_have_new_settings)
@@ -371,6 +416,7 @@ main(void)
 	tcase_add_test(t, fingerprints_change);
 	tcase_add_test(t, a_new_key_of_our_own);
 	tcase_add_test(t, whom_the_ca_has_signed);
+	tcase_add_loop_test(t, who_is_not_in_yet, 0, 4);
 	tcase_add_test(t, queues_have_new_settings);
 	suite_add_tcase(s, t);
 	sr = srunner_create(s);

@@ -152,10 +152,11 @@ udp_send(struct udp *u, const union resolve_address *to, const void *data, size_
 		}
 }
 
-void
+bool
 udp_local(const struct udp *u, union resolve_address *ret)
 {
 	*ret = u->local;
+	return true;
 }
 
 void
