@@ -31,7 +31,7 @@ struct mux_node {
 struct mux_kind {
 	/* Is it one of ours, and from which of the ports behind its UDP port? */
 	bool (*sort)(uint8_t *data, size_t len, uint16_t *ret_port);
-	void (*input)(struct mux_node *n, const uint8_t *data, size_t len);
+	void (*input)(struct mux_node *n, uint8_t *data, size_t len);
 	/* From nobody that is here, to a listener that is not paused. hash stands for far; nobody can guess it. */
 	void (*stranger)(struct mux *m, void *listener, const struct mux_far *far, uint64_t hash, uint8_t *data, size_t len);
 	/* The host that was dialled says that nobody is there. May have been forged. */

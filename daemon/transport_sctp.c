@@ -393,7 +393,7 @@ of_node(struct mux_node *n)
 }
 
 static void
-input(struct mux_node *n, const uint8_t *data, size_t len)
+input(struct mux_node *n, uint8_t *data, size_t len)
 {
 	struct stream *s = of_node(n);
 
