@@ -584,6 +584,7 @@ meet_recheck(struct link *l)
 		/* Taken over just now. */
 		if (!c->session)
 			continue;
+		snprintf(why, sizeof(why), "this node has no TLS any more");
 		if (is_shaking(c)) {
 			session_free(c->session);
 			c->session = NULL;

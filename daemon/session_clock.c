@@ -101,7 +101,7 @@ check_probe(struct session *s)
 	if (!s->probe_done || now_ms(s) < s->probe_due_ms)
 		return;
 	session_in_ready(s);
-	session_answer_probe(s, false);
+	session_answer_probe(s, session_in_pending(s));
 }
 
 void

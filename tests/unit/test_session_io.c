@@ -840,6 +840,26 @@ START_TEST(a_probe_that_nothing_answers)
 }
 END_TEST
 
+/* As for silence: the answer may be behind what was read and not handled. */
+START_TEST(a_probe_of_one_that_waits_for_its_turn)
+{
+	const struct wire_frame confirm = { .kind = WIRE_CONFIRM, .u.confirm = { .flow = 1, .number = 1 } };
+
+	world_accept_open(w, WIRE_ROLE_PEER);
+	w->env.n_busy += 10000;
+	for (int i = 0; i < 20 * SESSION_LEAST_FRAMES; i++)
+		world_put(w, &confirm);
+	fake_loop_pass(w->loop);
+	session_probe(w->y.s, 50, end_probed, &w->y);
+	fake_loop_jump(w->loop, 50);
+	fake_loop_pass(w->loop);
+	ck_assert_uint_lt(w->y.frames, 20 * SESSION_LEAST_FRAMES);
+	ck_assert_uint_eq(w->y.probes, 1);
+	ck_assert(w->y.alive);
+	w->env.n_busy -= 10000;
+}
+END_TEST
+
 START_TEST(a_probe_can_be_forgotten)
 {
 	world_accept_open(w, WIRE_ROLE_CLIENT);
@@ -914,6 +934,7 @@ main(void)
 	tcase_add_test(t, being_blocked_is_no_life_and_getting_on_is);
 	tcase_add_test(t, a_probe_ends_at_the_first_byte);
 	tcase_add_loop_test(t, a_probe_that_nothing_answers, 0, 2);
+	tcase_add_test(t, a_probe_of_one_that_waits_for_its_turn);
 	tcase_add_test(t, a_probe_can_be_forgotten);
 	tcase_add_test(t, pings_are_answered);
 	suite_add_tcase(s, t);
