@@ -12,6 +12,8 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#define SMALL_MAX (UINT64_C(256) << 20)
+
 static bool
 run(const char *command)
 {
@@ -62,6 +64,8 @@ smallfs_eat(const struct node *n, uint64_t leave)
 	foreign(n, path);
 	snprintf(state, sizeof(state), "%s/state", n->dir);
 	ck_assert_int_eq(statvfs(state, &st), 0);
+	/* Never that of the machine. */
+	ck_assert_uint_le((uint64_t)st.f_blocks * st.f_frsize, SMALL_MAX);
 	take = (uint64_t)st.f_bavail * st.f_frsize;
 	take = take > leave ? take - leave : 0;
 	fd = open(path, O_WRONLY | O_CREAT | O_APPEND, 0600);
