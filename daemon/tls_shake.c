@@ -39,7 +39,7 @@ step(struct tls *t, const uint8_t *in, size_t len, size_t *ret_used)
 	int e;
 
 	/* Whoever sends five bytes of something else, or fewer, need not be waited for. */
-	if (t->fed == 0 && tls_record_length(in, len) == SIZE_MAX) {
+	if (t->fed == 0 && !t->is_datagrams && tls_record_length(in, len) == SIZE_MAX) {
 		t->has_answered = false;
 		return tls_fail(t, MBEDTLS_ERR_SSL_INVALID_RECORD);
 	}

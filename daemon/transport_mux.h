@@ -31,7 +31,7 @@ struct mux_node {
 struct mux_kind {
 	/* Is it one of ours, and from which of the ports behind its UDP port? */
 	bool (*sort)(uint8_t *data, size_t len, uint16_t *ret_port);
-	void (*input)(struct mux_node *n, const uint8_t *data, size_t len);
+	void (*input)(struct mux_node *n, uint8_t *data, size_t len);
 	/* From nobody that is here, to a listener that is not paused. hash stands for far; nobody can guess it. */
 	void (*stranger)(struct mux *m, void *listener, const struct mux_far *far, uint64_t hash, uint8_t *data, size_t len);
 	/* The host that was dialled says that nobody is there. May have been forged. */
@@ -52,6 +52,11 @@ void mux_end(struct mux *m);
 int mux_enter(struct mux *m, struct mux_node *n, const struct mux_far *far, uint64_t hash);
 /* If it is in one. */
 void mux_leave(struct mux_node *n);
+
+/* Who has entered from there; or NULL. */
+struct mux_node *mux_find(const struct mux *m, const struct mux_far *far, uint64_t hash);
+/* What came from this one's far end is of somebody who begins there anew: as of a stranger. */
+void mux_again(struct mux_node *n, uint8_t *data, size_t len);
 
 void mux_send(struct mux *m, const union resolve_address *to, const void *data, size_t len);
 /* May a stranger's datagram be answered, by tuning.answers? It counts. */
