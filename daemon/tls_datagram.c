@@ -164,6 +164,7 @@ tls_new_datagrams(struct tls_context *c, bool dialling, uint32_t mtu, tls_check 
 	if (!t)
 		return NULL;
 	t->is_datagrams = true;
+	t->mtu = mtu;
 	mbedtls_ssl_set_mtu(&t->ssl, (uint16_t)mtu);
 	mbedtls_ssl_set_bio(&t->ssl, t, send_datagram, receive_datagram, NULL);
 	mbedtls_ssl_set_timer_cb(&t->ssl, t, set_wait, get_wait);
@@ -199,6 +200,13 @@ tls_hello(struct tls *t, const void *who, size_t len, const uint8_t *datagram, s
 	return TLS_MORE;
 }
 
+/* mbedTLS's own answer is for the handshake, where it tries with 508 bytes when no answer has come twice. */
+int
+tls_datagram_payload(const struct tls *t)
+{
+	return (int)t->mtu - mbedtls_ssl_get_record_expansion(&t->ssl);
+}
+
 size_t
 tls_packet_max(const struct tls *t)
 {
@@ -214,6 +222,30 @@ tls_seal_packet(struct tls *t, const uint8_t *packet, size_t len)
 	(void)mbedtls_ssl_write(&t->ssl, packet, len);
 }
 
+/*
+ * Nothing in the clear has a meaning when the handshake is over, but mbedTLS would
+ * look at it, and fail if it is a hello that is cut short. (Behind it there may be
+ * a Finished that came again, which asks for ours.) NULL: there is nothing else.
+ */
+static const uint8_t *
+sealed_part(const uint8_t *d, size_t *len)
+{
+	const uint8_t *sealed = NULL, *end = d + *len;
+	size_t n;
+
+	for (; d < end; d += n) {
+		if (!tls_is_datagram(d, (size_t)(end - d)))
+			return NULL;
+		n = RECORD + ((size_t)d[11] << 8 | d[12]);
+		if (!is_in_the_clear(d) && !sealed)
+			sealed = d;
+		if (is_in_the_clear(d) && sealed)
+			return NULL;
+	}
+	*len = sealed ? (size_t)(end - sealed) : 0;
+	return sealed;
+}
+
 enum tls_result
 tls_open_packet(struct tls *t, const uint8_t *datagram, size_t len, const uint8_t **ret_packet, size_t *ret_len)
 {
@@ -224,6 +256,11 @@ tls_open_packet(struct tls *t, const uint8_t *datagram, size_t len, const uint8_
 		return t->over;
 	if (t->ended)
 		return TLS_END;
+	if (datagram) {
+		datagram = sealed_part(datagram, &len);
+		if (!datagram)
+			return TLS_MORE;
+	}
 	tls_lend(t, datagram, len);
 	e = mbedtls_ssl_read(&t->ssl, t->context->stage, sizeof(t->context->stage));
 	tls_take_back(t);

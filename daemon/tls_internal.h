@@ -31,7 +31,7 @@ struct tls {
 	bool dialling, done, ended;
 	bool is_datagrams; /* the output is datagrams, each behind its length in two bytes */
 	bool is_wait_new, has_waited;
-	uint32_t wait_ms;
+	uint32_t wait_ms, mtu;
 	bool is_shown, is_kept, is_judged, is_checked; /* its certificate: was there; and is in `shown`; check was asked; and said yes */
 	bool is_again; /* only to judge again what was shown */
 	tls_check *check;
@@ -67,6 +67,10 @@ void tls_lend(struct tls *t, const uint8_t *in, size_t len);
 size_t tls_take_back(struct tls *t);
 /* Length of the record at the front, 0 if its header is not whole yet, SIZE_MAX if it can be none. */
 size_t tls_record_length(const uint8_t *in, size_t len);
+
+/* ---- tls_datagram.c */
+/* Bytes that a record of one datagram holds. */
+int tls_datagram_payload(const struct tls *t);
 
 /* ---- tls_fault.c: it ends before its time */
 enum tls_result tls_over(struct tls *t, enum tls_result how, int error, const char *why);

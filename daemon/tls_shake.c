@@ -14,7 +14,7 @@ static enum tls_result
 finish_handshake(struct tls *t)
 {
 	const char *cipher = mbedtls_ssl_get_ciphersuite(&t->ssl);
-	int payload = mbedtls_ssl_get_max_out_record_payload(&t->ssl);
+	int payload = t->is_datagrams ? tls_datagram_payload(t) : mbedtls_ssl_get_max_out_record_payload(&t->ssl);
 
 	t->done = true;
 	if (t->late_alert) {

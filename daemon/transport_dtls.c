@@ -195,12 +195,12 @@ take_packet(struct dtls *d, const uint8_t *packet, size_t len)
 	struct stream *s = d->s;
 	struct assoc_packet k;
 
-	d->has_heard = true;
 	d->in_vain = 0;
 	s->refusals = 0;
 	/* The checksum is taken out and put back. */
 	if (!assoc_packet_parse((uint8_t *)(uintptr_t)packet, len, &k))
 		return;
+	d->has_heard = true;
 	if (!s->assoc && s->state == SHAKING)
 		begin_association(d, &k, packet, len);
 	/* Other ports would be other associations, and there is to be one. */
@@ -565,6 +565,16 @@ replace(struct stream *s)
 		stream_fail(s, s->state == UP ? BROKEN : DOWN, -ECONNRESET, "restarted by the other side");
 }
 
+/* It begins with the time, so of its end. */
+static uint32_t
+tag_of(const uint8_t random[static TLS_RANDOM])
+{
+	uint32_t tag;
+
+	memcpy(&tag, random + TLS_RANDOM - sizeof(tag), sizeof(tag));
+	return tag;
+}
+
 /* The spare has become a stream's. */
 static void
 accept_stream(struct listener *tl, const struct mux_far *far, uint64_t hash, const uint8_t random[static TLS_RANDOM])
@@ -588,7 +598,7 @@ accept_stream(struct listener *tl, const struct mux_far *far, uint64_t hash, con
 	tl->spare = NULL;
 	tls_set_owner(d->tls, check, d);
 	memcpy(d->random, random, TLS_RANDOM);
-	memcpy(&s->tag, random, sizeof(s->tag));
+	s->tag = tag_of(random);
 	loop_random(l, &d->id, sizeof(d->id));
 	d->mtu = mux_tuning(tl->mux)->mtu;
 	d->goes_on = true;
@@ -608,7 +618,6 @@ stranger(struct mux *m, void *listener, const struct mux_far *far, uint64_t hash
 	uint8_t random[TLS_RANDOM], in_vain[32];
 	const uint8_t *out;
 	enum tls_result r;
-	uint32_t tag;
 	size_t n;
 
 	if (tls_is_sealed(data, len) && mux_may_answer(m)) {
@@ -617,8 +626,7 @@ stranger(struct mux *m, void *listener, const struct mux_far *far, uint64_t hash
 	}
 	if (!tls_is_hello(data, len, random))
 		return;
-	memcpy(&tag, random, sizeof(tag));
-	if (stream_is_spent(mux_loop(m), hash, tag) || !mux_may_answer(m))
+	if (stream_is_spent(mux_loop(m), hash, tag_of(random)) || !mux_may_answer(m))
 		return;
 	if (!tl->spare)
 		tl->spare = tls_new_datagrams(tl->security.context, false, mux_tuning(m)->mtu, NULL, NULL);
