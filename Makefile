@@ -31,8 +31,8 @@ say = $(if $(V),,@echo "  $(1)	$(patsubst $(B)/%,%,$(2))")
 PROTOC_C ?= protoc-c
 EVENT_LIBS = -levent_core -levent_extra
 PROTOBUF_LIBS = -lprotobuf-c
-# Debian 12 has no pkg-config file of it.
 SCTP_LIBS = -lusrsctp
+# Debian 12 has no pkg-config file of it.
 TLS_LIBS = -lmbedtls -lmbedx509 -lmbedcrypto
 CHECK_LIBS = -lcheck -lsubunit -lm -lrt -lpthread
 
@@ -185,7 +185,7 @@ SHELL_TESTS := $(wildcard tests/install/*.sh tests/systemd/*.sh)
 # Those that measure times, wakings or spaces have the machine to themselves; of the others the longest begin.
 JOBS ?= $(shell n=$$(($$(nproc) * 2)); echo $$((n > 16 ? 16 : n)))
 RUN = B=$(B) JOBS=$(JOBS) tests/lib/run
-ALONE_TESTS = t_knock t_backlog t_idle t_space
+ALONE_TESTS = t_knock t_flood t_backlog t_idle t_space
 FIRST_TESTS = t_full t_kill t_tls t_denied t_peers t_copies
 daemon_tests = $(patsubst %,$(B)/tests/%,$(FIRST_TESTS) $(filter-out $(FIRST_TESTS) $(ALONE_TESTS),$(DAEMON_TESTS)))
 alone_tests = --alone $(ALONE_TESTS:%=$(B)/tests/%)

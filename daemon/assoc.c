@@ -135,11 +135,16 @@ assoc_packet_parse(uint8_t *packet, size_t len, struct assoc_packet *ret)
 }
 
 void
-assoc_input(struct assoc *a, const uint8_t *packet, size_t len)
+assoc_input(struct assoc *a, uint8_t *packet, size_t len)
 {
+	if (a->inside && !assoc_enter_port(packet, a->inside))
+		return;
 	assoc_wake(a->home);
 	assoc_note_acked(a, packet, len);
 	usrsctp_conninput(assoc_address(a->id), packet, len, 0);
+	/* A late copy, when it is over and its owner has not let go yet: usrsctp does not know it any more. */
+	if (a->inside && packet[ASSOC_HEADER] == CHUNK_COOKIE_ECHO)
+		assoc_refuse(a->inside);
 	assoc_mark(a);
 }
 
@@ -224,15 +229,22 @@ take(struct assoc_home *h, struct socket *listener, const struct assoc_settings 
 	struct socket *so = usrsctp_accept(listener, (struct sockaddr *)&from, &len);
 	struct assoc *a;
 
+	/* What was not taken at once by whom it is for is nobody's. */
+	while (so && (uint64_t)(uintptr_t)from.sconn_addr != id) {
+		usrsctp_close(so);
+		len = sizeof(from);
+		so = usrsctp_accept(listener, (struct sockaddr *)&from, &len);
+	}
 	if (!so)
 		return 0;
-	a = (uint64_t)(uintptr_t)from.sconn_addr == id ? assoc_new(id, settings, ev, arg) : NULL;
+	a = assoc_new(id, settings, ev, arg);
 	if (!a || assoc_enter(h, a) < 0) {
 		usrsctp_close(so);
 		free(a);
 		return -ENOMEM;
 	}
 	a->so = so;
+	a->inside = assoc_inside(id);
 	a->state = ASSOC_UP;
 	if (usrsctp_set_non_blocking(so, 1) < 0 || assoc_configure(so, settings) < 0 || usrsctp_set_upcall(so, upcall, a) < 0) {
 		assoc_free(a);
@@ -245,7 +257,7 @@ take(struct assoc_home *h, struct socket *listener, const struct assoc_settings 
 
 int
 assoc_stranger(struct loop *l, const struct assoc_settings *settings, uint64_t id, const struct assoc_events *ev, void *arg,
-    const uint8_t *packet, size_t len, struct assoc **ret)
+    uint8_t *packet, size_t len, struct assoc **ret)
 {
 	struct assoc_home *h = assoc_home(l);
 	struct socket *listener;
@@ -254,10 +266,10 @@ assoc_stranger(struct loop *l, const struct assoc_settings *settings, uint64_t i
 	if (!h)
 		return -ENOMEM;
 	id &= ~(UINT64_C(1) << 63);
-	if (id == 0 || assoc_is_taken(id))
+	if (id == 0 || assoc_is_taken(id) || !assoc_enter_port(packet, assoc_inside(id)))
 		return 0;
 	assoc_wake(h);
-	listener = assoc_listener(settings);
+	listener = assoc_listener(assoc_inside(id), settings);
 	if (!listener)
 		return -ENOMEM;
 	assoc_divert(id, ev, arg);

@@ -55,17 +55,17 @@ bool assoc_packet_parse(uint8_t *packet, size_t len, struct assoc_packet *ret);
 int assoc_dial(struct loop *l, const struct assoc_settings *settings, const struct assoc_events *ev, void *arg, struct assoc **ret);
 /*
  * A sound packet that belongs to no association here, by whom it comes from.
- * It is answered (through ev->output, before this returns) and nothing is
+ * It is answered (through ev->output, before this returns; ports in it are changed) and nothing is
  * kept, until one proves that it gets our answers: then 1 and *ret, which is
  * up, and what is its own now (assoc_set_events) must be set at once. 0: no
  * association; or -ENOMEM. id stands for whom it comes from, and is never on
  * the wire: the proof is bound to it, so it must not be guessed.
  */
 int assoc_stranger(struct loop *l, const struct assoc_settings *settings, uint64_t id, const struct assoc_events *ev, void *arg,
-    const uint8_t *packet, size_t len, struct assoc **ret);
+    uint8_t *packet, size_t len, struct assoc **ret);
 void assoc_set_events(struct assoc *a, const struct assoc_events *ev, void *arg);
-/* A sound packet that came from the other end. */
-void assoc_input(struct assoc *a, const uint8_t *packet, size_t len);
+/* A sound packet that came from the other end; ports in it are changed. */
+void assoc_input(struct assoc *a, uint8_t *packet, size_t len);
 
 enum assoc_state {
 	ASSOC_DIALLING,

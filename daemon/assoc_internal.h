@@ -29,6 +29,7 @@ struct assoc {
 	uint64_t id; /* AF_CONN address */
 	struct hmap_node by_id;
 	struct assoc_home *home;
+	uint16_t inside; /* the port that usrsctp knows for ASSOC_PORT, of an accepted one; 0: of one that was dialled */
 	struct socket *so;
 	const struct assoc_events *ev;
 	void *arg;
@@ -60,8 +61,18 @@ void assoc_note_acked(struct assoc *a, const uint8_t *packet, size_t len);
 void assoc_mark(struct assoc *a);
 /* usrsctp's clock is right, and will be for what begins now. To be called before anything is done with it. */
 void assoc_wake(struct assoc_home *h);
-/* The socket that everybody dials, with these settings for the next that comes; NULL: no memory. */
-struct socket *assoc_listener(const struct assoc_settings *settings);
+/*
+ * What is looked up by usrsctp before there is an association is searched for
+ * among all that are accepted on the same port, for each of them among all
+ * addresses. So inside there are many ports for one.
+ */
+uint16_t assoc_inside(uint64_t id);
+/* Change the port of the receiver, from ASSOC_PORT; false: it is another. */
+bool assoc_enter_port(uint8_t *packet, uint16_t inside);
+/* The socket that all dial who have this port inside, with these settings for the next that comes; NULL: no memory. */
+struct socket *assoc_listener(uint16_t inside, const struct assoc_settings *settings);
+/* What was accepted there and is nobody's is broken off. */
+void assoc_refuse(uint16_t inside);
 /* What is sent to this id goes there, though no association has it; ev NULL: no longer. */
 void assoc_divert(uint64_t id, const struct assoc_events *ev, void *arg);
 int assoc_configure(struct socket *so, const struct assoc_settings *settings);

@@ -21,6 +21,8 @@
 #define HEARTBEAT_PARTS 4
 #define IDLE_MS 3000 /* without associations: what usrsctp still has to tidy up is tidied up */
 
+#define PORTS 64 /* inside, from ASSOC_PORT on */
+
 #define CHUNK_DATA 0
 #define CHUNK_SACK 3
 #define FINISH_TRIES 20
@@ -31,10 +33,13 @@ static struct stack {
 	bool on;
 	bool in_timers;
 	uint64_t clock_ms, active_ms;
+	uint64_t due_ms; /* when it is to be told the time, at the latest */
 	struct hmap by_id;
 	uint64_t next_id;
-	struct socket *listener;
-	uint32_t buffer; /* the listener's */
+	struct listener {
+		struct socket *so; /* NULL: not needed yet */
+		uint32_t buffer;
+	} listeners[PORTS];
 	struct {
 		uint64_t id;
 		const struct assoc_events *ev;
@@ -113,9 +118,11 @@ home_free(struct assoc_home *h)
 	free(h);
 	if (--stack.homes > 0)
 		return;
-	if (stack.listener)
-		usrsctp_close(stack.listener);
-	stack.listener = NULL;
+	for (int i = 0; i < PORTS; i++) {
+		if (stack.listeners[i].so)
+			usrsctp_close(stack.listeners[i].so);
+		stack.listeners[i].so = NULL;
+	}
 	/* What it could not tidy up stays, and is used again. */
 	for (int i = 0; stack.on && i < FINISH_TRIES; i++) {
 		if (usrsctp_finish() == 0) {
@@ -209,6 +216,10 @@ output(void *address, void *data, size_t len, uint8_t tos, uint8_t set_df)
 	(void)tos, (void)set_df;
 	if (len < ASSOC_HEADER)
 		return 0;
+	if (a ? a->inside : stack.diverted.id == id) {
+		packet[0] = ASSOC_PORT >> 8;
+		packet[1] = ASSOC_PORT & 0xff;
+	}
 	memset(packet + 8, 0, 4);
 	sum = checksum(packet, len);
 	memcpy(packet + 8, &sum, 4);
@@ -230,7 +241,11 @@ note_activity(void)
 	stack.active_ms = stack.clock_ms;
 }
 
-/* usrsctp counts what it is told has passed. */
+/*
+ * usrsctp counts what it is told has passed. Time in which we did not run (other
+ * processes did, or it was a long pass) does not count: what came meanwhile is
+ * still to be read, and nothing must be sent again for want of it.
+ */
 static void
 catch_up(const struct loop *l)
 {
@@ -238,10 +253,22 @@ catch_up(const struct loop *l)
 
 	if (passed == 0 || stack.in_timers)
 		return;
+	if (now > stack.due_ms + TICK_MIN_MS)
+		passed = stack.due_ms + TICK_MIN_MS > stack.clock_ms ? stack.due_ms + TICK_MIN_MS - stack.clock_ms : TICK_MIN_MS;
 	stack.clock_ms = now;
 	stack.in_timers = true;
 	usrsctp_handle_timers(passed > INT32_MAX ? INT32_MAX : (uint32_t)passed);
 	stack.in_timers = false;
+}
+
+/* 0: not again. */
+static void
+arm(struct assoc_home *h, uint64_t interval_ms)
+{
+	h->interval_ms = interval_ms;
+	stack.due_ms = interval_ms > 0 ? stack.clock_ms + interval_ms : UINT64_MAX - TICK_MIN_MS;
+	if (interval_ms > 0)
+		loop_timer_start(&h->timer, interval_ms);
 }
 
 void
@@ -252,10 +279,8 @@ assoc_wake(struct assoc_home *h)
 	if (loop_now_ms(h->loop) >= stack.clock_ms + TICK_MIN_MS || stack.clock_ms == 0)
 		catch_up(h->loop);
 	note_activity();
-	if (!h->timer.armed || h->interval_ms > TICK_MIN_MS) {
-		h->interval_ms = TICK_MIN_MS;
-		loop_timer_start(&h->timer, TICK_MIN_MS);
-	}
+	if (!h->timer.armed || h->interval_ms > TICK_MIN_MS)
+		arm(h, TICK_MIN_MS);
 }
 
 /* Does it wait for the other end, or the other end for it? */
@@ -296,9 +321,7 @@ tick(void *arg)
 	struct assoc_home *h = arg;
 
 	catch_up(h->loop);
-	h->interval_ms = next_tick(h);
-	if (h->interval_ms > 0)
-		loop_timer_start(&h->timer, h->interval_ms);
+	arm(h, next_tick(h));
 }
 
 /* ------------------------------------------------------------------- homes */
@@ -381,6 +404,7 @@ assoc_home(struct loop *l)
 	loop_attach(l, &h->attached, &home_key, loop_is_gone);
 	if (stack.homes++ == 0) {
 		stack.clock_ms = stack.active_ms = loop_now_ms(l);
+		stack.due_ms = UINT64_MAX - TICK_MIN_MS;
 		hmap_init(&stack.by_id);
 		if (!stack.on)
 			start();
@@ -390,16 +414,33 @@ assoc_home(struct loop *l)
 
 /* ---------------------------------------------------------------- listener */
 
-struct socket *
-assoc_listener(const struct assoc_settings *settings)
+uint16_t
+assoc_inside(uint64_t id)
 {
-	struct sockaddr_conn any = { .sconn_family = AF_CONN, .sconn_port = htons(ASSOC_PORT) };
-	struct socket *so = stack.listener;
+	return (uint16_t)(ASSOC_PORT + id % PORTS);
+}
+
+bool
+assoc_enter_port(uint8_t *packet, uint16_t inside)
+{
+	if ((packet[2] << 8 | packet[3]) != ASSOC_PORT)
+		return false;
+	packet[2] = (uint8_t)(inside >> 8);
+	packet[3] = (uint8_t)inside;
+	return true;
+}
+
+struct socket *
+assoc_listener(uint16_t inside, const struct assoc_settings *settings)
+{
+	struct sockaddr_conn any = { .sconn_family = AF_CONN, .sconn_port = htons(inside) };
+	struct listener *l = &stack.listeners[inside - ASSOC_PORT];
+	struct socket *so = l->so;
 
 	if (so) {
-		if (settings->buffer != stack.buffer)
+		if (settings->buffer != l->buffer)
 			assoc_configure(so, settings);
-		stack.buffer = settings->buffer;
+		l->buffer = settings->buffer;
 		return so;
 	}
 	so = usrsctp_socket(AF_CONN, SOCK_STREAM, IPPROTO_SCTP, NULL, NULL, 0, NULL);
@@ -410,7 +451,16 @@ assoc_listener(const struct assoc_settings *settings)
 		usrsctp_close(so);
 		return NULL;
 	}
-	stack.listener = so;
-	stack.buffer = settings->buffer;
+	l->so = so;
+	l->buffer = settings->buffer;
 	return so;
+}
+
+void
+assoc_refuse(uint16_t inside)
+{
+	struct socket *listener = stack.listeners[inside - ASSOC_PORT].so, *so;
+
+	while (listener && (so = usrsctp_accept(listener, NULL, NULL)))
+		usrsctp_close(so);
 }

@@ -163,7 +163,11 @@ intake_flow_level(const struct intake_flow *fl)
 {
 	if (!fl->is_outbound && !fl->intake->who.peer)
 		return WIRE_LEVEL_ARRIVED;
-	return fl->inlet.queue && queue_number(fl->inlet.queue) != 0 ? WIRE_LEVEL_STORED : WIRE_LEVEL_ACCEPTED;
+	if (!fl->inlet.queue)
+		return WIRE_LEVEL_ACCEPTED;
+	/* It has no number if it was made when the store had failed: what is confirmed there is of an earlier one of that name. */
+	return queue_number(fl->inlet.queue) != 0 || (queue_conf(fl->inlet.queue)->durable && fl->env->store) ?
+	    WIRE_LEVEL_STORED : WIRE_LEVEL_ACCEPTED;
 }
 
 int

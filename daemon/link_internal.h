@@ -176,6 +176,8 @@ bool link_is_peer(void *arg, const struct transport_identity *id, char why[stati
 int meet_dial(struct link *l, const struct names_url *url);
 void meet_accept(struct link *l, struct session *s, const struct wire_hello *hello);
 void meet_end_all(struct link *l);
+/* Whom this node trusts may have changed: those who may not meet it any more are told, what is being dialled is dialled anew. */
+void meet_recheck(struct link *l);
 /* Tell a session why it ends and think of it no more. */
 void meet_dismiss(struct session *s, enum wire_close_code code, const char *reason);
 /* The session they ask about is about to end. */

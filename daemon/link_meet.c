@@ -564,6 +564,42 @@ meet_end_all(struct link *l)
 	}
 }
 
+/* In its handshake it would be judged by what was configured before. */
+static bool
+is_shaking(const struct candidate *c)
+{
+	return session_state(c->session) == SESSION_CONNECTING && !c->link->peer->plaintext;
+}
+
+void
+meet_recheck(struct link *l)
+{
+	const struct transport_security security = { .context = l->core->tls, .check = link_is_peer, .arg = l };
+	char why[TRANSPORT_TEXT_MAX];
+	bool again = false;
+
+	LIST_FOREACH_SAFE (n, &l->candidates) {
+		struct candidate *c = list_entry(n, struct candidate, node);
+
+		/* Taken over just now. */
+		if (!c->session)
+			continue;
+		snprintf(why, sizeof(why), "this node has no TLS any more");
+		if (is_shaking(c)) {
+			session_free(c->session);
+			c->session = NULL;
+			release(c);
+			again = true;
+		} else if (!session_recheck(c->session, l->core->tls ? &security : NULL, why)) {
+			end(c, WIRE_CLOSE_DENIED, why);
+		}
+	}
+	if (again && l->live)
+		link_remake(l);
+	else if (again)
+		link_start(l);
+}
+
 void
 meet_end_probes(struct link *l)
 {

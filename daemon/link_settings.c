@@ -59,6 +59,8 @@ link_reconfigure(struct link *l, const struct conf_peer *peer)
 		loop_timer_stop(&l->dial_timer);
 		meet_end_all(l);
 	}
+	if (is_same)
+		meet_recheck(l);
 	if (l->live && !still_holds(l, why)) {
 		link_cut(l, WIRE_CLOSE_DENIED, why);
 		link_retry(l, WIRE_CLOSE_DENIED, false, why);

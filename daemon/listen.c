@@ -13,10 +13,11 @@ struct stranger {
 	struct hmap_node by_address;
 	struct gate_guest guest;
 	struct listen *listen;
-	bool plaintext; /* of the listener */
+	const struct port *port; /* NULL: it was closed since */
 	struct session *session;
 	bool v6;
 	bool told; /* why it is refused */
+	bool is_outdated; /* what it showed may have been judged by other settings */
 	uint8_t ip[16];
 };
 
@@ -110,6 +111,18 @@ hello_name(const struct wire_hello *h, char buf[static NAMES_NODE_MAX + 1])
 }
 
 /*
+ * Is what it showed good enough by the settings of today? They may have come
+ * between its handshake and its Hello, for which it may take its time.
+ */
+static bool
+holds_still(const struct stranger *st, char why[static TRANSPORT_TEXT_MAX])
+{
+	struct transport_security security;
+
+	return !st->is_outdated || session_recheck(st->session, listen_security(st->listen->env.core, &security), why);
+}
+
+/*
  * May it be the peer it says it is, and come this way? NORMAL, or the code to
  * refuse it with, the reason for the other side, and in why for this one.
  */
@@ -136,11 +149,11 @@ judge(const struct stranger *st, const struct wire_hello *h, const char *name, c
 		return WIRE_CLOSE_WRONG_NAME;
 	}
 	*ret_reason = "plaintext is not allowed here for this peer";
-	if (!id->tls.has_certificate && !st->plaintext)
+	if (!id->tls.has_certificate && !(st->port && st->port->plaintext))
 		return WIRE_CLOSE_DENIED;
 	if (id->tls.has_certificate)
 		*ret_reason = "the certificate is not that of the node it says it is";
-	if (!identity_is_peer(peer, core->node->ca != NULL, name, id, why))
+	if (!holds_still(st, why) || !identity_is_peer(peer, core->node->ca != NULL, name, id, why))
 		return WIRE_CLOSE_DENIED;
 	*ret_reason = "this peer may not come from this address";
 	return identity_may_come_from(peer, id) ? WIRE_CLOSE_NORMAL : WIRE_CLOSE_DENIED;
@@ -358,7 +371,7 @@ stranger_new(struct port *p, struct transport *t, const struct transport_identit
 		return -ENOMEM;
 	}
 	st->listen = ls;
-	st->plaintext = p->plaintext;
+	st->port = p;
 	st->v6 = id->v6;
 	memcpy(st->ip, id->ip, sizeof(st->ip));
 	st->session = session_new(&ls->env.core->sessions, t, false, &events, st);
@@ -457,6 +470,24 @@ listen_free(struct listen *ls)
 	hmap_done(&ls->by_address);
 	gate_free(ls->gate);
 	free(ls);
+}
+
+void
+listen_port_goes(struct listen *ls, const struct port *p)
+{
+	LIST_FOREACH (n, &ls->strangers) {
+		struct stranger *st = list_entry(n, struct stranger, node);
+
+		if (st->port == p)
+			st->port = NULL;
+	}
+}
+
+void
+listen_outdate(struct listen *ls)
+{
+	LIST_FOREACH (n, &ls->strangers)
+		list_entry(n, struct stranger, node)->is_outdated = true;
 }
 
 void

@@ -36,8 +36,14 @@ struct listen {
 
 /* ---- listen.c: strangers */
 void listen_accept_peer(struct port *p, struct transport *t);
+/* Before it is freed: those that came by it stay. */
+void listen_port_goes(struct listen *ls, const struct port *p);
+/* Other settings: what those have shown that are there is judged again. */
+void listen_outdate(struct listen *ls);
 
 /* ---- listen_ports.c */
+/* What streams of today are judged by; NULL: there is no TLS here. */
+const struct transport_security *listen_security(struct core *core, struct transport_security *ret);
 /* 0, or a negative errno and why; what is open then is closed by listen_close_ports. */
 int listen_open_ports(struct listen *ls, char why[static LISTEN_WHY_MAX]);
 void listen_close_ports(struct listen *ls);

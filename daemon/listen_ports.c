@@ -64,8 +64,8 @@ is_anyone(void *arg, const struct transport_identity *id, char why[static TRANSP
 	return identity_is_anyone(core->conf, id, why);
 }
 
-static const struct transport_security *
-security_of(struct core *core, struct transport_security *ret)
+const struct transport_security *
+listen_security(struct core *core, struct transport_security *ret)
 {
 	*ret = (struct transport_security){ .context = core->tls, .check = is_anyone, .arg = core,
 		.handshake_ms = core->node->handshake_timeout };
@@ -75,6 +75,7 @@ security_of(struct core *core, struct transport_security *ret)
 static void
 port_free(struct port *p)
 {
+	listen_port_goes(p->listen, p);
 	if (p->tl)
 		p->tl->ops->listen_close(p->tl);
 	list_remove(&p->node);
@@ -118,7 +119,7 @@ open_port(struct listen *ls, const char *name, const char *address, const struct
 	p->name = strdup(name);
 	p->address = strdup(address);
 	if (p->name && p->address && tune(ls->env.core, ops, conf) == 0)
-		r = ops->listen(ls->env.core->loop, url, security_of(ls->env.core, &security), fd, accepted, failed, p, &p->tl);
+		r = ops->listen(ls->env.core->loop, url, listen_security(ls->env.core, &security), fd, accepted, failed, p, &p->tl);
 	if (r < 0) {
 		port_free(p);
 		return r;
@@ -298,8 +299,9 @@ listen_commit(struct listen *ls)
 			continue;
 		}
 		if (p->tl->ops->listen_security && core->tls)
-			p->tl->ops->listen_security(p->tl, security_of(core, &security));
+			p->tl->ops->listen_security(p->tl, listen_security(core, &security));
 	}
+	listen_outdate(ls);
 	if (ls->starts && !ls->retry.armed)
 		listen_pause_ports(ls, false);
 }

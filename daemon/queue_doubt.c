@@ -11,7 +11,7 @@
 static const char *
 reason_of(enum wire_level level)
 {
-	return level == WIRE_LEVEL_PURGED ? "purged" : "its time to live is over";
+	return level == WIRE_LEVEL_ARRIVED ? NULL : level == WIRE_LEVEL_PURGED ? "purged" : "its time to live is over";
 }
 
 static void
@@ -23,6 +23,13 @@ keep(struct queue *q, struct entry *e, enum wire_level level)
 	list_append(&q->all_ended, &e->node);
 }
 
+/* How it ended, if it ends so here: the peer may have said already that it has it. */
+static enum wire_level
+end_of(const struct queue *q, unsigned prio, uint64_t seq, enum wire_level level)
+{
+	return q->node_name[0] != '\0' && seq <= q->arrived[prio] ? WIRE_LEVEL_ARRIVED : level;
+}
+
 /* Known now: told, gone. In the books of the queue it left when it ended here. */
 static void
 tell(struct entry *e, enum wire_level level)
@@ -31,7 +38,7 @@ tell(struct entry *e, enum wire_level level)
 
 	queue_heap_remove(&q->ended[e->priority], e);
 	list_remove(&e->node);
-	entry_tell(e, level, WIRE_REJECT_UNKNOWN, level == WIRE_LEVEL_ARRIVED ? NULL : reason_of(level));
+	entry_tell(e, level, WIRE_REJECT_UNKNOWN, reason_of(level));
 	slab_free(&q->qs->messages->slab, e, sizeof(*e));
 	queue_check_unused(q);
 }
@@ -41,6 +48,7 @@ entry_end(struct entry *e, enum wire_level level)
 {
 	struct queue *q = e->queue;
 
+	level = end_of(q, e->priority, e->seq, level);
 	if (!e->sender || !queue_in_doubt(q, e->priority, e->seq)) {
 		entry_finish(e, level, WIRE_REJECT_UNKNOWN, reason_of(level));
 		return;
@@ -64,6 +72,7 @@ cold_end(struct queue *q, struct cold *c, enum wire_level level)
 	struct entry *e = waits ? slab_alloc(slab, sizeof(*e)) : NULL;
 	struct cold gone;
 
+	level = end_of(q, c->priority, c->seq, level);
 	if (waits && !e)
 		return false;
 	cold_leave(q, c, &gone);
@@ -90,6 +99,8 @@ queue_awaits_outcome(const struct queue *q, int prio)
 void
 queue_arrived(struct queue *q, enum wire_priority prio, uint64_t confirmed)
 {
+	/* What is not taken from the queue yet is settled when it is, or when it ends before that. */
+	q->arrived[prio] = confirmed;
 	while (q->ended[prio] && q->ended[prio]->seq <= confirmed)
 		tell(q->ended[prio], WIRE_LEVEL_ARRIVED);
 }
@@ -118,6 +129,7 @@ queue_doubt_never_over(struct queue *q)
 	struct list *node;
 
 	memset(q->in_doubt, 0, sizeof(q->in_doubt));
+	memset(q->arrived, 0, sizeof(q->arrived));
 	while ((node = list_first(&q->all_ended)) != NULL) {
 		struct entry *e = list_entry(node, struct entry, node);
 

@@ -153,6 +153,7 @@ struct queue {
 	uint64_t offer_up_to;        /* what was there when the first consumer came; what comes since says it itself */
 	uint64_t offer_ticket;       /* consumers wait until that is synced; 0: no need */
 	uint64_t in_doubt[WIRE_PRIORITIES]; /* up to here the peer may have them */
+	uint64_t arrived[WIRE_PRIORITIES];  /* up to here it has said that it has them */
 	/* Heaps of those of them that have ended, and whose senders will hear how; and all of these. */
 	struct entry *ended[WIRE_PRIORITIES];
 	struct list all_ended;
@@ -250,7 +251,7 @@ bool queue_may_offer(struct queue *q);
 static inline bool
 queue_in_doubt(const struct queue *q, unsigned prio, uint64_t seq)
 {
-	return q->node_name[0] != '\0' && seq <= q->in_doubt[prio];
+	return q->node_name[0] != '\0' && seq <= q->in_doubt[prio] && seq > q->arrived[prio];
 }
 /* Its end, EXPIRED or PURGED, in any state but held: gone, and told now or when the peer tells what it has. */
 void entry_end(struct entry *e, enum wire_level level);

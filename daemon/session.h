@@ -152,8 +152,8 @@ struct intern_entry *session_origin(const struct session *s, uint32_t id);
 void session_set_origin_filter(struct session *s, int (*filter)(void *arg, struct wire_bytes value, struct intern_entry **ret));
 
 /*
- * Ask for a sign of life: done(arg, true) at the next byte, done(arg, false)
- * after ms without one or when the session ends (before `down`; not after
+ * Ask for a sign of life: done(arg, true) at the next byte, or if bytes still wait
+ * for their turn after ms; done(arg, false) after ms without one or when the session ends (before `down`; not after
  * session_free). One at a time: -EBUSY while another waits, else 0.
  */
 int session_probe(struct session *s, uint64_t ms, void (*done)(void *arg, bool alive), void *arg);

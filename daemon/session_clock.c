@@ -87,6 +87,9 @@ check_keepalive(struct session *s)
 	}
 	/* If it was this process that stood still, the answer lies unread. */
 	session_in_ready(s);
+	/* Or it is in what was read, and waits for its turn. */
+	if (session_in_pending(s))
+		session_alive(s);
 	if (s->pinged && keeps_alive(s))
 		session_refuse(
 		    s, WIRE_CLOSE_TIMEOUT, "nothing was heard for %llu ms", (unsigned long long)(now - s->heard_ms));
@@ -98,7 +101,7 @@ check_probe(struct session *s)
 	if (!s->probe_done || now_ms(s) < s->probe_due_ms)
 		return;
 	session_in_ready(s);
-	session_answer_probe(s, false);
+	session_answer_probe(s, session_in_pending(s));
 }
 
 void

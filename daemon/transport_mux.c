@@ -244,8 +244,7 @@ find_deaf(struct loop *l, const struct mux_kind *kind, const union resolve_addre
 		struct mux *m = list_entry(n, struct mux, deaf);
 		union resolve_address local;
 
-		udp_local(m->udp, &local);
-		if (m->kind != kind || !same_address(&local, a))
+		if (m->kind != kind || !udp_local(m->udp, &local) || !same_address(&local, a))
 			continue;
 		m->refs++;
 		m->tuning = sh->tuning;
@@ -348,8 +347,8 @@ mux_loop(const struct mux *m)
 	return m->loop;
 }
 
-void
+bool
 mux_local(const struct mux *m, union resolve_address *ret)
 {
-	udp_local(m->udp, ret);
+	return udp_local(m->udp, ret);
 }

@@ -65,6 +65,7 @@ void mux_pause(struct mux *m, bool paused);
 void mux_retune(struct mux *m, const struct transport_tuning *tuning);
 const struct transport_tuning *mux_tuning(const struct mux *m);
 struct loop *mux_loop(const struct mux *m);
-void mux_local(const struct mux *m, union resolve_address *ret);
+/* As udp_local. */
+bool mux_local(const struct mux *m, union resolve_address *ret);
 
 #endif

@@ -207,6 +207,8 @@ tls_stream_fill(struct stream *s)
 		memmove(s->in, s->in + s->in_at, s->in_len);
 		s->in_at = 0;
 	}
+	if (s->in_len == IN_BYTES)
+		return -EAGAIN;
 	n = s->tcp->ops->read(s->tcp, s->in + s->in_at + s->in_len, IN_BYTES - s->in_at - s->in_len);
 	if (n > 0)
 		s->in_len += (size_t)n;

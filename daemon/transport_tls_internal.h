@@ -50,7 +50,7 @@ struct stream {
 bool tls_stream_check(void *arg, const struct tls_peer *peer, char why[static TLS_TEXT_MAX]);
 /* Write what is sealed. A negative errno: TCP is gone, and will say so. */
 int tls_stream_flush(struct stream *s);
-/* More input: bytes, 0 at its end, or a negative errno. All plaintext is read. */
+/* More input: bytes, 0 at its end, or a negative errno; -EAGAIN also if there is no room for more. All plaintext is read. */
 ssize_t tls_stream_fill(struct stream *s);
 void tls_stream_eat(struct stream *s, size_t n);
 /* Offer what is buffered in the next pass: TCP's readiness knows nothing of it. */

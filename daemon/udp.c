@@ -338,15 +338,13 @@ udp_connect(struct loop *l, const union resolve_address *far, const struct udp_e
 	return r;
 }
 
-void
+bool
 udp_local(const struct udp *u, union resolve_address *ret)
 {
 	socklen_t len = sizeof(*ret);
 
 	memset(ret, 0, sizeof(*ret));
-	/* Our own bound socket has a name. */
-	if (getsockname(u->fd, &ret->sa, &len) < 0)
-		abort();
+	return getsockname(u->fd, &ret->sa, &len) == 0;
 }
 
 void

@@ -6,6 +6,7 @@
 #ifndef UDP_H
 #define UDP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -30,8 +31,8 @@ int udp_bind(struct loop *l, const union resolve_address *local, int fd, const s
 int udp_connect(struct loop *l, const union resolve_address *far, const struct udp_events *ev, void *arg, struct udp **ret);
 /* To whom it is connected; or to this one. Copied; goes out at the end of the pass. */
 void udp_send(struct udp *u, const union resolve_address *to, const void *data, size_t len);
-/* The address in force. */
-void udp_local(const struct udp *u, union resolve_address *ret);
+/* The address in force. False: the kernel has no memory to tell it. */
+bool udp_local(const struct udp *u, union resolve_address *ret);
 /* What was sent still goes out; no call-back after this. */
 void udp_close(struct udp *u);
 

@@ -357,7 +357,7 @@ begin(struct world *w)
 	*w = (struct world){ 0 };
 	node_init(&oslo, "oslo", NODE "[listen \"lan\"]\naddress = tcp://127.0.0.1:0\nplaintext = yes\n" QUEUES "[peer \"berlin\"]\n" PLAIN);
 	node_start(&oslo);
-	node_init(&berlin, "berlin", NODE "[listen \"lan\"]\naddress = tcp://127.0.0.1:0\nplaintext = yes\n" QUEUES
+	node_init(&berlin, "berlin", NODE "[listen \"lan\"]\naddress = tcp://127.0.0.1:0, sctp://127.0.0.1:0\nplaintext = yes\n" QUEUES
 	    "[peer \"oslo\"]\naddress = %s\n" PLAIN, oslo.url);
 	line_open(&w->keep, &berlin, "keep", CONNECTD_TELL(CONNECTD_STORED));
 	line_open(&w->away, &berlin, "oslo/there", CONNECTD_TELL(CONNECTD_ARRIVED));

@@ -584,8 +584,9 @@ START_TEST(the_others_hardly_notice)
 		ck_assert_uint_lt(program_clock_ms(), start + PROGRAM_PATIENCE_MS);
 	ck_assert(!a->goes_on || done > 0);
 	ck_assert_uint_lt(log_lines(), LINES_MAX);
-	ck_assert_msg(during->p50_ms < 10 * before->p50_ms + 20, "%s: p50 from %.2f to %.2f ms", a->what, before->p50_ms, during->p50_ms);
-	ck_assert_msg(during->p99_ms < 10 * before->p99_ms + 250, "%s: p99 from %.2f to %.2f ms", a->what, before->p99_ms, during->p99_ms);
+	/* What these found, before it was mended, was 180 ms and more in the middle, where there was nothing else to do. */
+	ck_assert_msg(during->p50_ms < 10 * before->p50_ms + 60, "%s: p50 from %.2f to %.2f ms", a->what, before->p50_ms, during->p50_ms);
+	ck_assert_msg(during->p99_ms < 10 * before->p99_ms + 500, "%s: p99 from %.2f to %.2f ms", a->what, before->p99_ms, during->p99_ms);
 	if (PROC_MEMORY_COUNTS)
 		ck_assert_msg(peak < RESIDENT_MAX, "%s: %" PRIu64 " bytes", a->what, peak);
 	start = program_clock_ms();

@@ -2,14 +2,20 @@
 #include <check.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <netinet/in.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "certs.h"
 #include "operator.h"
+#include "ossl.h"
 #include "program.h"
+#include "raw.h"
 #include "wire.h"
 
 #define LISTENER "[listen \"lan\"]\naddress = tls://127.0.0.1:%d\n"
@@ -326,6 +332,90 @@ START_TEST(whom_the_ca_has_signed)
 }
 END_TEST
 
+/*
+ * Who has shown its certificate and takes its time with the rest is judged by
+ * what is configured when it comes. i / 2: it has been silent, or has said Hello;
+ * i % 2: it is revoked meanwhile, or another is.
+ */
+START_TEST(who_is_not_in_yet)
+{
+	bool has_greeted = _i / 2, is_revoked = _i % 2;
+	const struct wire_frame hello = raw_hello_peer("paris", "berlin"), known = { .kind = WIRE_KNOWN };
+	char own[400], paris_own[400], key_path[200];
+	struct ossl *o;
+
+	cert_make(&(struct cert_wish){ .name = "the CA", .is_ca = true }, &ca);
+	put_crl(9);
+	node_init(&berlin, "berlin", "%s" LISTENER QUEUE "[peer \"paris\"]\n" QUICK, signed_by_ca("berlin", 3, own), 0);
+	node_start(&berlin);
+	signed_by_ca("paris", 2, paris_own);
+	snprintf(key_path, sizeof(key_path), "-cert %.80s/paris.pem -key %.80s/paris.key", nodes_folder(), nodes_folder());
+	o = ossl_client(&berlin, "%s -tls1_2 -state", key_path);
+	ck_assert_msg(ossl_await(o, "read finished"), "%s", o->said);
+	if (has_greeted) {
+		raw_frame(o->raw, &hello);
+		raw_until(o->raw, WIRE_KNOWN);
+	}
+	put_crl(is_revoked ? 2 : 8);
+	operator_does(&berlin, "read again", "reload");
+	if (!has_greeted)
+		raw_frame(o->raw, &hello);
+	if (is_revoked) {
+		ck_assert_int_eq(raw_end(o->raw), WIRE_CLOSE_DENIED);
+		ck_assert(operator_sees(&berlin, has_greeted ? "\"state\":\"idle\"" : "revoked", "peers --json"));
+	} else {
+		if (!has_greeted)
+			raw_until(o->raw, WIRE_KNOWN);
+		raw_frame(o->raw, &known);
+		raw_until(o->raw, WIRE_ACCEPT);
+		raw_alive(o->raw);
+	}
+	ossl_done(o);
+	ck_assert_int_eq(node_stop(&berlin), 0);
+}
+END_TEST
+
+/* Waits for the next that dials. */
+static int
+next_dial(int listener)
+{
+	struct pollfd p = { .fd = listener, .events = POLLIN };
+
+	ck_assert_int_eq(poll(&p, 1, PROGRAM_PATIENCE_MS), 1);
+	return accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+}
+
+/* What is being dialled, and has not shown yet who it is, is dialled anew: the handshake begun would go by the CA of before. */
+START_TEST(who_is_being_dialled)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), first, second;
+	socklen_t len = sizeof(at);
+	char own[400], rest[4096];
+	uint64_t before;
+
+	ck_assert(bind(listener, (struct sockaddr *)&at, len) == 0 && listen(listener, 8) == 0);
+	ck_assert_int_eq(getsockname(listener, (struct sockaddr *)&at, &len), 0);
+	cert_make(&(struct cert_wish){ .name = "the CA", .is_ca = true }, &ca);
+	put_crl(9);
+	node_init(&berlin, "berlin", "handshake_timeout = 1h\n%s[peer \"paris\"]\naddress = tls://127.0.0.1:%u\n" QUICK,
+	    signed_by_ca("berlin", 3, own), ntohs(at.sin_port));
+	node_start(&berlin);
+	before = program_clock_ms();
+	first = next_dial(listener);
+	operator_does(&berlin, "read again", "reload");
+	second = next_dial(listener);
+	ck_assert_uint_lt(program_clock_ms() - before, PROGRAM_PATIENCE_MS);
+	/* Its first words, and its end. */
+	while (recv(first, rest, sizeof(rest), 0) > 0)
+		;
+	close(first);
+	close(second);
+	close(listener);
+	ck_assert_int_eq(node_stop(&berlin), 0);
+}
+END_TEST
+
 /* ---------------------------------------------------------------------- queues */
 
 START_TEST(queues_have_new_settings)
@@ -371,6 +461,8 @@ main(void)
 	tcase_add_test(t, fingerprints_change);
 	tcase_add_test(t, a_new_key_of_our_own);
 	tcase_add_test(t, whom_the_ca_has_signed);
+	tcase_add_loop_test(t, who_is_not_in_yet, 0, 4);
+	tcase_add_test(t, who_is_being_dialled);
 	tcase_add_test(t, queues_have_new_settings);
 	suite_add_tcase(s, t);
 	sr = srunner_create(s);

@@ -215,6 +215,32 @@ START_TEST(in_order)
 }
 END_TEST
 
+/* What is set counts for the connections from then on, and is shown; who dials makes a new one for it. */
+START_TEST(settings)
+{
+	const char *const peer = "[peer \"paris\"]\nfrom = 127.0.0.0/8\n" QUICK;
+
+	node_init(&berlin, "berlin", LISTEN "mtu = 1400\n%s", "sctp://127.0.0.1:0", peer);
+	node_start(&berlin);
+	relay_start(&relay, berlin.url);
+	node_init(&paris, "paris", PARIS "mtu = 1300\n", relay.url);
+	node_start(&paris);
+	operator_awaits(&paris, "\"path_mtu\":1300", "peers --json");
+	operator_awaits(&berlin, "\"path_mtu\":1400", "peers --json");
+	ck_assert(operator_sees(&paris, "\"rtt_us\":", "peers --json"));
+	node_configure(&paris, PARIS "mtu = 600\n", relay.url);
+	operator_does(&paris, "read again", "reload");
+	operator_awaits(&paris, "\"path_mtu\":600", "peers --json");
+	node_configure(&berlin, LISTEN "mtu = 700\n%s", "sctp://127.0.0.1:0", peer);
+	operator_does(&berlin, "read again", "reload");
+	ck_assert(operator_sees(&berlin, "\"path_mtu\":1400", "peers --json"));
+	ck_assert_uint_eq(connects(), 2);
+	relay_move(&relay);
+	operator_awaits(&berlin, "\"path_mtu\":700", "peers --json");
+	end();
+}
+END_TEST
+
 /* Nothing is proven: only from where it is said. */
 START_TEST(from_elsewhere)
 {
@@ -243,6 +269,7 @@ main(void)
 	tcase_add_test(tc, bad_path);
 	tcase_add_test(tc, idle);
 	tcase_add_test(tc, in_order);
+	tcase_add_test(tc, settings);
 	tcase_add_test(tc, from_elsewhere);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);

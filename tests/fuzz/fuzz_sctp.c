@@ -8,6 +8,7 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,6 +59,20 @@ static size_t n_accepted;
 static struct transport_listener *listener;
 static bool is_forged; /* something had a right checksum and was not sent by an end */
 static uint64_t passed; /* ms; the age of cookies goes by the real clock, so not as many as make ours forget a used one */
+
+/* FUZZ_TRACE=1 tells what happens. */
+static void
+trace(const char *what, const struct udp *u, const uint8_t *data, size_t len)
+{
+	uint32_t tag = 0;
+
+	if (!getenv("FUZZ_TRACE"))
+		return;
+	if (len >= ASSOC_HEADER + 4)
+		memcpy(&tag, data + 4, 4);
+	fprintf(stderr, "%s %s: %zu bytes, tag %08x, chunk %d\n", what, u == &sockets[0] ? "listener" : "dialler", len, tag,
+	    len > ASSOC_HEADER ? data[ASSOC_HEADER] : -1);
+}
 
 static uint64_t
 take(size_t n)
@@ -122,6 +137,7 @@ udp_send(struct udp *u, const union resolve_address *to, const void *data, size_
 	struct datagram *d = &way[n_way];
 	const union resolve_address *where = u == &sockets[1] ? &u->far : to;
 
+	trace("from", u, data, len);
 	/* Larger ones than we may send are a fault. */
 	if (len > 1200)
 		abort();
@@ -136,10 +152,11 @@ udp_send(struct udp *u, const union resolve_address *to, const void *data, size_
 		}
 }
 
-void
+bool
 udp_local(const struct udp *u, union resolve_address *ret)
 {
 	*ret = u->local;
+	return true;
 }
 
 void
@@ -156,6 +173,7 @@ deliver(const struct datagram *d)
 	if (!copy)
 		abort();
 	memcpy(copy, d->data, d->len);
+	trace("to", d->to, d->data, d->len);
 	if (d->to->is_open && d->len > 0)
 		d->to->ev->input(d->to->arg, &d->from, copy, d->len);
 	free(copy);
@@ -245,6 +263,7 @@ on_accepted(void *arg, struct transport *t)
 	struct end *e = &accepted[n_accepted];
 
 	(void)arg;
+	trace("accepted by", &sockets[0], NULL, 0);
 	if (n_accepted > 0 && !is_forged)
 		abort();
 	transport_set_events(t, &events, e);
@@ -408,7 +427,7 @@ keep_usrsctp(void)
 	static const struct assoc_events none = { .output = not_for_us };
 	static const struct assoc_settings settings = { .packet = 1200, .buffer = 1 << 20, .rto_min_ms = 50, .rto_max_ms = 1000,
 		.retransmissions = 3 };
-	static const uint8_t packet[16] = { 0 };
+	uint8_t packet[16] = { [2] = ASSOC_PORT >> 8, [3] = ASSOC_PORT & 0xff };
 	static struct loop *stays;
 	struct assoc *a;
 

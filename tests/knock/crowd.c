@@ -445,6 +445,8 @@ become(pid_t *ret)
 	ck_assert_int_ge(*ret, 0);
 	if (*ret == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		/* They stand for other hosts, which would not want our CPUs. */
+		(void)!nice(15);
 		more_descriptors();
 		srand((unsigned)getpid());
 	}

@@ -10,7 +10,7 @@
 struct sent {
 	struct ledger_send how;
 	bool taken, orphan; /* its producer was killed before the end of it */
-	bool zombie;
+	uint32_t zombie; /* of this instance, which had been taken over; 0: no */
 	bool accepted, stored, arrived; /* told, whatever was told since */
 	bool final;
 	int level, result;
@@ -226,9 +226,17 @@ ledger_again(uint64_t number)
 }
 
 void
-ledger_zombie(uint64_t number)
+ledger_zombie(uint64_t number, uint32_t instance)
 {
-	get(number)->zombie = true;
+	get(number)->zombie = instance;
+}
+
+void
+ledger_zombie_died(uint32_t instance)
+{
+	for (size_t i = 0; i < ledger.n; i++)
+		if (ledger.sent[i].zombie == instance)
+			ledger_orphan(i + 1);
 }
 
 /* -------------------------------------------------------------- delivered -- */

@@ -60,7 +60,9 @@ void ledger_safe(uint64_t number);
 /* It is sent again, under the number it had; nothing told of the time before counts. */
 void ledger_again(uint64_t number);
 /* Sent by an instance that was taken over before: nobody may ever take it. */
-void ledger_zombie(uint64_t number);
+void ledger_zombie(uint64_t number, uint32_t instance);
+/* Nobody hears of what it sent any more. */
+void ledger_zombie_died(uint32_t instance);
 
 /* Everything has come to rest. */
 void ledger_end(void);

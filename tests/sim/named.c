@@ -104,6 +104,7 @@ named_died(const struct program *p)
 		for (uint64_t k = 1; k <= all.names[i].used; k++)
 			if (all.names[i].sent[k].message && all.names[i].sent[k].sender == sender_of(p))
 				ledger_orphan(all.names[i].sent[k].message);
+	ledger_zombie_died(sender_of(p));
 	/* Its question may be under way. */
 	if (p->named && p->asks) {
 		p->named->opening = false;
@@ -215,7 +216,7 @@ new_message(const struct program *p, size_t len, unsigned levels, bool zombie)
 	program_foresee(p, len, CONNECTD_AS_QUEUE, &how);
 	number = ledger_sent(&how);
 	if (zombie)
-		ledger_zombie(number);
+		ledger_zombie(number, sender_of(p));
 	return (uint32_t)number;
 }
 

@@ -520,6 +520,33 @@ START_TEST(purged_without_doubt_is_told_at_once)
 }
 END_TEST
 
+/* The peer has confirmed two before the link came to take them: that is how they end, whatever ends them here. */
+START_TEST(what_has_arrived_does_not_expire)
+{
+	struct queue_purged purged;
+
+	restore_four(_i == 1 ? loop_now_ms(b.loop) + 500 : 0);
+	queue_arrived(b.q, WIRE_PRIORITY_NORMAL, 2);
+	queue_doubt_over(b.q, WIRE_PRIORITY_NORMAL, 3);
+	if (_i == 2) {
+		ck_assert_ptr_null(queue_take(&t.consumer, -1));
+		fake_store_serve(&store);
+	}
+	if (_i == 1) {
+		fake_loop_advance(b.loop, 5000);
+	} else {
+		queue_purge(b.q, &purged);
+		ck_assert(purged.messages == 4 && purged.in_doubt == 1);
+	}
+	ck_assert_uint_eq(h.by_level[WIRE_LEVEL_ARRIVED], 2);
+	ck_assert_uint_eq(h.by_level[_i == 1 ? WIRE_LEVEL_EXPIRED : WIRE_LEVEL_PURGED], 1);
+	ck_assert_uint_eq(h.sender.open, 1);
+	queue_arrived(b.q, WIRE_PRIORITY_NORMAL, 3);
+	ck_assert(h.by_level[WIRE_LEVEL_ARRIVED] == 3 && h.sender.open == 0);
+	ck_assert_uint_eq(box_stats(b.q).counters.forwarded, 2);
+}
+END_TEST
+
 /* It has been read into memory, and was not taken. */
 START_TEST(read_in_doubt_ends_the_same_way)
 {
@@ -684,6 +711,7 @@ main(void)
 	tcase_add_test(tc, purged_in_doubt_is_gone_and_told_when_the_peer_tells);
 	tcase_add_test(tc, expired_in_doubt_is_gone_and_told_when_the_peer_tells);
 	tcase_add_test(tc, purged_without_doubt_is_told_at_once);
+	tcase_add_loop_test(tc, what_has_arrived_does_not_expire, 0, 3);
 	tcase_add_test(tc, read_in_doubt_ends_the_same_way);
 	tcase_add_test(tc, restored_orphans_can_be_purged);
 	tcase_add_test(tc, restored_ones_may_be_second_at_the_peer);

@@ -760,6 +760,33 @@ START_TEST(an_answer_that_lies_unread_counts)
 }
 END_TEST
 
+/* Many are busy, and the process gets on slowly: what was read and waits for its turn is no silence. */
+START_TEST(what_waits_for_its_turn_counts)
+{
+	const struct wire_frame confirm = { .kind = WIRE_CONFIRM, .u.confirm = { .flow = 1, .number = 1 } };
+
+	world_accept_open(w, WIRE_ROLE_PEER);
+	w->env.n_busy += 10000;
+	for (int i = 0; i < 20 * SESSION_LEAST_FRAMES; i++)
+		world_put(w, &confirm);
+	fake_loop_pass(w->loop);
+	for (int i = 0; i < 4; i++) {
+		fake_loop_jump(w->loop, 2 * KEEPALIVE_MS);
+		fake_loop_pass(w->loop);
+	}
+	ck_assert_uint_lt(w->y.frames, 20 * SESSION_LEAST_FRAMES);
+	ck_assert_uint_eq(w->y.downs, 0);
+	fake_loop_run(w->loop);
+	ck_assert_uint_eq(w->y.frames, 20 * SESSION_LEAST_FRAMES);
+	ck_assert_uint_eq(w->y.downs, 0);
+	/* Nothing comes any more. */
+	fake_loop_advance(w->loop, 3 * KEEPALIVE_MS + 1000);
+	ck_assert_uint_eq(w->y.downs, 1);
+	ck_assert_int_eq(w->y.code, WIRE_CLOSE_TIMEOUT);
+	w->env.n_busy -= 10000;
+}
+END_TEST
+
 START_TEST(being_blocked_is_no_life_and_getting_on_is)
 {
 	world_accept_open(w, WIRE_ROLE_PEER);
@@ -810,6 +837,26 @@ START_TEST(a_probe_that_nothing_answers)
 	ck_assert_uint_eq(w->y.probes, 1);
 	ck_assert(!w->y.alive);
 	ck_assert_uint_eq(w->y.downs, _i != 0);
+}
+END_TEST
+
+/* As for silence: the answer may be behind what was read and not handled. */
+START_TEST(a_probe_of_one_that_waits_for_its_turn)
+{
+	const struct wire_frame confirm = { .kind = WIRE_CONFIRM, .u.confirm = { .flow = 1, .number = 1 } };
+
+	world_accept_open(w, WIRE_ROLE_PEER);
+	w->env.n_busy += 10000;
+	for (int i = 0; i < 20 * SESSION_LEAST_FRAMES; i++)
+		world_put(w, &confirm);
+	fake_loop_pass(w->loop);
+	session_probe(w->y.s, 50, end_probed, &w->y);
+	fake_loop_jump(w->loop, 50);
+	fake_loop_pass(w->loop);
+	ck_assert_uint_lt(w->y.frames, 20 * SESSION_LEAST_FRAMES);
+	ck_assert_uint_eq(w->y.probes, 1);
+	ck_assert(w->y.alive);
+	w->env.n_busy -= 10000;
 }
 END_TEST
 
@@ -883,9 +930,11 @@ main(void)
 	tcase_add_test(t, a_byte_is_life);
 	tcase_add_test(t, the_clock_stands_still_while_we_do_not_read);
 	tcase_add_test(t, an_answer_that_lies_unread_counts);
+	tcase_add_test(t, what_waits_for_its_turn_counts);
 	tcase_add_test(t, being_blocked_is_no_life_and_getting_on_is);
 	tcase_add_test(t, a_probe_ends_at_the_first_byte);
 	tcase_add_loop_test(t, a_probe_that_nothing_answers, 0, 2);
+	tcase_add_test(t, a_probe_of_one_that_waits_for_its_turn);
 	tcase_add_test(t, a_probe_can_be_forgotten);
 	tcase_add_test(t, pings_are_answered);
 	suite_add_tcase(s, t);

@@ -384,6 +384,35 @@ START_TEST(last_words)
 }
 END_TEST
 
+/* A step is under way when more comes than is kept of it, and a reset: the answer cannot be told, and what came says nothing. */
+START_TEST(flooded_and_reset)
+{
+	static uint8_t flood[3 * 32768];
+	struct linger now = { .l_onoff = 1, .l_linger = 0 };
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+	struct tls *tls = tls_new(w.dialling.context, true, refuses, NULL);
+	int fd = socket(AF_INET, SOCK_STREAM, 0), port;
+	const uint8_t *out;
+	size_t used, len;
+
+	fake_task.cpu_step = _i ? STEP_NS : 0;
+	ck_assert_int_eq(sscanf(w.url, "tls://127.0.0.1:%d", &port), 1);
+	to.sin_port = htons((uint16_t)port);
+	ck_assert_int_eq(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
+	ck_assert_int_eq(tls_feed(tls, NULL, 0, &used), TLS_MORE);
+	out = tls_out(tls, &len);
+	ck_assert_int_eq(send(fd, out, len, MSG_NOSIGNAL), (ssize_t)len);
+	UNTIL(w.a.asked > 0);
+	/* Not more than the kernel keeps. */
+	ck_assert_int_gt(send(fd, flood, sizeof(flood), MSG_NOSIGNAL | MSG_DONTWAIT), 2 * 32768 - 1);
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	close(fd);
+	UNTIL(w.a.downs);
+	ck_assert_int_lt(w.a.error, 0);
+	tls_free(tls);
+}
+END_TEST
+
 /* -------------------------------------------------------------- without worker */
 
 START_TEST(on_the_loop)
@@ -466,6 +495,7 @@ main(void)
 	tcase_add_loop_test(t, closed_meanwhile, 0, 4);
 	tcase_add_loop_test(t, late, 0, 2);
 	tcase_add_test(t, last_words);
+	tcase_add_loop_test(t, flooded_and_reset, 0, 2);
 	tcase_add_loop_test(t, on_the_loop, 0, 2);
 	tcase_add_test(t, here_and_there);
 	tcase_add_test(t, each_allocation_fails);
