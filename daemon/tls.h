@@ -260,6 +260,6 @@ void tls_seal_packet(struct tls *t, const uint8_t *packet, size_t len);
  * call for any stream of this context, and there may be more: again, with no datagram.
  * TLS_MORE: no more. TLS_END and TLS_ALERT as of a stream; what is forged is passed over.
  */
-enum tls_result tls_open_packet(struct tls *t, const uint8_t *datagram, size_t len, const uint8_t **ret_packet, size_t *ret_len);
+enum tls_result tls_open_packet(struct tls *t, const uint8_t *datagram, size_t len, uint8_t **ret_packet, size_t *ret_len);
 
 #endif

@@ -247,7 +247,7 @@ sealed_part(const uint8_t *d, size_t *len)
 }
 
 enum tls_result
-tls_open_packet(struct tls *t, const uint8_t *datagram, size_t len, const uint8_t **ret_packet, size_t *ret_len)
+tls_open_packet(struct tls *t, const uint8_t *datagram, size_t len, uint8_t **ret_packet, size_t *ret_len)
 {
 	int e;
 

@@ -169,7 +169,7 @@ rise(struct stream *s, struct assoc *a)
 
 /* Of an accepted stream that has no association yet. */
 static void
-begin_association(struct dtls *d, const struct assoc_packet *k, const uint8_t *packet, size_t len)
+begin_association(struct dtls *d, const struct assoc_packet *k, uint8_t *packet, size_t len)
 {
 	struct stream *s = d->s;
 	struct assoc_settings settings;
@@ -190,15 +190,14 @@ begin_association(struct dtls *d, const struct assoc_packet *k, const uint8_t *p
 
 /* One record holds one packet. */
 static void
-take_packet(struct dtls *d, const uint8_t *packet, size_t len)
+take_packet(struct dtls *d, uint8_t *packet, size_t len)
 {
 	struct stream *s = d->s;
 	struct assoc_packet k;
 
 	d->in_vain = 0;
 	s->refusals = 0;
-	/* The checksum is taken out and put back. */
-	if (!assoc_packet_parse((uint8_t *)(uintptr_t)packet, len, &k))
+	if (!assoc_packet_parse(packet, len, &k))
 		return;
 	d->has_heard = true;
 	if (!s->assoc && s->state == SHAKING)
@@ -232,7 +231,7 @@ gone(struct stream *s, int error, const char *text)
 static void
 open_datagram(struct dtls *d, const uint8_t *data, size_t len)
 {
-	const uint8_t *packet;
+	uint8_t *packet;
 	size_t packet_len;
 	enum tls_result r;
 
