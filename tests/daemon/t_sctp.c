@@ -287,12 +287,13 @@ START_TEST(same_port)
 	node_start(&paris);
 	node_await_peer(&paris, "berlin", "up");
 	for (uint64_t i = 0; i < 5; i++) {
-		store(i * 100 + 1, i * 100 + 100);
+		store(i * 100 + 1, i * 100 + 50);
 		node_kill(&berlin);
 		node_start(&berlin);
+		/* It is noticed by sending, keepalive is 30 s. */
+		store(i * 100 + 51, i * 100 + 100);
 		node_await_queue(&berlin, "orders", queue_holds, (i + 1) * 100);
 	}
-	/* Each was noticed by sending, keepalive is 30 s. And so is the end that dials. */
 	node_kill(&paris);
 	node_start(&paris);
 	node_await_peer(&paris, "berlin", "up");
