@@ -689,13 +689,10 @@ void
 listener_url(struct transport_listener *tl, char buf[static TRANSPORT_TEXT_MAX])
 {
 	union resolve_address a;
-	char text[RESOLVE_TEXT_MAX];
+	char text[RESOLVE_TEXT_MAX] = "?";
 
-	if (!mux_local(listener_of(tl)->mux, &a)) {
-		snprintf(buf, TRANSPORT_TEXT_MAX, "sctp://?");
-		return;
-	}
-	resolve_text(&a, true, text);
+	if (mux_local(listener_of(tl)->mux, &a))
+		resolve_text(&a, true, text);
 	snprintf(buf, TRANSPORT_TEXT_MAX, "%s://%s", tl->ops == &transport_dtls ? "dtls-sctp" : "sctp", text);
 }
 
