@@ -162,7 +162,7 @@ $(B)/tests/t_%: $(B)/obj/tests/daemon/t_%.o $(call obj,$(TESTLIB_SRC) $(COMMON_S
 	$(dolink) $(PROTOBUF_LIBS) $(EVENT_LIBS) $(TEST_LIBS) $(CHECK_LIBS)
 
 # Those that bring certificates of every kind.
-CERT_TESTS = $(B)/tests/t_tls $(B)/tests/t_denied $(B)/tests/t_reload
+CERT_TESTS = $(B)/tests/t_tls $(B)/tests/t_denied $(B)/tests/t_reload $(B)/tests/t_sctp
 $(CERT_TESTS): $(call obj,tests/transport/certs.c $(wildcard daemon/tls*.c))
 $(CERT_TESTS): TEST_LIBS = $(TLS_LIBS)
 # Nodes that are no daemons have keys of their own.

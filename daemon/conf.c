@@ -324,7 +324,7 @@ any_tls(const struct conf_list *address)
 	struct names_url url;
 
 	for (size_t i = 0; i < address->n; i++)
-		if (names_url_parse(address->items[i], &url, NULL) == 0 && url.scheme == NAMES_TLS)
+		if (names_url_parse(address->items[i], &url, NULL) == 0 && (url.scheme == NAMES_TLS || url.scheme == NAMES_DTLS_SCTP))
 			return true;
 	return false;
 }

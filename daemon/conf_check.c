@@ -112,6 +112,13 @@ open_scheme(const struct conf_list *address)
 	return has_scheme(address, NAMES_TCP) ? "tcp" : has_scheme(address, NAMES_SCTP) ? "sctp" : NULL;
 }
 
+/* The first that proves who is there; NULL: there is none. */
+static const char *
+proving_scheme(const struct conf_list *address)
+{
+	return has_scheme(address, NAMES_TLS) ? "tls" : has_scheme(address, NAMES_DTLS_SCTP) ? "dtls-sctp" : NULL;
+}
+
 static void
 check_listen(const struct conf_section *s, struct conf_faults *faults)
 {
@@ -180,7 +187,7 @@ static void
 check_proof(const struct conf_section *s, bool has_ca, struct conf_faults *faults)
 {
 	const struct conf_peer *p = &s->u.peer;
-	const char *scheme = open_scheme(&p->address);
+	const char *scheme = open_scheme(&p->address), *proving = proving_scheme(&p->address);
 
 	if (p->plaintext && p->fingerprint_text.n > 0)
 		conf_fault(faults, s->file, line_of(s, "plaintext"),
@@ -188,13 +195,13 @@ check_proof(const struct conf_section *s, bool has_ca, struct conf_faults *fault
 	else if (p->plaintext && has_ca)
 		conf_fault(faults, s->file, line_of(s, "plaintext"),
 		    "plaintext = yes, and [node] has a ca: its peers prove who they are; remove one of the two");
-	else if (p->plaintext && has_scheme(&p->address, NAMES_TLS))
+	else if (p->plaintext && proving)
 		conf_fault(faults, s->file, line_of(s, "address"),
-		    "tls:// and plaintext = yes: TLS needs a fingerprint of [peer \"%s\"], or a ca in [node]", s->name);
+		    "%s:// and plaintext = yes: TLS needs a fingerprint of [peer \"%s\"], or a ca in [node]", proving, s->name);
 	else if (!p->plaintext && scheme)
 		conf_fault(faults, s->file, line_of(s, "address"),
-		    "%s:// is neither encrypted nor authenticated: it needs plaintext = yes in [peer \"%s\"], or take tls://", scheme,
-		    s->name);
+		    "%s:// is neither encrypted nor authenticated: it needs plaintext = yes in [peer \"%s\"], or take %s://", scheme,
+		    s->name, strcmp(scheme, "sctp") == 0 ? "dtls-sctp" : "tls");
 	else if (!p->plaintext && p->fingerprint_text.n == 0 && !has_ca)
 		conf_fault(faults, s->file, s->line,
 		    "nothing proves that a node is [peer \"%s\"]: give the fingerprint that connectctl key prints there, or a ca in [node]",

@@ -118,17 +118,17 @@ static const struct conf_key keys[] = {
 	    .help = "Datagrams of strangers that a listener for SCTP answers within a second; more are dropped. Nothing is kept of them." },
 
 	{ LISTEN(address), .type = CONF_TYPE_URLS, .sample = "tls://0.0.0.0:7140", NOW,
-	    .help = "Where to accept peers: a list of tls://HOST:PORT, tcp://HOST:PORT and sctp://HOST:PORT. With port 0 the system chooses one, "
-	            "which connectctl status shows. Must be set." },
+	    .help = "Where to accept peers: a list of tls://HOST:PORT, dtls-sctp://HOST:PORT, tcp://HOST:PORT and sctp://HOST:PORT. "
+	            "With port 0 the system chooses one, which connectctl status shows. Must be set." },
 	{ LISTEN(plaintext), .type = CONF_TYPE_BOOL, .def = "no", NOW,
 	    .help = "Allows connections that are neither encrypted nor authenticated. tcp:// and sctp:// need it." },
 	{ LISTEN(mtu), SIZE(576, 9000, "1200"), NOW,
-	    .help = "Bytes of the datagrams that are sent over SCTP, without the headers of IP and UDP. With more than the path carries "
+	    .help = "Bytes of the datagrams that are sent over SCTP, also in DTLS, without the headers of IP and UDP. With more than the path carries "
 	            "they are lost, or come in pieces." },
 
 	{ PEER(address), .type = CONF_TYPE_URLS, OR_NONE, .def = "none", .sample = "tls://berlin.example:7140", NOW,
-	    .help = "Where to dial: a list of tls://HOST:PORT, tcp://HOST:PORT and sctp://HOST:PORT, tried in order. A peer without one is "
-	            "accepted, never dialled." },
+	    .help = "Where to dial: a list of tls://HOST:PORT, dtls-sctp://HOST:PORT, tcp://HOST:PORT and sctp://HOST:PORT, tried in "
+	            "order. A peer without one is accepted, never dialled." },
 	{ .kind = CONF_PEER, .name = "fingerprint", .offset = offsetof(struct conf_peer, fingerprint_text),
 	    .also = offsetof(struct conf_peer, fingerprint), .type = CONF_TYPE_PINS, OR_NONE, .def = "none",
 	    .sample = "sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=", NOW,

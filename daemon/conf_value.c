@@ -178,8 +178,8 @@ check_url(const char *text, char why[static CONF_WHY_MAX])
 
 	if (names_url_parse(text, &url, &reason) < 0)
 		return conf_wrong(why, "%.100s: %s", text, reason);
-	if (url.scheme != NAMES_TCP && url.scheme != NAMES_TLS && url.scheme != NAMES_SCTP)
-		return conf_wrong(why, "%.100s: this version carries tls://, tcp:// and sctp:// only", text);
+	if (url.scheme != NAMES_TCP && url.scheme != NAMES_TLS && url.scheme != NAMES_SCTP && url.scheme != NAMES_DTLS_SCTP)
+		return conf_wrong(why, "%.100s: this version carries tls://, dtls-sctp://, tcp:// and sctp:// only", text);
 	return 0;
 }
 

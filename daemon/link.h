@@ -91,7 +91,7 @@ struct link_stats {
 	const char *transport; /* "tcp" */
 	struct transport_path path;
 	const char *proof;     /* "plaintext", "fingerprint", "ca" */
-	char version[8], cipher[64]; /* of TLS */
+	char version[12], cipher[64]; /* of TLS */
 	char key[PIN_TEXT_MAX];      /* the fingerprint of the peer's; "": it has shown none */
 	int64_t not_after;           /* of its certificate, seconds since 1970; 0: it has shown none */
 	bool dialled_by_me;

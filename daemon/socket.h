@@ -17,7 +17,7 @@
 #define SOCKET_ACCEPT_MAX 4     /* streams accepted before others get their turn: one costs 0.1 ms */
 #define SOCKET_BACKLOG 512
 
-extern const struct transport_ops transport_unix, transport_tcp, transport_tls, transport_sctp;
+extern const struct transport_ops transport_unix, transport_tcp, transport_tls, transport_sctp, transport_dtls;
 
 enum socket_state {
 	SOCKET_CONNECTING, /* the kind is at work */

@@ -12,8 +12,8 @@
 
 /* ------------------------------------------------------------------- output */
 
-static int
-reserve(struct tls *t, size_t len)
+int
+tls_reserve(struct tls *t, size_t len)
 {
 	size_t need = t->out_len + len, cap = 2 * t->out_cap;
 	uint8_t *out;
@@ -43,7 +43,7 @@ bio_send(void *arg, const unsigned char *data, size_t len)
 	struct tls *t = arg;
 	uint8_t *to;
 
-	if (t->out_head + t->out_len + len > t->out_cap && reserve(t, len) < 0)
+	if (t->out_head + t->out_len + len > t->out_cap && tls_reserve(t, len) < 0)
 		return MBEDTLS_ERR_SSL_ALLOC_FAILED;
 	to = t->out + t->out_head + t->out_len;
 	memcpy(to, data, len);
@@ -122,7 +122,7 @@ tls_take_out(struct tls *t, size_t *ret_len)
 /* ------------------------------------------------------------------- stream */
 
 struct tls *
-tls_new(struct tls_context *c, bool dialling, tls_check *check, void *arg)
+tls_make(struct tls_context *c, const mbedtls_ssl_config *conf, bool dialling, tls_check *check, void *arg)
 {
 	struct tls *t = calloc(1, sizeof(*t));
 
@@ -134,17 +134,26 @@ tls_new(struct tls_context *c, bool dialling, tls_check *check, void *arg)
 	t->arg = arg;
 	mbedtls_ssl_init(&t->ssl);
 	mbedtls_x509_crt_init(&t->shown);
-	if (mbedtls_ssl_setup(&t->ssl, dialling ? &c->dialling : &c->accepting) != 0)
+	if (mbedtls_ssl_setup(&t->ssl, conf) != 0)
 		goto fail;
 	/* No name is checked here, but by the caller; a client of 3.6 must say that it means it. */
 	if (dialling && mbedtls_ssl_set_hostname(&t->ssl, NULL) != 0)
 		goto fail;
-	mbedtls_ssl_set_bio(&t->ssl, t, bio_send, bio_recv, NULL);
 	mbedtls_ssl_set_verify(&t->ssl, tls_verify, t);
 	return t;
 fail:
 	tls_free(t);
 	return NULL;
+}
+
+struct tls *
+tls_new(struct tls_context *c, bool dialling, tls_check *check, void *arg)
+{
+	struct tls *t = tls_make(c, dialling ? &c->dialling : &c->accepting, dialling, check, arg);
+
+	if (t)
+		mbedtls_ssl_set_bio(&t->ssl, t, bio_send, bio_recv, NULL);
+	return t;
 }
 
 void
@@ -303,7 +312,7 @@ tls_seal(struct tls *t, const struct iovec *iov, int n, size_t skip)
 		all += iov[i].iov_len;
 	/* Once, instead of growing step by step. */
 	if (all > 0 && t->out_len < TLS_OUT_MARK)
-		(void)reserve(t, (all < TLS_OUT_MARK ? all : TLS_OUT_MARK + t->payload_max) + 256);
+		(void)tls_reserve(t, (all < TLS_OUT_MARK ? all : TLS_OUT_MARK + t->payload_max) + 256);
 	while (n > 0 && t->out_len < TLS_OUT_MARK) {
 		size_t len;
 		const uint8_t *data;

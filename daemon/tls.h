@@ -1,7 +1,8 @@
 /*
- * tls: TLS 1.2 and 1.3 between nodes, both of which show a certificate. The
- * only module that includes mbedTLS (2.28 and 3.6), and no type of it is seen
- * here. Does no I/O: bytes come from the caller and wait for the caller.
+ * tls: TLS 1.2 and 1.3, and DTLS 1.2, between nodes, both of which show a
+ * certificate. The only module that includes mbedTLS (2.28 and 3.6), and no
+ * type of it is seen here. Does no I/O: bytes come from the caller and wait for
+ * the caller.
  *
  * Policy: ECDHE and AEAD only; certificates of both sides, always; keys of
  * ECDSA P-256, P-384, or RSA of 2048 bits and more; no renegotiation, no
@@ -52,7 +53,7 @@ struct tls_peer {
 	enum tls_chain chain;
 	char chain_text[TLS_TEXT_MAX]; /* "expired 2026-11-01, not signed by a CA of ours" */
 	/* After the handshake. */
-	char version[8];  /* "TLSv1.3" */
+	char version[12]; /* "TLSv1.3", "DTLSv1.2" */
 	char cipher[64];  /* "TLS1-3-CHACHA20-POLY1305-SHA256" */
 };
 
@@ -208,5 +209,57 @@ const struct tls_peer *tls_peer(const struct tls *t);
 bool tls_recheck(struct tls *t, struct tls_context *c, tls_check *check, void *arg, char why[static TLS_TEXT_MAX]);
 /* This key has sealed or opened as much as one should: a new stream is due. */
 bool tls_tired(const struct tls *t);
+
+/* ---------------------------------------------------------------- datagrams */
+
+/*
+ * DTLS 1.2: one end whose records are in datagrams, which come in any order, or
+ * twice, or not at all. tls_step, tls_judge, tls_recheck and what tells of the
+ * other side are the same. In the handshake a step is given one whole datagram,
+ * and only when a step without any has said TLS_MORE; what is damaged is passed
+ * over. mtu: bytes of a datagram at most. NULL: out of memory.
+ */
+struct tls *tls_new_datagrams(struct tls_context *c, bool dialling, uint32_t mtu, tls_check *check, void *arg);
+
+#define TLS_COOKIE_S 10  /* a stranger's proof that it gets our answers is good for as long */
+#define TLS_RANDOM 32
+
+/* Does it begin a handshake? Then *ret_random is what its sender has made up for it, the same in every copy. */
+bool tls_is_hello(const uint8_t *datagram, size_t len, uint8_t ret_random[static TLS_RANDOM]);
+/* Does it hold a packet, of a handshake that is over? */
+bool tls_is_sealed(const uint8_t *datagram, size_t len);
+/* Can it be one at all? */
+bool tls_is_datagram(const uint8_t *datagram, size_t len);
+
+/*
+ * A hello, for an accepting end that is nobody's yet. `who` stands for whom it
+ * comes from, and must not be guessed: TLS_MORE: it has to show first that it
+ * gets our answer, which is in the output; nothing is kept. (So
+ * it is of a hello that is no good.) TLS_READY: it has, and the end is its from
+ * here on (tls_set_owner, then tls_step). TLS_FAILED: out of memory, and the end is of no use any more.
+ */
+enum tls_result tls_hello(struct tls *t, const void *who, size_t len, const uint8_t *datagram, size_t datagram_len);
+void tls_set_owner(struct tls *t, tls_check *check, void *arg);
+/* What opens nothing and belongs to nobody here: a word in the clear that it arrived in vain. Returns its length. */
+size_t tls_in_vain(uint8_t ret[static 32]);
+bool tls_is_in_vain(const uint8_t *datagram, size_t len);
+
+/* The next datagram of the output, until the next call for this stream; NULL: no more. */
+const uint8_t *tls_next(struct tls *t, size_t *ret_len);
+/* Has the wait for an answer changed? Then it is *ret_ms from now; 0: there is none. */
+bool tls_wait_changed(struct tls *t, uint64_t *ret_ms);
+/* It is over; the next step sends again what has to be. */
+void tls_waited(struct tls *t);
+
+/* So much fits into a record. */
+size_t tls_packet_max(const struct tls *t);
+/* Seal one packet, which is a datagram of the output then; or it is lost, as it may be on any path. */
+void tls_seal_packet(struct tls *t, const uint8_t *packet, size_t len);
+/*
+ * Open what is in a datagram: TLS_READY: *ret_packet and *ret_len until the next
+ * call for any stream of this context, and there may be more: again, with no datagram.
+ * TLS_MORE: no more. TLS_END and TLS_ALERT as of a stream; what is forged is passed over.
+ */
+enum tls_result tls_open_packet(struct tls *t, const uint8_t *datagram, size_t len, uint8_t **ret_packet, size_t *ret_len);
 
 #endif

@@ -18,6 +18,7 @@
 #include <mbedtls/pk.h>
 #include <mbedtls/rsa.h>
 #include <mbedtls/ssl.h>
+#include <mbedtls/ssl_cookie.h>
 #include <mbedtls/x509_crl.h>
 #include <mbedtls/x509_crt.h>
 
@@ -111,6 +112,13 @@ tls_compat_configure(mbedtls_ssl_config *conf)
 	mbedtls_ssl_conf_sig_algs(conf, signatures);
 }
 
+/* There is no DTLS 1.3. */
+static inline void
+tls_compat_configure_datagrams(mbedtls_ssl_config *conf)
+{
+	mbedtls_ssl_conf_max_tls_version(conf, MBEDTLS_SSL_VERSION_TLS1_2);
+}
+
 #define TLS_COMPAT_SUITES_13 \
 	MBEDTLS_TLS1_3_CHACHA20_POLY1305_SHA256, MBEDTLS_TLS1_3_AES_128_GCM_SHA256, MBEDTLS_TLS1_3_AES_256_GCM_SHA384,
 #define TLS_COMPAT_NO_CIPHER MBEDTLS_ERR_SSL_HANDSHAKE_FAILURE
@@ -188,6 +196,12 @@ tls_compat_configure(mbedtls_ssl_config *conf)
 	mbedtls_ssl_conf_sig_hashes(conf, hashes);
 }
 
+static inline void
+tls_compat_configure_datagrams(mbedtls_ssl_config *conf)
+{
+	(void)conf;
+}
+
 #define TLS_COMPAT_SUITES_13
 #define TLS_COMPAT_NO_CIPHER MBEDTLS_ERR_SSL_NO_CIPHER_CHOSEN
 #define TLS_COMPAT_BAD_VERSION MBEDTLS_ERR_SSL_BAD_HS_PROTOCOL_VERSION
@@ -195,6 +209,13 @@ tls_compat_configure(mbedtls_ssl_config *conf)
 #define TLS_COMPAT_TICKET 1 /* no error: 2.28 never says so */
 
 #endif
+/* How far is who accepts: its hello is written, or the wish for another one? */
+static inline int
+tls_compat_state(const mbedtls_ssl_context *ssl)
+{
+	return ssl->MBEDTLS_PRIVATE(state);
+}
+
 /* Is the handshake over? */
 static inline bool
 tls_compat_is_shaken(const mbedtls_ssl_context *ssl)

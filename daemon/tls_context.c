@@ -7,6 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The wait for an answer in a handshake of datagrams: it doubles. */
+#define RESEND_MIN_MS 400
+#define RESEND_MAX_MS 60000
+
 static const int suites[] = { TLS_COMPAT_SUITES_13 MBEDTLS_TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
 	MBEDTLS_TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256, MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
 	MBEDTLS_TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
@@ -145,9 +149,9 @@ load_trust(struct tls_context *c, const struct tls_material *m, char why[static 
 /* ------------------------------------------------------------------- policy */
 
 static int
-configure(struct tls_context *c, mbedtls_ssl_config *conf, int endpoint)
+configure(struct tls_context *c, mbedtls_ssl_config *conf, int endpoint, int transport)
 {
-	int e = mbedtls_ssl_config_defaults(conf, endpoint, MBEDTLS_SSL_TRANSPORT_STREAM, MBEDTLS_SSL_PRESET_DEFAULT);
+	int e = mbedtls_ssl_config_defaults(conf, endpoint, transport, MBEDTLS_SSL_PRESET_DEFAULT);
 
 	if (e != 0)
 		return e;
@@ -174,6 +178,31 @@ configure(struct tls_context *c, mbedtls_ssl_config *conf, int endpoint)
 	return mbedtls_ssl_conf_own_cert(conf, &c->own, &c->key);
 }
 
+/* DTLS 1.2. Damaged and forged records are passed over, and old ones that come again. */
+static int
+configure_datagrams(struct tls_context *c, mbedtls_ssl_config *conf, int endpoint)
+{
+	int e = configure(c, conf, endpoint, MBEDTLS_SSL_TRANSPORT_DATAGRAM);
+
+	tls_compat_configure_datagrams(conf);
+	mbedtls_ssl_conf_handshake_timeout(conf, RESEND_MIN_MS, RESEND_MAX_MS);
+	mbedtls_ssl_conf_dtls_anti_replay(conf, MBEDTLS_SSL_ANTI_REPLAY_ENABLED);
+	if (endpoint == MBEDTLS_SSL_IS_SERVER)
+		mbedtls_ssl_conf_dtls_cookies(conf, mbedtls_ssl_cookie_write, mbedtls_ssl_cookie_check, &c->cookies);
+	return e;
+}
+
+static bool
+configure_all(struct tls_context *c)
+{
+	mbedtls_ssl_cookie_set_timeout(&c->cookies, TLS_COOKIE_S);
+	return configure(c, &c->accepting, MBEDTLS_SSL_IS_SERVER, MBEDTLS_SSL_TRANSPORT_STREAM) == 0 &&
+	    configure(c, &c->dialling, MBEDTLS_SSL_IS_CLIENT, MBEDTLS_SSL_TRANSPORT_STREAM) == 0 &&
+	    mbedtls_ssl_cookie_setup(&c->cookies, mbedtls_ctr_drbg_random, &c->random.drbg) == 0 &&
+	    configure_datagrams(c, &c->accepting_datagrams, MBEDTLS_SSL_IS_SERVER) == 0 &&
+	    configure_datagrams(c, &c->dialling_datagrams, MBEDTLS_SSL_IS_CLIENT) == 0;
+}
+
 int
 tls_context_new(const struct tls_material *m, char why[static TLS_TEXT_MAX], struct tls_context **ret)
 {
@@ -189,6 +218,9 @@ tls_context_new(const struct tls_material *m, char why[static TLS_TEXT_MAX], str
 	mbedtls_x509_crl_init(&c->crl);
 	mbedtls_ssl_config_init(&c->accepting);
 	mbedtls_ssl_config_init(&c->dialling);
+	mbedtls_ssl_config_init(&c->accepting_datagrams);
+	mbedtls_ssl_config_init(&c->dialling_datagrams);
+	mbedtls_ssl_cookie_init(&c->cookies);
 	r = tls_random_init(&c->random);
 	if (r < 0)
 		fault(why, r, "no random numbers are to be had");
@@ -198,8 +230,7 @@ tls_context_new(const struct tls_material *m, char why[static TLS_TEXT_MAX], str
 		r = load_own(c, m->certificate, why);
 	if (r == 0)
 		r = load_trust(c, m, why);
-	if (r == 0 &&
-	    (configure(c, &c->accepting, MBEDTLS_SSL_IS_SERVER) != 0 || configure(c, &c->dialling, MBEDTLS_SSL_IS_CLIENT) != 0))
+	if (r == 0 && !configure_all(c))
 		r = fault(why, -ENOMEM, "out of memory");
 	if (r < 0)
 		tls_context_unref(c);
@@ -222,6 +253,9 @@ tls_context_unref(struct tls_context *c)
 		return;
 	mbedtls_ssl_config_free(&c->accepting);
 	mbedtls_ssl_config_free(&c->dialling);
+	mbedtls_ssl_config_free(&c->accepting_datagrams);
+	mbedtls_ssl_config_free(&c->dialling_datagrams);
+	mbedtls_ssl_cookie_free(&c->cookies);
 	mbedtls_x509_crl_free(&c->crl);
 	mbedtls_x509_crt_free(&c->ca);
 	mbedtls_x509_crt_free(&c->own);

@@ -94,6 +94,10 @@ explain(const struct tls *t, int e, char why[static TLS_TEXT_MAX], int *ret_erro
 		text = "out of memory";
 		alert = MBEDTLS_SSL_ALERT_MSG_INTERNAL_ERROR;
 		break;
+	case MBEDTLS_ERR_SSL_TIMEOUT:
+		*ret_error = -ETIMEDOUT;
+		text = "no answer during the handshake";
+		break;
 	case MBEDTLS_ERR_SSL_BUFFER_TOO_SMALL:
 		text = "the other side's part of the handshake is too large";
 		break;

@@ -20,6 +20,8 @@ struct tls_context {
 	bool has_ca, has_crl;
 	struct tls_certificate certificate;
 	mbedtls_ssl_config accepting, dialling; /* read by handshakes in another thread */
+	mbedtls_ssl_config accepting_datagrams, dialling_datagrams;
+	mbedtls_ssl_cookie_ctx cookies; /* the loop's alone */
 	uint8_t stage[16384]; /* where small pieces become a record: one stream at a time, all of one loop */
 };
 
@@ -27,6 +29,9 @@ struct tls {
 	struct tls_context *context;
 	mbedtls_ssl_context ssl;
 	bool dialling, done, ended;
+	bool is_datagrams; /* the output is datagrams, each behind its length in two bytes */
+	bool is_wait_new, has_waited;
+	uint32_t wait_ms, mtu;
 	bool is_shown, is_kept, is_judged, is_checked; /* its certificate: was there; and is in `shown`; check was asked; and said yes */
 	bool is_again; /* only to judge again what was shown */
 	tls_check *check;
@@ -53,11 +58,19 @@ struct tls {
 #define TLS_HEADER 5 /* of a record */
 
 /* ---- tls.c: the stream */
+/* Either kind; what is told to mbedTLS of input and output is its maker's. */
+struct tls *tls_make(struct tls_context *c, const mbedtls_ssl_config *conf, bool dialling, tls_check *check, void *arg);
+/* Room for so many more bytes of output. 0 or -ENOMEM. */
+int tls_reserve(struct tls *t, size_t len);
 /* Lend the input to mbedTLS for one call; how much it used. */
 void tls_lend(struct tls *t, const uint8_t *in, size_t len);
 size_t tls_take_back(struct tls *t);
 /* Length of the record at the front, 0 if its header is not whole yet, SIZE_MAX if it can be none. */
 size_t tls_record_length(const uint8_t *in, size_t len);
+
+/* ---- tls_datagram.c */
+/* Bytes that a record of one datagram holds. */
+int tls_datagram_payload(const struct tls *t);
 
 /* ---- tls_fault.c: it ends before its time */
 enum tls_result tls_over(struct tls *t, enum tls_result how, int error, const char *why);

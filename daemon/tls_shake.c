@@ -14,7 +14,7 @@ static enum tls_result
 finish_handshake(struct tls *t)
 {
 	const char *cipher = mbedtls_ssl_get_ciphersuite(&t->ssl);
-	int payload = mbedtls_ssl_get_max_out_record_payload(&t->ssl);
+	int payload = t->is_datagrams ? tls_datagram_payload(t) : mbedtls_ssl_get_max_out_record_payload(&t->ssl);
 
 	t->done = true;
 	if (t->late_alert) {
@@ -39,7 +39,7 @@ step(struct tls *t, const uint8_t *in, size_t len, size_t *ret_used)
 	int e;
 
 	/* Whoever sends five bytes of something else, or fewer, need not be waited for. */
-	if (t->fed == 0 && tls_record_length(in, len) == SIZE_MAX) {
+	if (t->fed == 0 && !t->is_datagrams && tls_record_length(in, len) == SIZE_MAX) {
 		t->has_answered = false;
 		return tls_fail(t, MBEDTLS_ERR_SSL_INVALID_RECORD);
 	}

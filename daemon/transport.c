@@ -18,6 +18,8 @@ transport_for(enum names_scheme scheme)
 		return &transport_tls;
 	case NAMES_SCTP:
 		return &transport_sctp;
+	case NAMES_DTLS_SCTP:
+		return &transport_dtls;
 	default:
 		return NULL;
 	}

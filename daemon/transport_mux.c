@@ -114,8 +114,8 @@ far_hash(const struct mux *m, const struct mux_far *f)
 	return hmap_hash(&key, sizeof(key), m->seed);
 }
 
-static struct mux_node *
-find(const struct mux *m, const struct mux_far *f, uint64_t hash)
+struct mux_node *
+mux_find(const struct mux *m, const struct mux_far *f, uint64_t hash)
 {
 	for (struct hmap_node *n = m->nodes.n > 0 ? hmap_find(&m->nodes, hash) : NULL; n; n = hmap_find_next(n)) {
 		struct mux_node *node = hmap_entry(n, struct mux_node, by_far);
@@ -138,12 +138,21 @@ input(void *arg, const union resolve_address *from, uint8_t *data, size_t len)
 		return;
 	if (!n) {
 		hash = far_hash(m, &f);
-		n = find(m, &f, hash);
+		n = mux_find(m, &f, hash);
 	}
 	if (n)
 		m->kind->input(n, data, len);
 	else if (m->listener && !m->paused)
 		m->kind->stranger(m, m->listener, &f, hash, data, len);
+}
+
+void
+mux_again(struct mux_node *n, uint8_t *data, size_t len)
+{
+	struct mux *m = n->mux;
+
+	if (m->listener && !m->paused)
+		m->kind->stranger(m, m->listener, &n->far, n->by_far.hash, data, len);
 }
 
 static void

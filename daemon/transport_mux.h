@@ -53,6 +53,11 @@ int mux_enter(struct mux *m, struct mux_node *n, const struct mux_far *far, uint
 /* If it is in one. */
 void mux_leave(struct mux_node *n);
 
+/* Who has entered from there; or NULL. */
+struct mux_node *mux_find(const struct mux *m, const struct mux_far *far, uint64_t hash);
+/* What came from this one's far end is of somebody who begins there anew: as of a stranger. */
+void mux_again(struct mux_node *n, uint8_t *data, size_t len);
+
 void mux_send(struct mux *m, const union resolve_address *to, const void *data, size_t len);
 /* May a stranger's datagram be answered, by tuning.answers? It counts. */
 bool mux_may_answer(struct mux *m);

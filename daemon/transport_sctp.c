@@ -1,7 +1,7 @@
 /*
  * transport_sctp: SCTP associations (assoc) in UDP datagrams (transport_mux;
  * RFC 6951). Here is which packet is of which association, and when an owner is
- * told.
+ * told. What DTLS puts between the two is transport_dtls.c's.
  */
 #include <arpa/inet.h>
 #include <assert.h>
@@ -10,59 +10,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "assoc.h"
-#include "loop.h"
 #include "socket.h"
-#include "transport_dial.h"
-#include "transport_mux.h"
+#include "transport_sctp_internal.h"
 
 #define DISCARD_BYTES 16384
 #define DISCARD_ROUNDS 16
 #define SPENT_MAX 256
 #define REFUSALS_MAX 3 /* in a row, of packets to one that was there: it is gone */
 
-enum state {
-	CONNECTING,
-	UP,
-	BROKEN, /* writing failed: input may be left, then `down` */
-	DOWN,   /* `down` is to be told, or was */
-	DRAINING,
-	CLOSED /* waits for its free */
-};
-
 /* An association that is over, whose proof is not too old yet: a copy of it that comes late must not make another. */
 struct spent {
 	uint64_t who; /* hash of its far end */
 	uint32_t tag;
 	uint64_t until_ms;
-};
-
-struct stream {
-	struct transport t;
-	struct loop *loop;
-	enum state state;
-	struct mux_node node;
-	struct assoc *assoc;
-	struct dial *dial;    /* NULL once connected, or accepted */
-	uint32_t tag;         /* of an accepted one: of its proof */
-	uint64_t accepted_ms; /* 0: not accepted */
-	bool reading, short_write;
-	unsigned refusals;
-	uint64_t in, in_told; /* bytes read; how many when `readable` was told last */
-	struct loop_call call;   /* what is to be told; at last the free */
-	struct loop_timer timer; /* draining: its bound; up: what is left is offered again */
-	struct list draining;
-	int error;
-	char text[TRANSPORT_TEXT_MAX];
-};
-
-struct listener {
-	struct transport_listener tl;
-	struct mux *mux;
-	void (*accepted)(void *arg, struct transport *t);
-	void (*failed)(void *arg, int error, const char *text);
-	void *arg;
-	struct loop_call call; /* the free */
 };
 
 /* Per loop. */
@@ -91,9 +51,16 @@ release(void *arg)
 	free(arg);
 }
 
-/* ---------------------------------------------------------------- of the loop */
+static void
+release_stream(void *arg)
+{
+	struct stream *s = arg;
 
-static void cut(struct stream *s);
+	free(s->dtls);
+	free(s);
+}
+
+/* ---------------------------------------------------------------- of the loop */
 
 static void
 free_shared(struct loop_attached *a)
@@ -102,7 +69,7 @@ free_shared(struct loop_attached *a)
 
 	for (int i = 0; i < 2; i++)
 		LIST_FOREACH_SAFE (n, &sh->drains[i].list)
-			cut(list_entry(n, struct stream, draining));
+			stream_cut(list_entry(n, struct stream, draining));
 	free(sh);
 }
 
@@ -124,8 +91,8 @@ shared_of(struct loop *l)
 	return sh;
 }
 
-static void
-get_settings(const struct mux *m, struct assoc_settings *ret)
+void
+stream_settings(const struct mux *m, struct assoc_settings *ret)
 {
 	const struct transport_tuning *t = mux_tuning(m);
 
@@ -150,8 +117,8 @@ tell_readable(struct stream *s)
 	s->t.ev->readable(s->t.arg);
 }
 
-static void
-fail_as(struct stream *s, enum state state, int error, const char *text)
+void
+stream_fail(struct stream *s, enum state state, int error, const char *text)
 {
 	dial_free(s->dial);
 	s->dial = NULL;
@@ -253,7 +220,7 @@ on_timer(void *arg)
 	struct stream *s = arg;
 
 	if (s->state == DRAINING) {
-		cut(s);
+		stream_cut(s);
 	} else if (s->state == UP && s->reading && assoc_readable(s->assoc)) {
 		tell_readable(s);
 		offer(s);
@@ -278,11 +245,15 @@ output(void *arg, const uint8_t *packet, size_t len)
 {
 	struct stream *s = arg;
 
-	if (s->node.mux)
+	if (!s->node.mux)
+		return;
+	if (s->dtls)
+		dtls_output(s, packet, len);
+	else
 		mux_send(s->node.mux, &s->node.far.address, packet, len);
 }
 
-static const struct assoc_events assoc_events = { .output = output, .changed = on_changed };
+const struct assoc_events stream_assoc_events = { .output = output, .changed = on_changed };
 
 /* Somebody whose packet is answered while nothing is known of it. */
 struct stranger {
@@ -306,8 +277,8 @@ nothing_changed(void *arg)
 
 static const struct assoc_events stranger_events = { .output = output_to_stranger, .changed = nothing_changed };
 
-static bool
-is_spent(struct loop *l, uint64_t hash, uint32_t tag)
+bool
+stream_is_spent(struct loop *l, uint64_t hash, uint32_t tag)
 {
 	const struct shared *sh = shared_of(l);
 	uint64_t now = loop_now_ms(l);
@@ -318,8 +289,8 @@ is_spent(struct loop *l, uint64_t hash, uint32_t tag)
 	return false;
 }
 
-static void
-note_spent(const struct stream *s)
+void
+stream_note_spent(const struct stream *s)
 {
 	/* Not made anew when the loop ends. */
 	struct loop_attached *a = loop_attached(s->loop, &shared_key);
@@ -330,13 +301,11 @@ note_spent(const struct stream *s)
 		    (struct spent){ s->node.by_far.hash, s->tag, s->accepted_ms + 2 * ASSOC_PROOF_MS };
 }
 
-static struct stream *stream_new(struct loop *l);
-
 static void
 accept_stream(struct listener *tl, struct assoc *a, const struct mux_far *far, uint64_t hash, uint32_t tag)
 {
 	struct loop *l = mux_loop(tl->mux);
-	struct stream *s = stream_new(l);
+	struct stream *s = stream_make(l, &transport_sctp);
 
 	if (!s || mux_enter(tl->mux, &s->node, far, hash) < 0) {
 		assoc_free(a);
@@ -348,7 +317,7 @@ accept_stream(struct listener *tl, struct assoc *a, const struct mux_far *far, u
 	s->tag = tag;
 	s->accepted_ms = loop_now_ms(l);
 	s->state = UP;
-	assoc_set_events(a, &assoc_events, s);
+	assoc_set_events(a, &stream_assoc_events, s);
 	tl->accepted(tl->arg, &s->t);
 	assert(s->t.ev || s->state >= DRAINING);
 }
@@ -365,9 +334,9 @@ stranger(struct mux *m, void *listener, const struct mux_far *far, uint64_t hash
 
 	/* Sorted before, it is sound. */
 	if (!assoc_packet_parse(data, len, &packet) || !packet.is_initial || packet.to_port != ASSOC_PORT ||
-	    (packet.is_proof && is_spent(mux_loop(m), hash, packet.tag)) || !mux_may_answer(m))
+	    (packet.is_proof && stream_is_spent(mux_loop(m), hash, packet.tag)) || !mux_may_answer(m))
 		return;
-	get_settings(m, &settings);
+	stream_settings(m, &settings);
 	r = assoc_stranger(mux_loop(m), &settings, hash, &stranger_events, &st, data, len, &a);
 	if (r > 0)
 		accept_stream(tl, a, far, hash, packet.tag);
@@ -403,8 +372,8 @@ input(struct mux_node *n, uint8_t *data, size_t len)
 }
 
 /* Nobody is there, says the host that we dialled. */
-static void
-unreachable(struct mux_node *n, int error)
+void
+stream_unreachable(struct mux_node *n, int error)
 {
 	struct stream *s = of_node(n);
 
@@ -416,17 +385,17 @@ unreachable(struct mux_node *n, int error)
 	if (++s->refusals < REFUSALS_MAX)
 		return;
 	if (s->state == UP)
-		fail_as(s, DOWN, -ECONNRESET, "the other side is gone");
+		stream_fail(s, DOWN, -ECONNRESET, "the other side is gone");
 	else if (s->state == DRAINING)
-		cut(s);
+		stream_cut(s);
 }
 
-static const struct mux_kind mux_kind = { .sort = sort, .input = input, .stranger = stranger, .unreachable = unreachable };
+static const struct mux_kind mux_kind = { .sort = sort, .input = input, .stranger = stranger, .unreachable = stream_unreachable };
 
 /* ------------------------------------------------------------------- bytes */
 
-static ssize_t
-sctp_read(struct transport *t, void *buf, size_t len)
+ssize_t
+stream_read(struct transport *t, void *buf, size_t len)
 {
 	struct stream *s = of(t);
 	ssize_t n;
@@ -444,14 +413,14 @@ sctp_read(struct transport *t, void *buf, size_t len)
 	if (n == -EAGAIN)
 		return n;
 	if (n == 0)
-		fail_as(s, DOWN, 0, "closed by the other side");
+		stream_fail(s, DOWN, 0, "closed by the other side");
 	else
-		fail_as(s, DOWN, (int)n, broken_text(s));
+		stream_fail(s, DOWN, (int)n, broken_text(s));
 	return n;
 }
 
-static ssize_t
-sctp_writev(struct transport *t, const struct iovec *iov, int n)
+ssize_t
+stream_writev(struct transport *t, const struct iovec *iov, int n)
 {
 	struct stream *s = of(t);
 	size_t all = 0;
@@ -467,7 +436,7 @@ sctp_writev(struct transport *t, const struct iovec *iov, int n)
 		return 0;
 	done = assoc_writev(s->assoc, iov, n);
 	if (done < 0) {
-		fail_as(s, BROKEN, (int)done, broken_text(s));
+		stream_fail(s, BROKEN, (int)done, broken_text(s));
 		return s->error;
 	}
 	if ((size_t)done < all)
@@ -475,17 +444,19 @@ sctp_writev(struct transport *t, const struct iovec *iov, int n)
 	return done;
 }
 
-static void
-sctp_want_read(struct transport *t, bool on)
+void
+stream_want_read(struct transport *t, bool on)
 {
 	struct stream *s = of(t);
 
 	s->reading = on;
+	if (s->state == SHAKING)
+		dtls_wanted(s);
 	offer(s);
 }
 
-static size_t
-sctp_out_pending(struct transport *t)
+size_t
+stream_out_pending(struct transport *t)
 {
 	struct stream *s = of(t);
 
@@ -501,8 +472,8 @@ sctp_identity(struct transport *t, struct transport_identity *ret)
 	resolve_identity(&a, "sctp", ret);
 }
 
-static void
-sctp_path(struct transport *t, struct transport_path *ret)
+void
+stream_path(struct transport *t, struct transport_path *ret)
 {
 	struct stream *s = of(t);
 	struct assoc_stats st;
@@ -516,14 +487,14 @@ sctp_path(struct transport *t, struct transport_path *ret)
 
 /* ---------------------------------------------------------------- come and go */
 
-static struct stream *
-stream_new(struct loop *l)
+struct stream *
+stream_make(struct loop *l, const struct transport_ops *ops)
 {
 	struct stream *s = calloc(1, sizeof(*s));
 
 	if (!s)
 		return NULL;
-	s->t.ops = &transport_sctp;
+	s->t.ops = ops;
 	s->loop = l;
 	s->reading = true;
 	loop_call_init(&s->call, on_call, s);
@@ -538,8 +509,10 @@ let_go(struct stream *s)
 {
 	assoc_free(s->assoc);
 	s->assoc = NULL;
+	if (s->dtls)
+		dtls_end(s);
 	if (s->accepted_ms && s->node.mux)
-		note_spent(s);
+		stream_note_spent(s);
 	mux_leave(&s->node);
 }
 
@@ -548,12 +521,14 @@ start(void *arg, const union resolve_address *a)
 {
 	struct stream *s = arg;
 	struct assoc_settings settings;
-	int r = mux_dial(s->loop, &mux_kind, a, &s->node);
+	int r = mux_dial(s->loop, s->dtls ? &dtls_kind : &mux_kind, a, &s->node);
 
 	if (r < 0)
 		return r;
-	get_settings(s->node.mux, &settings);
-	return assoc_dial(s->loop, &settings, &assoc_events, s, &s->assoc);
+	if (s->dtls)
+		return dtls_begin(s);
+	stream_settings(s->node.mux, &settings);
+	return assoc_dial(s->loop, &settings, &stream_assoc_events, s, &s->assoc);
 }
 
 static void
@@ -565,24 +540,32 @@ drop(void *arg)
 static void
 no_answer(void *arg, int error, const char *text)
 {
-	fail_as(arg, DOWN, error, text);
+	stream_fail(arg, DOWN, error, text);
 }
 
 static const struct dial_ops dial_ops = { .start = start, .drop = drop, .failed = no_answer };
+
+int
+stream_dial(struct stream *s, const struct names_url *url, uint64_t timeout_ms)
+{
+	return dial_new(s->loop, url, timeout_ms, &dial_ops, s, &s->dial);
+}
 
 static int
 sctp_connect(struct loop *l, const struct names_url *url, const struct transport_security *security, uint64_t timeout_ms,
     const struct transport_events *ev, void *arg, struct transport **ret)
 {
-	struct stream *s = stream_new(l);
+	struct stream *s = stream_make(l, &transport_sctp);
+	int r;
 
 	(void)security;
 	if (!s)
 		return -ENOMEM;
 	transport_set_events(&s->t, ev, arg);
-	if (dial_new(l, url, timeout_ms, &dial_ops, s, &s->dial) < 0) {
+	r = stream_dial(s, url, timeout_ms);
+	if (r < 0) {
 		free(s);
-		return -ENOMEM;
+		return r;
 	}
 	*ret = &s->t;
 	return 0;
@@ -604,12 +587,12 @@ finish(struct stream *s)
 	let_go(s);
 	s->state = CLOSED;
 	loop_call_cancel(&s->call);
-	loop_call_init(&s->call, release, s);
+	loop_call_init(&s->call, release_stream, s);
 	loop_defer(s->loop, &s->call);
 }
 
-static void
-cut(struct stream *s)
+void
+stream_cut(struct stream *s)
 {
 	finish(s);
 }
@@ -624,7 +607,7 @@ start_draining(struct stream *s)
 	if (!d)
 		return false;
 	if (d->n == (s->t.is_stranger ? SOCKET_STRANGERS_MAX : SOCKET_DRAINING_MAX))
-		cut(list_entry(list_first(&d->list), struct stream, draining));
+		stream_cut(list_entry(list_first(&d->list), struct stream, draining));
 	d->n++;
 	list_append(&d->list, &s->draining);
 	s->state = DRAINING;
@@ -635,8 +618,8 @@ start_draining(struct stream *s)
 	return true;
 }
 
-static void
-sctp_close(struct transport *t, bool drain)
+void
+stream_close(struct transport *t, bool drain)
 {
 	struct stream *s = of(t);
 
@@ -645,10 +628,23 @@ sctp_close(struct transport *t, bool drain)
 	loop_call_cancel(&s->call);
 	if (drain && (s->state == UP || (s->state == DOWN && s->error == 0)) && start_draining(s))
 		return;
-	cut(s);
+	stream_cut(s);
 }
 
 /* ---------------------------------------------------------------- listener */
+
+int
+listener_make(struct loop *l, const struct transport_ops *ops, const struct mux_kind *kind, const struct names_url *url, int fd,
+    struct listener *tl)
+{
+	int r = mux_listen(l, kind, url, fd, tl, &tl->mux);
+
+	if (r < 0)
+		return r;
+	tl->tl.ops = ops;
+	loop_call_init(&tl->call, release, tl);
+	return 0;
+}
 
 static int
 sctp_listen(struct loop *l, const struct names_url *url, const struct transport_security *security, int fd,
@@ -661,13 +657,12 @@ sctp_listen(struct loop *l, const struct names_url *url, const struct transport_
 	(void)security;
 	if (!tl)
 		return -ENOMEM;
-	*tl = (struct listener){ .tl = { &transport_sctp }, .accepted = accepted, .failed = failed, .arg = arg };
-	r = mux_listen(l, &mux_kind, url, fd, tl, &tl->mux);
+	*tl = (struct listener){ .accepted = accepted, .failed = failed, .arg = arg };
+	r = listener_make(l, &transport_sctp, &mux_kind, url, fd, tl);
 	if (r < 0) {
 		free(tl);
 		return r;
 	}
-	loop_call_init(&tl->call, release, tl);
 	*ret = &tl->tl;
 	return 0;
 }
@@ -678,34 +673,31 @@ listener_of(struct transport_listener *tl)
 	return (struct listener *)(void *)tl;
 }
 
-static void
-sctp_listen_pause(struct transport_listener *tl, bool paused)
+void
+listener_pause(struct transport_listener *tl, bool paused)
 {
 	mux_pause(listener_of(tl)->mux, paused);
 }
 
-static void
-sctp_listen_tune(struct transport_listener *tl, const struct transport_tuning *tuning)
+void
+listener_tune(struct transport_listener *tl, const struct transport_tuning *tuning)
 {
 	mux_retune(listener_of(tl)->mux, tuning);
 }
 
-static void
-sctp_listen_url(struct transport_listener *tl, char buf[static TRANSPORT_TEXT_MAX])
+void
+listener_url(struct transport_listener *tl, char buf[static TRANSPORT_TEXT_MAX])
 {
 	union resolve_address a;
-	char text[RESOLVE_TEXT_MAX];
+	char text[RESOLVE_TEXT_MAX] = "?";
 
-	if (!mux_local(listener_of(tl)->mux, &a)) {
-		snprintf(buf, TRANSPORT_TEXT_MAX, "sctp://?");
-		return;
-	}
-	resolve_text(&a, true, text);
-	snprintf(buf, TRANSPORT_TEXT_MAX, "sctp://%s", text);
+	if (mux_local(listener_of(tl)->mux, &a))
+		resolve_text(&a, true, text);
+	snprintf(buf, TRANSPORT_TEXT_MAX, "%s://%s", tl->ops == &transport_dtls ? "dtls-sctp" : "sctp", text);
 }
 
-static void
-sctp_listen_close(struct transport_listener *tl)
+void
+listener_close(struct transport_listener *tl)
 {
 	struct listener *l = listener_of(tl);
 
@@ -716,16 +708,16 @@ sctp_listen_close(struct transport_listener *tl)
 const struct transport_ops transport_sctp = {
 	.connect = sctp_connect,
 	.listen = sctp_listen,
-	.read = sctp_read,
-	.writev = sctp_writev,
-	.want_read = sctp_want_read,
-	.out_pending = sctp_out_pending,
+	.read = stream_read,
+	.writev = stream_writev,
+	.want_read = stream_want_read,
+	.out_pending = stream_out_pending,
 	.identity = sctp_identity,
-	.path = sctp_path,
-	.close = sctp_close,
-	.listen_pause = sctp_listen_pause,
-	.listen_tune = sctp_listen_tune,
+	.path = stream_path,
+	.close = stream_close,
+	.listen_pause = listener_pause,
+	.listen_tune = listener_tune,
 	.tune = mux_tune,
-	.listen_url = sctp_listen_url,
-	.listen_close = sctp_listen_close,
+	.listen_url = listener_url,
+	.listen_close = listener_close,
 };

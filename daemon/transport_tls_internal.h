@@ -19,7 +19,7 @@ enum state {
 	CLOSED  /* waits for its free */
 };
 
-struct shake_job;
+struct shaker_job;
 
 struct stream {
 	struct transport t;
@@ -27,7 +27,7 @@ struct stream {
 	struct transport *tcp;
 	/* Made with the first bytes: a stranger that says nothing costs little. NULL while the worker has it. */
 	struct tls *tls;
-	struct shake_job *job; /* of the handshake, with the first bytes */
+	struct shaker_job *job; /* of the handshake, with the first bytes */
 	struct transport_security security; /* holds a reference of the context until the handshake is over */
 	enum state state;
 	uint64_t deadline_ms;

@@ -1,108 +1,22 @@
 /*
- * transport_tls_shake: handshakes. What takes CPU time, milliseconds of it, is
- * done by a worker, one for each loop: it gets the TLS object and the input, and
- * nobody else touches them until it gives them back. All the rest is the loop's:
- * the bytes, whose turn it is, who the other side is (tls_judge), and the end.
+ * transport_tls_shake: handshakes. What takes CPU time is transport_shaker's. All
+ * the rest is the loop's: the bytes, whose turn it is, who the other side is
+ * (tls_judge), and the end.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "task.h"
+#include "transport_shaker.h"
 #include "transport_tls_internal.h"
-
-#define PIECE_NS 2000000 /* CPU time of one turn of a handshake, and the last step */
-
-/* Per loop. */
-struct shaker {
-	struct loop_attached attached;
-	struct task_runner *runner;
-	struct list lent; /* struct shake_job */
-};
-
-struct shake_job {
-	struct list lent;
-	struct stream *s; /* NULL: it was closed meanwhile */
-	/* The worker's, while it has them; else NULL. */
-	struct tls *tls;
-	uint8_t *in;
-	/* For the worker, and from it. */
-	size_t at, len, used;
-	enum tls_result result;
-	uint64_t ns;
-};
-
-static const char shaker_key;
-
-/* ------------------------------------------------------------------- shaker */
-
-static void
-job_free(struct shake_job *j)
-{
-	tls_free(j->tls);
-	free(j->in);
-	free(j);
-}
-
-static void
-shaker_free(struct loop_attached *a)
-{
-	struct shaker *sh = list_entry(a, struct shaker, attached);
-
-	task_runner_free(sh->runner);
-	/* Nobody is told of these any more. */
-	LIST_FOREACH_SAFE (n, &sh->lent)
-		job_free(list_entry(n, struct shake_job, lent));
-	free(sh);
-}
-
-/* NULL: there is none, and the loop has to do it. */
-static struct shaker *
-shaker_of(struct loop *l)
-{
-	struct loop_attached *a = loop_attached(l, &shaker_key);
-	struct shaker *sh;
-
-	if (a)
-		return list_entry(a, struct shaker, attached);
-	sh = tls_may_leave_the_loop() ? calloc(1, sizeof(*sh)) : NULL;
-	if (!sh)
-		return NULL;
-	sh->runner = task_runner_new(l);
-	if (!sh->runner) {
-		free(sh);
-		return NULL;
-	}
-	task_runner_give_way(sh->runner);
-	list_init(&sh->lent);
-	loop_attach(l, &sh->attached, &shaker_key, shaker_free);
-	return sh;
-}
-
-/* ------------------------------------------------------------- in the worker */
-
-static void
-work(void *arg)
-{
-	struct shake_job *j = arg;
-	uint64_t before = task_cpu();
-	size_t used;
-
-	j->used = 0;
-	do {
-		j->result = tls_step(j->tls, j->in + j->at + j->used, j->len - j->used, &used);
-		j->used += used;
-		j->ns = task_cpu() - before;
-	} while (j->result == TLS_AGAIN && j->ns < PIECE_NS);
-}
 
 /* -------------------------------------------------------------- on the loop */
 
 static bool
 is_lent(const struct stream *s)
 {
-	return s->job && s->job->tls;
+	return shaker_has(s->job);
 }
 
 static void
@@ -160,17 +74,11 @@ turn_over(struct stream *s, enum tls_result r)
 }
 
 static void
-told(void *arg)
+told(struct shaker_job *j)
 {
-	struct shake_job *j = arg;
-	struct stream *s = j->s;
+	struct stream *s = j->owner;
 	enum tls_result r = j->result;
 
-	list_remove(&j->lent);
-	if (!s) {
-		job_free(j);
-		return;
-	}
 	s->tls = j->tls;
 	s->in = j->in;
 	j->tls = NULL;
@@ -217,22 +125,14 @@ prepare(struct stream *s)
 static void
 lend(struct stream *s)
 {
-	struct shaker *sh = shaker_of(s->loop);
-	struct shake_job *j = s->job;
+	struct shaker_job *j = s->job;
 
-	*j = (struct shake_job){ .s = s, .tls = s->tls, .in = s->in, .at = s->in_at, .len = s->in_len };
-	list_init(&j->lent);
+	*j = (struct shaker_job){ .owner = s, .tls = s->tls, .in = s->in, .at = s->in_at, .len = s->in_len, .told = told };
 	s->tls = NULL;
 	s->in = NULL;
 	s->goes_on = false;
 	s->tcp->ops->want_read(s->tcp, false);
-	if (sh && task_run(sh->runner, work, told, j) == 0) {
-		list_append(&sh->lent, &j->lent);
-		return;
-	}
-	/* No thread, no memory, too much to do: better late than not at all. */
-	work(j);
-	told(j);
+	shaker_lend(s->loop, j);
 }
 
 void
@@ -305,9 +205,6 @@ tls_shake_cut(struct stream *s, int error, const char *text)
 void
 tls_shake_end(struct stream *s)
 {
-	if (is_lent(s))
-		s->job->s = NULL;
-	else
-		free(s->job);
+	shaker_forget(s->job);
 	s->job = NULL;
 }

@@ -55,7 +55,7 @@ _Static_assert(OUT_BYTES >= UDP_DATAGRAM_MAX, "a datagram must fit");
 static void
 note_error(struct udp *u, int error)
 {
-	if (!u->is_connected || u->is_closed || error == EAGAIN || error == ENOBUFS || error == EINTR)
+	if (!u->shared->loop || !u->is_connected || u->is_closed || error == EAGAIN || error == ENOBUFS || error == EINTR)
 		return;
 	u->error = -error;
 	loop_defer(u->shared->loop, &u->call);

@@ -30,9 +30,9 @@ FUZZ_DEPS_fuzz_recover = $(FUZZ_DEPS_fuzz_store)
 FUZZ_LIBS_fuzz_recover = -lxxhash
 
 # The network is the target's own.
-FUZZ_DEPS_fuzz_sctp = daemon/transport_sctp daemon/transport_dial daemon/transport_mux daemon/transport_resolve daemon/socket daemon/assoc daemon/assoc_stack \
+FUZZ_DEPS_fuzz_sctp = daemon/transport_sctp daemon/transport_dtls daemon/transport_shaker tests/unit/fake_task $(TLS) daemon/transport_dial daemon/transport_mux daemon/transport_resolve daemon/socket daemon/assoc daemon/assoc_stack \
 	common/crc32c common/hmap common/names tests/unit/fake_loop
-FUZZ_LIBS_fuzz_sctp = $(EVENT_LIBS) $(SCTP_LIBS)
+FUZZ_LIBS_fuzz_sctp = $(EVENT_LIBS) $(TLS_LIBS) $(SCTP_LIBS)
 
 # A planted fault for each target.
 FUZZ_PLANTS = fuzz_session-SHORT_BUFFER fuzz_protocol-ACK_BELIEVED fuzz_conf-SECONDS_ONLY fuzz_recover-LENGTH_BELIEVED fuzz_admin-RAW_REASON \

@@ -16,7 +16,7 @@ struct relay {
 	char url[64];
 };
 
-/* Listen on a free port; what comes goes to `target`, "sctp://127.0.0.1:PORT". It ends with the test. */
+/* Listen on a free port; what comes goes to `target`, "sctp://127.0.0.1:PORT", or dtls-sctp. It ends with the test. */
 void relay_start(struct relay *r, const char *target);
 void relay_stop(struct relay *r);
 /* Everything goes there from now on. */

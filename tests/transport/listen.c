@@ -125,11 +125,12 @@ bound(int family, const void *address, socklen_t len, bool listening)
 	return bound_as(SOCK_STREAM, family, address, len, listening);
 }
 
-/* For kinds whose names a number can stand for: of TCP, and of SCTP. */
+/* For kinds whose names a number can stand for: of TCP, of SCTP, of DTLS. */
 static const struct {
 	int v4, v6, type;
 	const char *scheme;
-} ip_kinds[] = { { KIND_TCP4, KIND_TCP6, SOCK_STREAM, "tcp" }, { KIND_SCTP4, KIND_SCTP6, SOCK_DGRAM, "sctp" } };
+} ip_kinds[] = { { KIND_TCP4, KIND_TCP6, SOCK_STREAM, "tcp" }, { KIND_SCTP4, KIND_SCTP6, SOCK_DGRAM, "sctp" },
+	{ KIND_DTLS4, KIND_DTLS6, SOCK_DGRAM, "dtls-sctp" } };
 #define IP_KINDS ((int)(sizeof(ip_kinds) / sizeof(ip_kinds[0])))
 
 /* systemd passes dual-stack sockets: who comes through one with IPv4 is shown as IPv4. */
@@ -317,6 +318,7 @@ listen_tests(void)
 	tcase_add_test(t, passed_in_unix);
 	tcase_add_loop_test(t, passed_in_wrong, 0, KIND_TCP6);
 	tcase_add_loop_test(t, passed_in_wrong, KIND_SCTP4, KIND_SCTP6);
+	tcase_add_loop_test(t, passed_in_wrong, KIND_DTLS4, KIND_DTLS6);
 	tcase_add_test(t, stale_file_is_replaced);
 	tcase_add_test(t, other_files_are_kept);
 	tcase_add_test(t, live_file_is_kept);

@@ -139,7 +139,7 @@ lossy_new(struct world *w)
 	lo->w = w;
 	lo->random = 4711;
 	lo->front = udp_on_loopback(&a);
-	snprintf(lo->url, sizeof(lo->url), "sctp://127.0.0.1:%u", ntohs(a.sin_port));
+	snprintf(lo->url, sizeof(lo->url), "%.*s://127.0.0.1:%u", (int)strcspn(w->url, ":"), w->url, ntohs(a.sin_port));
 	ck_assert_int_eq(loop_watch_init(&lo->watch[0], w->loop, lo->front, on_front, lo), 0);
 	loop_watch_want(&lo->watch[0], true, false);
 	open_back(lo);

@@ -1,5 +1,5 @@
 /*
- * lossy: somebody between the ends of SCTP who loses, doubles, reorders and
+ * lossy: somebody between the ends of SCTP, plain or in DTLS, who loses, doubles, reorders and
  * damages datagrams; and plain sockets that speak as much SCTP as a test says.
  */
 #ifndef LOSSY_H

@@ -211,6 +211,75 @@ START_TEST(client_talks)
 }
 END_TEST
 
+/* DTLS and no SCTP: it is who it is, but has no association. */
+START_TEST(datagrams)
+{
+	static const char *const ciphers[] = { "ECDHE-ECDSA-CHACHA20-POLY1305", "ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384" };
+
+	for (size_t i = 0; i < sizeof(ciphers) / sizeof(*ciphers); i++) {
+		struct world *w = world_new_silent(KIND_DTLS4);
+		struct end *a = &w->accepted[0];
+		struct transport_identity id;
+		struct openssl *o;
+		char options[200];
+
+		w->waiting.handshake_ms = 1000;
+		ck_assert_int_eq(world_listen(w, -1), 0);
+		snprintf(options, sizeof(options), WITH_KEY "-dtls1_2 -mtu 1200 -cipher %s", ciphers[i]);
+		o = client(w, CERT_P256, options);
+		snprintf(options, sizeof(options), "Cipher is %s", ciphers[i]);
+		UNTIL(w, said(o, options) || o->is_done);
+		ck_assert_msg(said(o, options), "%s: %s", a->text, o->said);
+		ck_assert_int_eq(w->checks, 1);
+		a->t->ops->identity(a->t, &id);
+		ck_assert(tls_certificate_names(&id.tls.certificate, "rome"));
+		ck_assert_int_eq(write(o->to, "buon giorno\n", 12), 12);
+		UNTIL(w, a->downs);
+		ck_assert_int_eq(a->error, -ETIMEDOUT);
+		ck_assert_str_eq(a->text, "no association in time");
+		ck_assert_int_eq(a->ups, 0);
+		/* It is told that it is over. */
+		end_close(a, false);
+		UNTIL(w, o->is_done);
+		done(o);
+		world_free(w);
+	}
+}
+END_TEST
+
+START_TEST(datagrams_refused)
+{
+	static const struct {
+		const char *options;
+		enum cert_key key;
+		const char *text;  /* what we say; NULL: nothing, it is not even accepted */
+		const char *alert; /* what it says */
+	} cases[] = {
+		{ "-dtls1_2", CERT_P256, "the other side shows no certificate", "handshake failure" },
+		{ WITH_KEY "-dtls1_2", CERT_P521, "the other side's certificate: curve secp521r1, not P-256 or P-384",
+		    "unsupported certificate" },
+		{ WITH_KEY "-dtls1_2 -cipher AES128-GCM-SHA256", CERT_P256, NULL, "handshake failure" },
+		{ WITH_KEY "-dtls1 -cipher DEFAULT@SECLEVEL=0", CERT_P256, NULL, "protocol version" },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct world *w = world_new(KIND_DTLS4);
+		struct end *a = &w->accepted[0];
+		struct openssl *o = client(w, cases[i].key, cases[i].options);
+
+		UNTIL(w, o->is_done && (a->downs || !cases[i].text));
+		ck_assert_msg(said(o, cases[i].alert), "%s: %s: %s", cases[i].options, a->text, o->said);
+		if (cases[i].text)
+			ck_assert_str_eq(a->text, cases[i].text);
+		else
+			ck_assert_uint_eq(w->n_accepted, 0);
+		ck_assert_int_eq(a->ups, 0);
+		done(o);
+		world_free(w);
+	}
+}
+END_TEST
+
 /* Ended by its user, with a close_notify; and by us, which it takes for an orderly end. */
 START_TEST(ends_in_order)
 {
@@ -397,6 +466,8 @@ openssl_tests(void)
 
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, client_talks);
+	tcase_add_test(t, datagrams);
+	tcase_add_test(t, datagrams_refused);
 	tcase_add_test(t, ends_in_order);
 	tcase_add_test(t, client_refused);
 	tcase_add_test(t, nothing_is_resumed);

@@ -26,6 +26,8 @@ const struct kind kinds[KINDS] = {
 	[KIND_TLS6] = { "tls v6", NULL, "tls://[::1]:0" },
 	[KIND_SCTP4] = { "sctp v4", NULL, "sctp://127.0.0.1:0" },
 	[KIND_SCTP6] = { "sctp v6", NULL, "sctp://[::1]:0" },
+	[KIND_DTLS4] = { "dtls-sctp v4", NULL, "dtls-sctp://127.0.0.1:0" },
+	[KIND_DTLS6] = { "dtls-sctp v6", NULL, "dtls-sctp://[::1]:0" },
 	[KIND_MEM] = { "mem", &transport_mem, "mem://paris:0" },
 };
 
@@ -192,7 +194,7 @@ world_check(void *arg, const struct transport_identity *id, char why[static TRAN
 	struct world *w = arg;
 
 	ck_assert(id->tls.has_certificate);
-	ck_assert_int_eq(strncmp(id->address, "tls://", 6), 0);
+	ck_assert_int_eq(strncmp(id->address, w->url, strcspn(w->url, ":") + 3), 0);
 	w->checks++;
 	if (w->refusal)
 		snprintf(why, TRANSPORT_TEXT_MAX, "%s", w->refusal);
@@ -395,6 +397,7 @@ main(void)
 	suite_add_tcase(s, tls_tests());
 	suite_add_tcase(s, openssl_tests());
 	suite_add_tcase(s, sctp_tests());
+	suite_add_tcase(s, dtls_tests());
 	sr = srunner_create(s);
 	srunner_run_all(sr, CK_NORMAL);
 	failed = srunner_ntests_failed(sr);

@@ -11,7 +11,7 @@
 #include "loop.h"
 #include "transport.h"
 
-enum { KIND_UNIX, KIND_TCP4, KIND_TCP6, KIND_TLS4, KIND_TLS6, KIND_SCTP4, KIND_SCTP6, KIND_MEM, KINDS };
+enum { KIND_UNIX, KIND_TCP4, KIND_TCP6, KIND_TLS4, KIND_TLS6, KIND_SCTP4, KIND_SCTP6, KIND_DTLS4, KIND_DTLS6, KIND_MEM, KINDS };
 #define KERNEL_KINDS KIND_MEM /* those before it have descriptors */
 
 struct kind {
@@ -22,21 +22,29 @@ struct kind {
 extern const struct kind kinds[KINDS];
 
 static inline bool
-kind_is_tls(int kind)
+kind_is_dtls(int kind)
 {
-	return kind == KIND_TLS4 || kind == KIND_TLS6;
+	return kind == KIND_DTLS4 || kind == KIND_DTLS6;
 }
 
+/* Both ends show a certificate. */
+static inline bool
+kind_is_tls(int kind)
+{
+	return kind == KIND_TLS4 || kind == KIND_TLS6 || kind_is_dtls(kind);
+}
+
+/* Over UDP. */
 static inline bool
 kind_is_sctp(int kind)
 {
-	return kind == KIND_SCTP4 || kind == KIND_SCTP6;
+	return kind == KIND_SCTP4 || kind == KIND_SCTP6 || kind_is_dtls(kind);
 }
 
 static inline bool
 kind_is_v4(int kind)
 {
-	return kind == KIND_TCP4 || kind == KIND_TLS4 || kind == KIND_SCTP4;
+	return kind == KIND_TCP4 || kind == KIND_TLS4 || kind == KIND_SCTP4 || kind == KIND_DTLS4;
 }
 
 #define ENDS_MAX 300
@@ -73,7 +81,7 @@ struct world {
 	int failures, failure; /* calls of failed; the last error */
 	bool pause_on_failure;
 	bool (*accept_hook)(struct world *w, struct end *e);
-	/* TLS: who dials is paris, who waits is berlin, and each is welcome; or what a test puts here. */
+	/* TLS and DTLS: who dials is paris, who waits is berlin, and each is welcome; or what a test puts here. */
 	struct transport_security dialling, waiting;
 	int checks; /* calls of the usual check */
 	const char *refusal; /* NULL: welcome */
@@ -120,5 +128,6 @@ TCase *resolve_tests(void);
 TCase *tls_tests(void);
 TCase *openssl_tests(void);
 TCase *sctp_tests(void);
+TCase *dtls_tests(void);
 
 #endif

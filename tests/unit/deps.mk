@@ -7,7 +7,7 @@ DEPS_test_names = common/names
 DEPS_test_units = common/units
 DEPS_test_pin = common/pin
 DEPS_test_cgroup = common/cgroup
-TLS = daemon/tls $(addprefix daemon/tls,_context _fault _identity _judge _shake) common/names common/pin
+TLS = daemon/tls $(addprefix daemon/tls,_context _datagram _fault _identity _judge _shake) common/names common/pin
 DEPS_test_tls = $(TLS) tests/transport/certs
 LIBS_test_tls = $(TLS_LIBS)
 DEPS_test_tls_identity = $(TLS) tests/transport/certs
@@ -61,6 +61,7 @@ DEPS_test_message = $(MESSAGE)
 DEPS_test_session = $(FAKE_SESSION) tests/unit/session_ends
 DEPS_test_session_io = $(FAKE_SESSION) tests/unit/session_ends
 TRANSPORTS = $(addprefix daemon/,socket transport transport_unix transport_tcp transport_tls transport_tls_listen transport_tls_shake \
+	transport_shaker transport_dtls \
 	transport_sctp transport_dial transport_mux transport_resolve udp assoc assoc_stack) $(TLS)
 DOOR_TEST_SRC = daemon/loop.c daemon/task.c $(TRANSPORTS:%=%.c)
 DEPS_test_loop = daemon/loop

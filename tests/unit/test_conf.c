@@ -153,14 +153,14 @@ END_TEST
 
 START_TEST(addresses)
 {
-	static const char *const later[] = { "dtls-sctp://x:1", "unix:///x", "mem://x:1" };
+	static const char *const later[] = { "unix:///x", "mem://x:1" };
 
 	for (size_t i = 0; i < sizeof(later) / sizeof(later[0]); i++) {
 		char text[256], fault[256];
 
 		snprintf(text, sizeof(text), NODE "[listen \"l\"]\naddress = tcp://a:1,%s\n[peer \"p\"]\naddress = %s\n", later[i], later[i]);
 		snprintf(fault, sizeof(fault),
-		    "f:4: address: %s: this version carries tls://, tcp:// and sctp:// only\nf:6: address: %s: this version", later[i],
+		    "f:4: address: %s: this version carries tls://, dtls-sctp://, tcp:// and sctp:// only\nf:6: address: %s: this version", later[i],
 		    later[i]);
 		conf_told_refused(text, fault);
 	}
@@ -178,9 +178,12 @@ START_TEST(plaintext_must_be_asked_for)
 	    "f:4: tcp:// is neither encrypted nor authenticated: it needs plaintext = yes in [peer \"p\"], or take tls://\n"
 	    "f:5: nothing proves that a node is [peer \"q\"]: give the fingerprint\n");
 	conf_told_refused(NODE "[peer \"p\"]\nplaintext = yes\n", "f:3: [peer \"p\"] has no address, so it dials in\n");
+	conf_told_refused(NODE "[peer \"p\"]\naddress = dtls-sctp://p:1\nplaintext = yes\n", "f:4: dtls-sctp:// and plaintext = yes\n");
+	conf_told_refused(NODE "[listen \"l\"]\nplaintext = yes\naddress = sctp://[::]:1, dtls-sctp://[::]:1\n",
+	    "f:5: dtls-sctp://[::]:1 is already an address");
 	conf_told_refused(NODE "[listen \"l\"]\naddress = sctp://[::]:1\n[peer \"p\"]\naddress = tls://p:1, sctp://p:1\n",
 	    "f:4: sctp:// is neither encrypted nor authenticated: it needs plaintext = yes in [listen \"l\"]\n"
-	    "f:6: sctp:// is neither encrypted nor authenticated: it needs plaintext = yes in [peer \"p\"], or take tls://\n");
+	    "f:6: sctp:// is neither encrypted nor authenticated: it needs plaintext = yes in [peer \"p\"], or take dtls-sctp://\n");
 	c = conf_told_ok(NODE "[listen \"l\"]\nplaintext = yes\naddress = sctp://[::]:1, tcp://[::]:1\n[peer \"p\"]\nplaintext = yes\n"
 	    "address = tcp://p:1, sctp://p:1\n");
 	conf_free(c);
@@ -204,6 +207,13 @@ START_TEST(who_a_peer_is_must_be_provable)
 {
 	struct conf *c;
 
+	c = conf_told_ok(NODE "[listen \"l\"]\naddress = dtls-sctp://[::]:1, tls://[::]:1\n[peer \"p\"]\nfingerprint = " PIN
+	                      "\naddress = tls://p:1, dtls-sctp://p:1\n");
+	ck_assert(conf_needs_identity(c));
+	conf_free(c);
+	c = conf_told_ok(NODE "[peer \"p\"]\naddress = dtls-sctp://p:1\nfingerprint = " PIN "\n");
+	ck_assert(conf_needs_identity(c));
+	conf_free(c);
 	c = conf_told_ok(NODE "[peer \"p\"]\naddress = tls://p:1\nfingerprint = " PIN ", " PIN "\n[peer \"q\"]\nfingerprint = " PIN "\n");
 	ck_assert_uint_eq(conf_peer(c, 0)->fingerprint_text.n, 2);
 	ck_assert_uint_eq(conf_peer(c, 0)->fingerprint[1][0], 0xe3);
