@@ -52,7 +52,7 @@ DAEMON_TESTS := $(patsubst tests/daemon/%.c,%,$(wildcard tests/daemon/t_*.c))
 TRANSPORT_SRC := $(wildcard tests/transport/*.c)
 SIM_SRC := $(filter-out tests/sim/torture% tests/sim/sweep%,$(wildcard tests/sim/*.c))
 SWEEP_SRC := $(wildcard tests/sim/sweep*.c) $(filter-out tests/sim/sim.c,$(SIM_SRC))
-TORTURE_SRC := $(wildcard tests/sim/torture*.c tests/sim/vdisk*.c) tests/sim/sim_disk.c tests/sim/sim_loop.c tests/sim/world.c
+TORTURE_SRC := $(wildcard tests/sim/torture*.c tests/sim/vdisk*.c) tests/sim/cli.c tests/sim/sim_disk.c tests/sim/sim_loop.c tests/sim/world.c
 STORE_SRC := $(wildcard daemon/store*.c)
 FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 
@@ -326,7 +326,7 @@ coverage-run: $(COVERED_UNIT:%=$(B)/tests/%) $(B)/torture
 
 # The real doors on real file systems whose power is cut. The control arm has
 # every sync left out, and must lose.
-POWER_OBJ = $(call obj,tests/power/power.c tests/power/power_child.c daemon/disk.c daemon/task.c daemon/loop.c $(STORE_SRC) $(COMMON_SRC))
+POWER_OBJ = $(call obj,tests/power/power.c tests/power/power_child.c tests/sim/cli.c daemon/disk.c daemon/task.c daemon/loop.c $(STORE_SRC) $(COMMON_SRC))
 $(B)/power: $(POWER_OBJ)
 	$(link)
 	$(dolink) -levent_core -lxxhash -lpthread

@@ -29,6 +29,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cli.h"
 #include "power.h"
 
 /* EXT4_IOC_SHUTDOWN and XFS_IOC_GOINGDOWN are the same call; 2: without flushing the log. */
@@ -42,15 +43,6 @@ struct bench {
 	char base[32], image[64], mount[64], folder[80], device[32];
 	uint64_t rng;
 };
-
-static double
-seconds(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 /* xorshift64 (Marsaglia 2003) */
 static uint64_t
@@ -184,8 +176,8 @@ wait_for_moment(struct bench *b, int fd)
 	for (uint64_t n = draw(b, 12); n > 0; n--)
 		if (next_word(fd, 1000) == 0)
 			return;
-	until = seconds() + (double)draw(b, 2000) / 1e6;
-	while (seconds() < until)
+	until = cli_seconds() + (double)draw(b, 2000) / 1e6;
+	while (cli_seconds() < until)
 		;
 }
 
@@ -250,9 +242,9 @@ main(int argc, char **argv)
 		if (o == 'f') {
 			b.fs = optarg;
 		} else if (o == 'n') {
-			cuts = strtoul(optarg, NULL, 10);
+			cuts = cli_number(optarg);
 		} else if (o == 's') {
-			b.rng = strtoull(optarg, NULL, 10) | 1;
+			b.rng = cli_number(optarg) | 1;
 		} else if (o == 'x') {
 			expect = true;
 		} else {
@@ -264,7 +256,7 @@ main(int argc, char **argv)
 	if (log == MAP_FAILED)
 		die("mmap");
 	set_up(&b);
-	begun = seconds();
+	begun = cli_seconds();
 	while (good && done < cuts) {
 		bool unconfirmed = false;
 
@@ -274,7 +266,7 @@ main(int argc, char **argv)
 	}
 	printf("power %s: %lu cuts in %.1f s, %lu of them hit something unconfirmed; %u messages; %u confirmed were lost, %u done came "
 	       "back, %u were otherwise wrong\n",
-	    b.fs, done, seconds() - begun, hit, log->messages, log->lost, log->back, log->other);
+	    b.fs, done, cli_seconds() - begun, hit, log->messages, log->lost, log->back, log->other);
 	tear_down(&b);
 	if (expect) {
 		printf("power %s: %s\n", b.fs, good ? "WITHOUT SYNCS NOTHING WAS LOST" : "without syncs something is lost, as it must be");

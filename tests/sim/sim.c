@@ -9,10 +9,10 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "actors.h"
+#include "cli.h"
 #include "ledger.h"
 #include "sim_disk.h"
 #include "sim_doors.h"
@@ -108,28 +108,6 @@ run(uint64_t seed, bool trace, struct results *r)
 	return !world_violated();
 }
 
-static double
-seconds(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static uint64_t
-number(const char *s)
-{
-	char *end;
-	uint64_t n = strtoull(s, &end, 10);
-
-	if (*s == '\0' || *end != '\0') {
-		fprintf(stderr, "sim: not a number: %s\n", s);
-		exit(2);
-	}
-	return n;
-}
-
 int
 main(int argc, char **argv)
 {
@@ -146,16 +124,16 @@ main(int argc, char **argv)
 	while ((o = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (o) {
 		case 's':
-			seed = number(optarg);
+			seed = cli_number(optarg);
 			break;
 		case 'n':
-			seeds = number(optarg);
+			seeds = cli_number(optarg);
 			break;
 		case 'f':
-			from = number(optarg);
+			from = cli_number(optarg);
 			break;
 		case 't':
-			limit = (double)number(optarg);
+			limit = (double)cli_number(optarg);
 			break;
 		case 'x':
 			expect = true;
@@ -177,7 +155,7 @@ main(int argc, char **argv)
 	shared = mmap(NULL, WORKERS * sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (shared == MAP_FAILED)
 		return 1;
-	begun = seconds();
+	begun = cli_seconds();
 	for (int w = 0; w < WORKERS; w++) {
 		pid_t pid = fork();
 
@@ -187,7 +165,7 @@ main(int argc, char **argv)
 			left++;
 			continue;
 		}
-		for (uint64_t n = (uint64_t)w; seeds ? n < seeds : seconds() - begun < limit; n += WORKERS) {
+		for (uint64_t n = (uint64_t)w; seeds ? n < seeds : cli_seconds() - begun < limit; n += WORKERS) {
 			bool other_failed = false;
 
 			for (int k = 0; k < WORKERS; k++)
@@ -201,7 +179,7 @@ main(int argc, char **argv)
 		if (wait(&status) < 0 || status != 0)
 			failed = true; /* a worker died: an assertion, a sanitizer */
 	}
-	took = seconds() - begun;
+	took = cli_seconds() - begun;
 	for (int w = 0; w < WORKERS; w++) {
 		const struct results *r = &shared[w];
 

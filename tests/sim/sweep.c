@@ -13,10 +13,10 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "actors_internal.h"
+#include "cli.h"
 #include "ledger.h"
 #include "sim_disk.h"
 #include "sim_doors.h"
@@ -215,28 +215,6 @@ sweep(uint64_t seed, uint64_t step, uint64_t many, struct worker *shared)
 	}
 }
 
-static double
-seconds(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static uint64_t
-number(const char *s)
-{
-	char *end;
-	uint64_t n = strtoull(s, &end, 10);
-
-	if (*s == '\0' || *end != '\0') {
-		fprintf(stderr, "sweep: not a number: %s\n", s);
-		exit(2);
-	}
-	return n;
-}
-
 int
 main(int argc, char **argv)
 {
@@ -246,7 +224,7 @@ main(int argc, char **argv)
 	uint64_t seed = 0, seeds = 1, from = 1, at = 0, many = 1, step = 1, failed = 0, runs = 0;
 	const char *label = "sweep";
 	struct worker *shared;
-	double begun = seconds();
+	double begun = cli_seconds();
 	bool expect = false;
 	char why[512];
 	int o;
@@ -254,22 +232,22 @@ main(int argc, char **argv)
 	while ((o = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (o) {
 		case 's':
-			seed = number(optarg);
+			seed = cli_number(optarg);
 			break;
 		case 'n':
-			seeds = number(optarg);
+			seeds = cli_number(optarg);
 			break;
 		case 'f':
-			from = number(optarg);
+			from = cli_number(optarg);
 			break;
 		case 'a':
-			at = number(optarg);
+			at = cli_number(optarg);
 			break;
 		case 'm':
-			many = number(optarg);
+			many = cli_number(optarg);
 			break;
 		case 'e':
-			step = number(optarg);
+			step = cli_number(optarg);
 			break;
 		case 'x':
 			expect = true;
@@ -302,7 +280,7 @@ main(int argc, char **argv)
 	for (int i = 0; i < WORKERS; i++)
 		runs += shared[i].runs;
 	printf("%s: %llu allocations failed in %llu seeds, %llu at a time, in %.1f s: %llu times something was wrong\n", label,
-	    (unsigned long long)runs, (unsigned long long)seeds, (unsigned long long)many, seconds() - begun, (unsigned long long)failed);
+	    (unsigned long long)runs, (unsigned long long)seeds, (unsigned long long)many, cli_seconds() - begun, (unsigned long long)failed);
 	if (expect) {
 		printf("%s: %s\n", label, failed ? "the planted fault was found" : "THE PLANTED FAULT WAS NOT FOUND");
 		return !failed;

@@ -10,9 +10,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "cli.h"
 #include "torture_seed.h"
 #include "world.h"
 
@@ -26,28 +26,6 @@ struct worker {
 	uint64_t failed_crash;
 	char violation[512];
 };
-
-static double
-seconds(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static uint64_t
-number(const char *s)
-{
-	char *end;
-	uint64_t n = strtoull(s, &end, 10);
-
-	if (*s == '\0' || *end != '\0') {
-		fprintf(stderr, "torture: not a number: %s\n", s);
-		exit(2);
-	}
-	return n;
-}
 
 /* One seed: find what fails first, then once more, readable. */
 static int
@@ -75,7 +53,7 @@ work(struct worker *all, int self, uint64_t from, uint64_t seeds, double until)
 {
 	struct worker *w = &all[self];
 
-	for (uint64_t n = (uint64_t)self; seeds ? n < seeds : seconds() < until; n += WORKERS) {
+	for (uint64_t n = (uint64_t)self; seeds ? n < seeds : cli_seconds() < until; n += WORKERS) {
 		bool other_failed = false;
 
 		for (int k = 0; k < WORKERS; k++)
@@ -152,19 +130,19 @@ main(int argc, char **argv)
 	while ((o = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (o) {
 		case 's':
-			seed = number(optarg);
+			seed = cli_number(optarg);
 			break;
 		case 'n':
-			seeds = number(optarg);
+			seeds = cli_number(optarg);
 			break;
 		case 'f':
-			from = number(optarg);
+			from = cli_number(optarg);
 			break;
 		case 't':
-			limit = (double)number(optarg);
+			limit = (double)cli_number(optarg);
 			break;
 		case 'c':
-			crash = number(optarg);
+			crash = cli_number(optarg);
 			break;
 		case 'x':
 			expect = true;
@@ -183,7 +161,7 @@ main(int argc, char **argv)
 	all = mmap(NULL, WORKERS * sizeof(*all), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (all == MAP_FAILED)
 		return 1;
-	begun = seconds();
+	begun = cli_seconds();
 	for (int k = 0; k < WORKERS; k++) {
 		pid_t pid = fork();
 
@@ -200,7 +178,7 @@ main(int argc, char **argv)
 		if (wait(&status) < 0 || status != 0)
 			died = true; /* an assertion, a sanitizer */
 	}
-	good = report(all, died, label, seconds() - begun);
+	good = report(all, died, label, cli_seconds() - begun);
 	if (!expect)
 		return !good;
 	printf("%s: %s\n", label, good ? "THE PLANTED FAULT WAS NOT FOUND" : "the planted fault was found");
