@@ -1,28 +1,19 @@
 #include "proxy.h"
 
-#include <arpa/inet.h>
 #include <check.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define PAIRS_MAX 32
 #define BUFFER (64 * 1024)
 
 enum command { CMD_TARGET, CMD_CUT, CMD_HOLE, CMD_SPLIT, CMD_PASSED, CMD_PAIRS };
-
-struct order {
-	uint32_t command, value;
-};
 
 struct half { /* bytes read from one end that the other is to get */
 	uint8_t buf[BUFFER];
@@ -44,25 +35,6 @@ struct server {
 	struct pair pairs[PAIRS_MAX];
 };
 
-static uint16_t
-port_of(const char *url)
-{
-	const char *colon = strrchr(url, ':');
-	int port = colon != NULL ? atoi(colon + 1) : 0;
-
-	ck_assert_msg(port > 0 && port < 65536, "no port in %s", url);
-	return (uint16_t)port;
-}
-
-static struct sockaddr_in
-loopback(uint16_t port)
-{
-	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(port) };
-
-	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	return a;
-}
-
 /* ------------------------------------------------------------- the process */
 
 static void
@@ -81,7 +53,7 @@ pair_close(struct pair *p, bool reset)
 static void
 take(struct server *s)
 {
-	struct sockaddr_in to = loopback(s->port);
+	struct sockaddr_in to = between_address(s->port);
 	const int one = 1;
 	int a = accept(s->listener, NULL, NULL), b;
 
@@ -138,14 +110,14 @@ move(struct server *s, struct pair *p, int i, short revents_in, short revents_ou
 static bool
 obey(struct server *s)
 {
-	struct order o;
+	uint32_t command, value;
 	uint64_t answer = 0;
 
-	if (read(s->control, &o, sizeof(o)) != (ssize_t)sizeof(o))
+	if (!between_heard(s->control, &command, &value))
 		return false;
-	switch ((enum command)o.command) {
+	switch ((enum command)command) {
 	case CMD_TARGET:
-		s->port = (uint16_t)o.value;
+		s->port = (uint16_t)value;
 		break;
 	case CMD_CUT:
 		for (size_t i = 0; i < PAIRS_MAX; i++)
@@ -155,10 +127,10 @@ obey(struct server *s)
 			}
 		break;
 	case CMD_HOLE:
-		s->hole = o.value != 0;
+		s->hole = value != 0;
 		break;
 	case CMD_SPLIT:
-		s->split = o.value;
+		s->split = value;
 		break;
 	case CMD_PASSED:
 		answer = s->passed;
@@ -171,7 +143,7 @@ obey(struct server *s)
 			answer += s->pairs[i].fd[0] >= 0;
 		break;
 	}
-	return write(s->control, &answer, sizeof(answer)) == (ssize_t)sizeof(answer);
+	return between_answer(s->control, answer);
 }
 
 static short
@@ -223,84 +195,57 @@ void
 proxy_start(struct proxy *p, const char *target)
 {
 	struct server *s = calloc(1, sizeof(*s));
-	struct sockaddr_in a = loopback(0);
-	socklen_t len = sizeof(a);
-	int control[2];
 
 	ck_assert_ptr_nonnull(s);
-	s->port = port_of(target);
-	s->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	ck_assert_int_eq(bind(s->listener, (struct sockaddr *)&a, sizeof(a)), 0);
+	s->port = between_port(target);
+	s->listener = between_socket(SOCK_STREAM, "tcp", p->url);
 	ck_assert_int_eq(listen(s->listener, 64), 0);
-	ck_assert_int_eq(getsockname(s->listener, (struct sockaddr *)&a, &len), 0);
-	snprintf(p->url, sizeof(p->url), "tcp://127.0.0.1:%u", ntohs(a.sin_port));
-	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control), 0);
 	for (size_t i = 0; i < PAIRS_MAX; i++)
 		s->pairs[i].fd[0] = s->pairs[i].fd[1] = -1;
-	p->pid = fork();
-	ck_assert_int_ge(p->pid, 0);
-	if (p->pid == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		close(control[0]);
-		s->control = control[1];
+	if (between_fork(&p->between, &s->control))
 		serve(s);
-	}
-	close(control[1]);
 	close(s->listener);
-	p->fd = control[0];
 	free(s);
-}
-
-static uint64_t
-command(struct proxy *p, enum command c, uint32_t value)
-{
-	struct order o = { (uint32_t)c, value };
-	uint64_t answer;
-
-	ck_assert_int_eq(write(p->fd, &o, sizeof(o)), (ssize_t)sizeof(o));
-	ck_assert_int_eq(read(p->fd, &answer, sizeof(answer)), (ssize_t)sizeof(answer));
-	return answer;
 }
 
 void
 proxy_stop(struct proxy *p)
 {
-	close(p->fd); /* it sees that */
-	ck_assert_int_eq(waitpid(p->pid, NULL, 0), p->pid);
+	between_stop(&p->between);
 }
 
 void
 proxy_target(struct proxy *p, const char *target)
 {
-	command(p, CMD_TARGET, port_of(target));
+	between_tell(&p->between, CMD_TARGET, between_port(target));
 }
 
 size_t
 proxy_cut(struct proxy *p)
 {
-	return (size_t)command(p, CMD_CUT, 0);
+	return (size_t)between_tell(&p->between, CMD_CUT, 0);
 }
 
 void
 proxy_hole(struct proxy *p, bool on)
 {
-	command(p, CMD_HOLE, on);
+	between_tell(&p->between, CMD_HOLE, on);
 }
 
 void
 proxy_split(struct proxy *p, uint32_t bytes)
 {
-	command(p, CMD_SPLIT, bytes);
+	between_tell(&p->between, CMD_SPLIT, bytes);
 }
 
 uint64_t
 proxy_passed(struct proxy *p)
 {
-	return command(p, CMD_PASSED, 0);
+	return between_tell(&p->between, CMD_PASSED, 0);
 }
 
 size_t
 proxy_pairs(struct proxy *p)
 {
-	return (size_t)command(p, CMD_PAIRS, 0);
+	return (size_t)between_tell(&p->between, CMD_PAIRS, 0);
 }

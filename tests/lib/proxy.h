@@ -8,12 +8,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/types.h>
+
+#include "between.h"
 
 struct proxy {
-	pid_t pid;
-	int fd; /* commands */
-	char url[64];
+	struct between between;
+	char url[BETWEEN_URL_MAX]; /* where to dial it */
 };
 
 /* Listen on a free port; connections go to `target`, "tcp://127.0.0.1:PORT". It ends with the test. */

@@ -1,28 +1,19 @@
 /* relay: see relay.h. */
 #include "relay.h"
 
-#include <arpa/inet.h>
 #include <check.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define PATHS_MAX 16 /* diallers; the oldest gives way */
 #define DATAGRAM 10000
 
 enum command { CMD_TARGET, CMD_MOVE, CMD_HOLE, CMD_HARM, CMD_HARMED, CMD_PASSED };
-
-struct order {
-	uint32_t command, value;
-};
 
 struct path {
 	struct sockaddr_in dialler;
@@ -44,21 +35,6 @@ struct server {
 		bool back;
 	} held;
 };
-
-static struct sockaddr_in
-loopback(uint16_t port)
-{
-	return (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons(port), .sin_addr = { htonl(INADDR_LOOPBACK) } };
-}
-
-static uint32_t
-port_of(const char *url)
-{
-	const char *colon = strrchr(url, ':');
-
-	ck_assert(colon != NULL && strstr(url, "sctp://127.0.0.1:") != NULL);
-	return (uint32_t)strtoul(colon + 1, NULL, 10);
-}
 
 static uint32_t
 dice(struct server *s)
@@ -144,24 +120,24 @@ reopen(struct server *s)
 static bool
 obey(struct server *s)
 {
-	struct order o;
+	uint32_t command, value;
 	uint64_t answer = 0;
 
-	if (read(s->control, &o, sizeof(o)) != (ssize_t)sizeof(o))
+	if (!between_heard(s->control, &command, &value))
 		return false;
-	switch ((enum command)o.command) {
+	switch ((enum command)command) {
 	case CMD_TARGET:
-		s->target = loopback((uint16_t)o.value);
+		s->target = between_address((uint16_t)value);
 		reopen(s);
 		break;
 	case CMD_MOVE:
 		reopen(s);
 		break;
 	case CMD_HOLE:
-		s->hole = o.value;
+		s->hole = value;
 		break;
 	case CMD_HARM:
-		s->harm = o.value;
+		s->harm = value;
 		break;
 	case CMD_HARMED:
 		answer = s->harmed;
@@ -170,7 +146,7 @@ obey(struct server *s)
 		answer = s->passed;
 		break;
 	}
-	return write(s->control, &answer, sizeof(answer)) == (ssize_t)sizeof(answer);
+	return between_answer(s->control, answer);
 }
 
 static void
@@ -209,84 +185,57 @@ void
 relay_start(struct relay *r, const char *target)
 {
 	struct server *s = calloc(1, sizeof(*s));
-	struct sockaddr_in a = loopback(0);
-	socklen_t len = sizeof(a);
-	int control[2];
 
 	ck_assert_ptr_nonnull(s);
 	s->random = 4711;
-	s->target = loopback((uint16_t)port_of(target));
+	s->target = between_address(between_port(target));
 	for (int i = 0; i < PATHS_MAX; i++)
 		s->paths[i].fd = -1;
-	s->front = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	ck_assert_int_eq(bind(s->front, (struct sockaddr *)&a, sizeof(a)), 0);
-	ck_assert_int_eq(getsockname(s->front, (struct sockaddr *)&a, &len), 0);
-	snprintf(r->url, sizeof(r->url), "%.*s://127.0.0.1:%u", (int)strcspn(target, ":"), target, ntohs(a.sin_port));
-	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control), 0);
-	r->pid = fork();
-	ck_assert_int_ge(r->pid, 0);
-	if (r->pid == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		close(control[0]);
-		s->control = control[1];
+	s->front = between_socket(SOCK_DGRAM, target, r->url);
+	if (between_fork(&r->between, &s->control))
 		serve(s);
-	}
-	close(control[1]);
 	close(s->front);
-	r->fd = control[0];
 	free(s);
-}
-
-static uint64_t
-command(struct relay *r, enum command c, uint32_t value)
-{
-	struct order o = { (uint32_t)c, value };
-	uint64_t answer;
-
-	ck_assert_int_eq(write(r->fd, &o, sizeof(o)), (ssize_t)sizeof(o));
-	ck_assert_int_eq(read(r->fd, &answer, sizeof(answer)), (ssize_t)sizeof(answer));
-	return answer;
 }
 
 void
 relay_stop(struct relay *r)
 {
-	close(r->fd); /* it sees that */
-	ck_assert_int_eq(waitpid(r->pid, NULL, 0), r->pid);
+	between_stop(&r->between);
 }
 
 void
 relay_target(struct relay *r, const char *target)
 {
-	command(r, CMD_TARGET, port_of(target));
+	between_tell(&r->between, CMD_TARGET, between_port(target));
 }
 
 void
 relay_move(struct relay *r)
 {
-	command(r, CMD_MOVE, 0);
+	between_tell(&r->between, CMD_MOVE, 0);
 }
 
 void
 relay_hole(struct relay *r, bool on)
 {
-	command(r, CMD_HOLE, on);
+	between_tell(&r->between, CMD_HOLE, on);
 }
 
 void
 relay_harm(struct relay *r, uint32_t of_1000)
 {
-	command(r, CMD_HARM, of_1000);
+	between_tell(&r->between, CMD_HARM, of_1000);
 }
 
 uint64_t
 relay_harmed(struct relay *r)
 {
-	return command(r, CMD_HARMED, 0);
+	return between_tell(&r->between, CMD_HARMED, 0);
 }
 
 uint64_t
 relay_passed(struct relay *r)
 {
-	return command(r, CMD_PASSED, 0);
+	return between_tell(&r->between, CMD_PASSED, 0);
 }

@@ -8,12 +8,12 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/types.h>
+
+#include "between.h"
 
 struct relay {
-	pid_t pid;
-	int fd; /* commands */
-	char url[64];
+	struct between between;
+	char url[BETWEEN_URL_MAX]; /* where to dial it */
 };
 
 /* Listen on a free port; what comes goes to `target`, "sctp://127.0.0.1:PORT", or dtls-sctp. It ends with the test. */
