@@ -16,18 +16,6 @@
 #define DISCARD_BYTES 16384
 #define DISCARD_ROUNDS 16 /* reads before others get their turn */
 
-/* Per loop: the streams whose owner is gone and whose last bytes are not. */
-struct drains {
-	struct loop_attached attached;
-	/* By is_stranger. */
-	struct drains_kind {
-		struct list list; /* struct socket.draining, oldest first */
-		size_t n;
-	} kinds[2];
-};
-
-static const char drains_key;
-
 static struct socket *
 of(struct transport *t)
 {
@@ -177,6 +165,12 @@ late(void *arg)
 		s->kind->late(s);
 }
 
+static void
+cut_draining(struct drain *d)
+{
+	cut(list_entry(d, struct socket, draining));
+}
+
 void
 socket_init(struct socket *s, const struct transport_ops *ops, const struct socket_kind *kind, struct loop *l,
     const struct transport_events *ev, void *arg)
@@ -190,7 +184,7 @@ socket_init(struct socket *s, const struct transport_ops *ops, const struct sock
 	s->left = INT_MAX;
 	loop_call_init(&s->call, tell, s);
 	loop_timer_init(&s->timer, l, late, s);
-	list_init(&s->draining);
+	drain_init(&s->draining, cut_draining);
 }
 
 int
@@ -303,13 +297,7 @@ socket_want_read(struct transport *t, bool on)
 static void
 finish(struct socket *s)
 {
-	if (!list_empty(&s->draining)) {
-		struct loop_attached *a = loop_attached(s->loop, &drains_key);
-
-		list_remove(&s->draining);
-		if (a)
-			list_entry(a, struct drains, attached)->kinds[s->t.is_stranger].n--;
-	}
+	drain_end(&s->draining, s->loop);
 	loop_timer_stop(&s->timer);
 	socket_drop(s);
 	free(s->tail);
@@ -379,53 +367,17 @@ send_tail(struct socket *s)
 		loop_watch_want(&s->watch, true, false);
 }
 
-static void
-free_drains(struct loop_attached *a)
-{
-	struct drains *d = list_entry(a, struct drains, attached);
-
-	for (int i = 0; i < 2; i++)
-		LIST_FOREACH_SAFE (n, &d->kinds[i].list)
-			cut(list_entry(n, struct socket, draining));
-	free(d);
-}
-
-static struct drains *
-drains_of(struct loop *l)
-{
-	struct loop_attached *a = loop_attached(l, &drains_key);
-	struct drains *d;
-
-	if (a)
-		return list_entry(a, struct drains, attached);
-	d = calloc(1, sizeof(*d));
-	if (!d)
-		return NULL;
-	list_init(&d->kinds[0].list);
-	list_init(&d->kinds[1].list);
-	loop_attach(l, &d->attached, &drains_key, free_drains);
-	return d;
-}
-
 /* False if it cannot be: then it is cut. */
 static bool
 start_draining(struct socket *s)
 {
-	struct drains *d = drains_of(s->loop);
-	struct drains_kind *k;
-
 	/* ENOTCONN: reset meanwhile. */
-	if (!d || (!s->tail && shutdown(s->fd, SHUT_WR) < 0))
+	if ((!s->tail && shutdown(s->fd, SHUT_WR) < 0) || drain_begin(&s->draining, s->loop, s->t.is_stranger) < 0)
 		return false;
-	k = &d->kinds[s->t.is_stranger];
-	if (k->n == (s->t.is_stranger ? SOCKET_STRANGERS_MAX : SOCKET_DRAINING_MAX))
-		cut(list_entry(list_first(&k->list), struct socket, draining));
-	k->n++;
-	list_append(&k->list, &s->draining);
 	s->state = SOCKET_DRAINING;
 	loop_call_cancel(&s->call);
 	loop_watch_want(&s->watch, true, s->tail != NULL);
-	loop_timer_start(&s->timer, SOCKET_DRAIN_MS);
+	loop_timer_start(&s->timer, DRAIN_MS);
 	return true;
 }
 

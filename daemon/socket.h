@@ -8,12 +8,10 @@
 
 #include <sys/socket.h>
 
+#include "drain.h"
 #include "loop.h"
 #include "transport.h"
 
-#define SOCKET_DRAIN_MS 5000    /* what was written before a close may take this long */
-#define SOCKET_DRAINING_MAX 256 /* streams per loop that drain; above, the oldest is cut */
-#define SOCKET_STRANGERS_MAX 64 /* the same of strangers, who cut nobody else */
 #define SOCKET_ACCEPT_MAX 4     /* streams accepted before others get their turn: one costs 0.1 ms */
 #define SOCKET_BACKLOG 512
 
@@ -50,7 +48,7 @@ struct socket {
 	struct loop_watch watch;
 	struct loop_call call;   /* what is to be told; at last the free */
 	struct loop_timer timer; /* connecting: the deadline; draining: its bound */
-	struct list draining;
+	struct drain draining;
 	bool reading, short_write; /* wanted; `writable` is owed */
 	int error;                 /* why it is down */
 	int left;                  /* broken: input seen before the last `readable` */

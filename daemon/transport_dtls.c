@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "socket.h"
+#include "transport_judge.h"
 #include "transport_sctp_internal.h"
 #include "transport_shaker.h"
 
@@ -99,29 +100,12 @@ dtls_identity(struct transport *t, struct transport_identity *ret)
 	ret->tired = tls_tired(d->tls);
 }
 
-/* Whose stream it is, and who judges it. */
-struct judging {
-	struct dtls *d;
-	const struct transport_security *security;
-};
-
-static bool
-judge(void *arg, const struct tls_peer *peer, char why[static TLS_TEXT_MAX])
-{
-	const struct judging *j = arg;
-	struct transport_identity id;
-
-	dtls_identity(&j->d->s->t, &id);
-	id.tls = *peer;
-	return j->security->check(j->security->arg, &id, why);
-}
-
 static bool
 check(void *arg, const struct tls_peer *peer, char why[static TLS_TEXT_MAX])
 {
 	struct dtls *d = arg;
 
-	return judge(&(struct judging){ d, &d->security }, peer, why);
+	return transport_judge(&(struct transport_judging){ &d->s->t, &d->security }, peer, why);
 }
 
 static bool
@@ -129,7 +113,7 @@ dtls_recheck(struct transport *t, const struct transport_security *security, cha
 {
 	struct dtls *d = of(t);
 
-	return d->tls && tls_recheck(d->tls, security->context, judge, &(struct judging){ d, security }, why);
+	return d->tls && tls_recheck(d->tls, security->context, transport_judge, &(struct transport_judging){ t, security }, why);
 }
 
 static void

@@ -15,29 +15,7 @@
 
 #define DISCARD_BYTES 16384
 #define DISCARD_ROUNDS 16
-#define SPENT_MAX 256
 #define REFUSALS_MAX 3 /* in a row, of packets to one that was there: it is gone */
-
-/* An association that is over, whose proof is not too old yet: a copy of it that comes late must not make another. */
-struct spent {
-	uint64_t who; /* hash of its far end */
-	uint32_t tag;
-	uint64_t until_ms;
-};
-
-/* Per loop. */
-struct shared {
-	struct loop_attached attached;
-	/* The streams whose owner is gone and whose last bytes are not. By is_stranger. */
-	struct drains {
-		struct list list; /* struct stream.draining, oldest first */
-		size_t n;
-	} drains[2];
-	struct spent spent[SPENT_MAX]; /* the last ones */
-	size_t n_spent;
-};
-
-static const char shared_key;
 
 static struct stream *
 of(struct transport *t)
@@ -58,37 +36,6 @@ release_stream(void *arg)
 
 	free(s->dtls);
 	free(s);
-}
-
-/* ---------------------------------------------------------------- of the loop */
-
-static void
-free_shared(struct loop_attached *a)
-{
-	struct shared *sh = list_entry(a, struct shared, attached);
-
-	for (int i = 0; i < 2; i++)
-		LIST_FOREACH_SAFE (n, &sh->drains[i].list)
-			stream_cut(list_entry(n, struct stream, draining));
-	free(sh);
-}
-
-/* NULL: no memory. */
-static struct shared *
-shared_of(struct loop *l)
-{
-	struct loop_attached *a = loop_attached(l, &shared_key);
-	struct shared *sh;
-
-	if (a)
-		return list_entry(a, struct shared, attached);
-	sh = calloc(1, sizeof(*sh));
-	if (!sh)
-		return NULL;
-	list_init(&sh->drains[0].list);
-	list_init(&sh->drains[1].list);
-	loop_attach(l, &sh->attached, &shared_key, free_shared);
-	return sh;
 }
 
 void
@@ -277,30 +224,6 @@ nothing_changed(void *arg)
 
 static const struct assoc_events stranger_events = { .output = output_to_stranger, .changed = nothing_changed };
 
-bool
-stream_is_spent(struct loop *l, uint64_t hash, uint32_t tag)
-{
-	const struct shared *sh = shared_of(l);
-	uint64_t now = loop_now_ms(l);
-
-	for (size_t i = 0; sh && i < SPENT_MAX; i++)
-		if (sh->spent[i].who == hash && sh->spent[i].tag == tag && sh->spent[i].until_ms > now)
-			return true;
-	return false;
-}
-
-void
-stream_note_spent(const struct stream *s)
-{
-	/* Not made anew when the loop ends. */
-	struct loop_attached *a = loop_attached(s->loop, &shared_key);
-	struct shared *sh = a ? list_entry(a, struct shared, attached) : NULL;
-
-	if (sh)
-		sh->spent[sh->n_spent++ % SPENT_MAX] =
-		    (struct spent){ s->node.by_far.hash, s->tag, s->accepted_ms + 2 * ASSOC_PROOF_MS };
-}
-
 static void
 accept_stream(struct listener *tl, struct assoc *a, const struct mux_far *far, uint64_t hash, uint32_t tag)
 {
@@ -487,6 +410,12 @@ stream_path(struct transport *t, struct transport_path *ret)
 
 /* ---------------------------------------------------------------- come and go */
 
+static void
+cut_draining(struct drain *d)
+{
+	stream_cut(list_entry(d, struct stream, draining));
+}
+
 struct stream *
 stream_make(struct loop *l, const struct transport_ops *ops)
 {
@@ -499,7 +428,7 @@ stream_make(struct loop *l, const struct transport_ops *ops)
 	s->reading = true;
 	loop_call_init(&s->call, on_call, s);
 	loop_timer_init(&s->timer, l, on_timer, s);
-	list_init(&s->draining);
+	drain_init(&s->draining, cut_draining);
 	return s;
 }
 
@@ -574,13 +503,7 @@ sctp_connect(struct loop *l, const struct names_url *url, const struct transport
 static void
 finish(struct stream *s)
 {
-	if (!list_empty(&s->draining)) {
-		struct loop_attached *a = loop_attached(s->loop, &shared_key);
-
-		list_remove(&s->draining);
-		if (a)
-			list_entry(a, struct shared, attached)->drains[s->t.is_stranger].n--;
-	}
+	drain_end(&s->draining, s->loop);
 	loop_timer_stop(&s->timer);
 	dial_free(s->dial);
 	s->dial = NULL;
@@ -601,18 +524,11 @@ stream_cut(struct stream *s)
 static bool
 start_draining(struct stream *s)
 {
-	struct shared *sh = shared_of(s->loop);
-	struct drains *d = sh ? &sh->drains[s->t.is_stranger] : NULL;
-
-	if (!d)
+	if (drain_begin(&s->draining, s->loop, s->t.is_stranger) < 0)
 		return false;
-	if (d->n == (s->t.is_stranger ? SOCKET_STRANGERS_MAX : SOCKET_DRAINING_MAX))
-		stream_cut(list_entry(list_first(&d->list), struct stream, draining));
-	d->n++;
-	list_append(&d->list, &s->draining);
 	s->state = DRAINING;
 	assoc_shutdown(s->assoc);
-	loop_timer_start(&s->timer, SOCKET_DRAIN_MS);
+	loop_timer_start(&s->timer, DRAIN_MS);
 	/* What was there before is thrown away, too. */
 	loop_defer(s->loop, &s->call);
 	return true;

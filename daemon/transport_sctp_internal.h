@@ -7,6 +7,7 @@
 #define TRANSPORT_SCTP_INTERNAL_H
 
 #include "assoc.h"
+#include "drain.h"
 #include "loop.h"
 #include "transport_dial.h"
 #include "transport_mux.h"
@@ -38,7 +39,7 @@ struct stream {
 	uint64_t in, in_told; /* bytes read; how many when `readable` was told last */
 	struct loop_call call;   /* what is to be told; at last the free */
 	struct loop_timer timer; /* draining: its bound; up: what is left is offered again */
-	struct list draining;
+	struct drain draining;
 	int error;
 	char text[TRANSPORT_TEXT_MAX];
 };
@@ -68,9 +69,6 @@ void stream_fail(struct stream *s, enum state state, int error, const char *text
 void stream_cut(struct stream *s);
 /* Of a mux_kind. */
 void stream_unreachable(struct mux_node *n, int error);
-/* Was this proof used, by a stream that is over? */
-bool stream_is_spent(struct loop *l, uint64_t hash, uint32_t tag);
-void stream_note_spent(const struct stream *s);
 /* What tl has is set by its maker, the rest here. 0 or a negative errno. */
 int listener_make(struct loop *l, const struct transport_ops *ops, const struct mux_kind *kind, const struct names_url *url,
     int fd, struct listener *tl);
@@ -86,6 +84,11 @@ void listener_pause(struct transport_listener *tl, bool paused);
 void listener_tune(struct transport_listener *tl, const struct transport_tuning *tuning);
 void listener_url(struct transport_listener *tl, char buf[static TRANSPORT_TEXT_MAX]);
 void listener_close(struct transport_listener *tl);
+
+/* ---- transport_sctp_spent.c */
+/* Was this proof used, by a stream that is over? */
+bool stream_is_spent(struct loop *l, uint64_t hash, uint32_t tag);
+void stream_note_spent(const struct stream *s);
 
 /* ---- transport_dtls.c; of streams that have it */
 extern const struct mux_kind dtls_kind;

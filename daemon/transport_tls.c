@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "transport_judge.h"
 #include "transport_tls_internal.h"
 
 static struct stream *
@@ -62,29 +63,12 @@ tls_identity(struct transport *t, struct transport_identity *ret)
 	ret->tired = tls_tired(s->tls);
 }
 
-/* Whose stream it is, and who judges it. */
-struct judging {
-	struct stream *s;
-	const struct transport_security *security;
-};
-
-static bool
-judge(void *arg, const struct tls_peer *peer, char why[static TLS_TEXT_MAX])
-{
-	const struct judging *j = arg;
-	struct transport_identity id;
-
-	tls_identity(&j->s->t, &id);
-	id.tls = *peer;
-	return j->security->check(j->security->arg, &id, why);
-}
-
 bool
 tls_stream_check(void *arg, const struct tls_peer *peer, char why[static TLS_TEXT_MAX])
 {
 	struct stream *s = arg;
 
-	return judge(&(struct judging){ s, &s->security }, peer, why);
+	return transport_judge(&(struct transport_judging){ &s->t, &s->security }, peer, why);
 }
 
 static bool
@@ -92,7 +76,7 @@ tls_again(struct transport *t, const struct transport_security *security, char w
 {
 	struct stream *s = of(t);
 
-	return s->tls && tls_recheck(s->tls, security->context, judge, &(struct judging){ s, security }, why);
+	return s->tls && tls_recheck(s->tls, security->context, transport_judge, &(struct transport_judging){ t, security }, why);
 }
 
 /* -------------------------------------------------------------------- states */

@@ -8,7 +8,6 @@
 #define IN_BYTES 32768 /* a record, and what came with it in one read */
 
 _Static_assert(IN_BYTES >= TLS_RECORD_MAX, "the input buffer must hold a record");
-_Static_assert(TLS_TEXT_MAX == TRANSPORT_TEXT_MAX, "one buffer for a reason");
 
 enum state {
 	CONNECTING, /* TCP is at work */

@@ -30,7 +30,7 @@ FUZZ_DEPS_fuzz_recover = $(FUZZ_DEPS_fuzz_store)
 FUZZ_LIBS_fuzz_recover = -lxxhash
 
 # The network is the target's own.
-FUZZ_DEPS_fuzz_sctp = daemon/transport_sctp daemon/transport_dtls daemon/transport_shaker tests/unit/fake_task $(TLS) daemon/transport_dial daemon/transport_mux daemon/transport_resolve daemon/socket daemon/assoc daemon/assoc_stack \
+FUZZ_DEPS_fuzz_sctp = daemon/transport_sctp daemon/transport_sctp_spent daemon/drain daemon/transport_dtls daemon/transport_judge daemon/transport_shaker tests/unit/fake_task $(TLS) daemon/transport_dial daemon/transport_mux daemon/transport_resolve daemon/socket daemon/assoc daemon/assoc_stack \
 	common/crc32c common/hmap common/names tests/unit/fake_loop
 FUZZ_LIBS_fuzz_sctp = $(EVENT_LIBS) $(TLS_LIBS) $(SCTP_LIBS)
 

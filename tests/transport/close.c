@@ -219,7 +219,7 @@ END_TEST
 /* Streams that drain are bounded: the oldest is cut, the newest still delivers. */
 START_TEST(draining_is_bounded)
 {
-	enum { N = SOCKET_DRAINING_MAX + 4 };
+	enum { N = DRAIN_MAX + 4 };
 	struct world *w = world_new(KIND_TCP4);
 
 	for (int i = 0; i < N; i++) {
@@ -240,7 +240,7 @@ START_TEST(draining_is_bounded)
 		a->hold = false;
 		a->t->ops->want_read(a->t, true);
 		/* One that drains still takes input, and throws it away. */
-		ck_assert_int_eq(a->t->ops->writev(a->t, &iov, 1) < 0, i < N - SOCKET_DRAINING_MAX);
+		ck_assert_int_eq(a->t->ops->writev(a->t, &iov, 1) < 0, i < N - DRAIN_MAX);
 	}
 	/* The rest ends when the other side does. */
 	for (int i = 0; i < N; i++) {
@@ -248,7 +248,7 @@ START_TEST(draining_is_bounded)
 
 		UNTIL(w, a->downs);
 		ck_assert_uint_eq(a->in, 100);
-		ck_assert_int_eq(a->error < 0, i < N - SOCKET_DRAINING_MAX);
+		ck_assert_int_eq(a->error < 0, i < N - DRAIN_MAX);
 	}
 	world_free(w);
 }

@@ -171,6 +171,37 @@ lossy_free(struct lossy *lo)
 	free(lo);
 }
 
+void
+lossy_pair(struct lossy *lo, struct end **ret_dialled, struct end **ret_accepted)
+{
+	struct world *w = lo->w;
+	unsigned n = w->n_accepted;
+	struct end *d = world_dial_to(w, lo->url, 15000), *a;
+
+	for (;;) {
+		a = w->n_accepted > n ? &w->accepted[w->n_accepted - 1] : NULL;
+		if (d->downs || (d->ups && a && a->t && !a->t->awaits_up))
+			break;
+		loop_step(w->loop, true);
+	}
+	ck_assert_msg(!d->downs, "%s", d->text);
+	*ret_dialled = d;
+	*ret_accepted = a;
+}
+
+const struct transport_tuning lossy_usual = { .mtu = 1200, .buffer = 1 << 20, .heartbeat_ms = 30000, .rto_min_ms = 50,
+	.rto_max_ms = 10000, .retransmissions = 10, .answers = 1000 };
+
+struct world *
+lossy_tuned(int kind, const struct transport_tuning *t)
+{
+	struct world *w = world_new_silent(kind);
+
+	ck_assert_int_eq(transport_for(kind_is_dtls(kind) ? NAMES_DTLS_SCTP : NAMES_SCTP)->tune(w->loop, t), 0);
+	ck_assert_int_eq(world_listen(w, -1), 0);
+	return w;
+}
+
 /* ---------------------------------------------------------- packets by hand */
 
 /* Slowly, and by the definition (RFC 9260, appendix A), so that it says whether the fast ones are right. */

@@ -37,10 +37,16 @@ struct lossy {
 /* Between who dials lo->url (one) and the world's listener. */
 struct lossy *lossy_new(struct world *w);
 void lossy_free(struct lossy *lo);
+/* Dial through it, and be up at both ends. */
+void lossy_pair(struct lossy *lo, struct end **ret_dialled, struct end **ret_accepted);
 /* From now on everything comes from another port. */
 void lossy_move(struct lossy *lo);
 /* What was kept is sent again, as it came. */
 void lossy_replay(struct lossy *lo);
+
+extern const struct transport_tuning lossy_usual;
+/* A world of this kind whose streams go by that. */
+struct world *lossy_tuned(int kind, const struct transport_tuning *t);
 
 /* ---------------------------------------------------------- packets by hand */
 

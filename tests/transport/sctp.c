@@ -15,24 +15,13 @@
 #define CHUNK_ABORT 6
 #define CHUNK_COOKIE_ACK 11
 
-/* Dial through the one between. */
-static void
-pair(struct lossy *lo, struct end **ret_dialled, struct end **ret_accepted)
-{
-	struct world *w = lo->w;
-	unsigned n = w->n_accepted + 1;
-	struct end *d = world_dial_to(w, lo->url, 5000);
-
-	UNTIL(w, d->downs || (d->ups && w->n_accepted == n));
-	ck_assert_msg(!d->downs, "%s", d->text);
-	*ret_dialled = d;
-	*ret_accepted = &w->accepted[n - 1];
-}
+/* What is no different when DTLS is between. */
+static const int both[] = { KIND_SCTP4, KIND_DTLS4 };
 
 START_TEST(bad_path)
 {
 	const uint64_t bytes = 300000;
-	struct world *w = world_new(KIND_SCTP4);
+	struct world *w = world_new(both[_i]);
 	struct lossy *lo = lossy_new(w);
 	struct end *d, *a;
 
@@ -40,7 +29,7 @@ START_TEST(bad_path)
 	lo->twice = 50;
 	lo->late = 50;
 	lo->damage = 20;
-	pair(lo, &d, &a);
+	lossy_pair(lo, &d, &a);
 	d->to_write = a->to_write = bytes;
 	end_pump(d);
 	end_pump(a);
@@ -51,6 +40,8 @@ START_TEST(bad_path)
 	ck_assert_uint_gt(lo->reordered, 5);
 	ck_assert_uint_gt(lo->damaged, 2);
 	lo->loss = 0;
+	if (kind_is_dtls(both[_i])) /* its last record comes once */
+		lo->damage = 0;
 	end_close(d, true);
 	UNTIL(w, a->downs);
 	ck_assert_int_eq(a->error, 0);
@@ -65,7 +56,7 @@ START_TEST(datagrams_fit)
 	struct lossy *lo = lossy_new(w);
 	struct end *d, *a;
 
-	pair(lo, &d, &a);
+	lossy_pair(lo, &d, &a);
 	d->to_write = 100000;
 	end_pump(d);
 	UNTIL(w, a->in == 100000);
@@ -77,35 +68,21 @@ START_TEST(datagrams_fit)
 }
 END_TEST
 
-static const struct transport_tuning usual = { .mtu = 1200, .buffer = 1 << 20, .heartbeat_ms = 30000, .rto_min_ms = 50,
-	.rto_max_ms = 10000, .retransmissions = 10, .answers = 1000 };
-
-/* A world whose streams go by this. */
-static struct world *
-tuned(const struct transport_tuning *t)
-{
-	struct world *w = world_new_silent(KIND_SCTP4);
-
-	ck_assert_int_eq(transport_for(NAMES_SCTP)->tune(w->loop, t), 0);
-	ck_assert_int_eq(world_listen(w, -1), 0);
-	return w;
-}
-
 START_TEST(tuned_mtu)
 {
 	static const uint32_t sizes[] = { 576, 1400 };
 
 	for (int i = 0; i < 2; i++) {
-		struct transport_tuning t = usual;
+		struct transport_tuning t = lossy_usual;
 		struct transport_path path;
 		struct world *w;
 		struct lossy *lo;
 		struct end *d, *a;
 
 		t.mtu = sizes[i];
-		w = tuned(&t);
+		w = lossy_tuned(KIND_SCTP4, &t);
 		lo = lossy_new(w);
-		pair(lo, &d, &a);
+		lossy_pair(lo, &d, &a);
 		d->to_write = a->to_write = 20000;
 		end_pump(d);
 		end_pump(a);
@@ -129,7 +106,7 @@ START_TEST(way)
 	struct transport_path path;
 	struct end *d, *a;
 
-	pair(lo, &d, &a);
+	lossy_pair(lo, &d, &a);
 	lo->loss = 100;
 	d->to_write = 100000;
 	end_pump(d);
@@ -147,7 +124,7 @@ END_TEST
 /* Nothing comes back any more: after so many times it is over. */
 START_TEST(silence)
 {
-	struct transport_tuning t = usual;
+	struct transport_tuning t = lossy_usual;
 	struct world *w;
 	struct lossy *lo;
 	struct end *d, *a;
@@ -155,9 +132,9 @@ START_TEST(silence)
 
 	t.retransmissions = 3;
 	t.rto_max_ms = 100;
-	w = tuned(&t);
+	w = lossy_tuned(KIND_SCTP4, &t);
 	lo = lossy_new(w);
-	pair(lo, &d, &a);
+	lossy_pair(lo, &d, &a);
 	lo->is_shut = true;
 	since = loop_now_ms(w->loop);
 	d->to_write = a->to_write = 100;
@@ -176,7 +153,7 @@ END_TEST
 /* The same with nothing to be sent: heartbeats find out. */
 START_TEST(heartbeats)
 {
-	struct transport_tuning t = usual;
+	struct transport_tuning t = lossy_usual;
 	struct world *w;
 	struct lossy *lo;
 	struct end *d, *a;
@@ -185,9 +162,9 @@ START_TEST(heartbeats)
 	t.retransmissions = 3;
 	t.rto_max_ms = 100;
 	t.heartbeat_ms = 50;
-	w = tuned(&t);
+	w = lossy_tuned(KIND_SCTP4, &t);
 	lo = lossy_new(w);
-	pair(lo, &d, &a);
+	lossy_pair(lo, &d, &a);
 	passed = lo->passed;
 	UNTIL(w, lo->passed > passed + 10);
 	ck_assert_int_eq(d->downs + a->downs, 0);
@@ -208,7 +185,7 @@ START_TEST(garbage)
 	struct end *d, *a;
 	uint8_t junk[1500];
 
-	pair(lo, &d, &a);
+	lossy_pair(lo, &d, &a);
 	d->to_write = a->to_write = 20000;
 	end_pump(d);
 	end_pump(a);
@@ -247,7 +224,7 @@ START_TEST(replayed)
 	struct lossy *lo = lossy_new(w);
 	struct end *d, *a;
 
-	pair(lo, &d, &a);
+	lossy_pair(lo, &d, &a);
 	d->to_write = a->to_write = 9000;
 	end_pump(d);
 	end_pump(a);
@@ -273,7 +250,7 @@ START_TEST(replayed)
 	ck_assert_uint_eq(w->n_accepted, 1);
 	ck_assert_int_eq(w->failures, 0);
 	/* The same port is as good as any for somebody new. */
-	pair(lo, &d, &a);
+	lossy_pair(lo, &d, &a);
 	lossy_free(lo);
 	world_free(w);
 }
@@ -281,7 +258,7 @@ END_TEST
 
 START_TEST(flood)
 {
-	struct transport_tuning t = usual;
+	struct transport_tuning t = lossy_usual;
 	struct raw r[8];
 	struct mallinfo2 before, after;
 	struct world *w;
@@ -290,7 +267,7 @@ START_TEST(flood)
 	uint64_t since;
 
 	t.answers = 500;
-	w = tuned(&t);
+	w = lossy_tuned(KIND_SCTP4, &t);
 	since = loop_now_ms(w->loop);
 	for (int i = 0; i < 8; i++)
 		r[i] = raw_udp(w->url, (uint16_t)(30000 + i), 1);
@@ -408,8 +385,8 @@ START_TEST(same_udp_port)
 	struct lossy *lo = lossy_new(w);
 	struct end *d, *a, *e, *b;
 
-	pair(lo, &d, &a);
-	pair(lo, &e, &b);
+	lossy_pair(lo, &d, &a);
+	lossy_pair(lo, &e, &b);
 	e->to_write = 100;
 	end_pump(e);
 	UNTIL(w, b->in == 100);
@@ -426,7 +403,7 @@ START_TEST(moved)
 	struct lossy *lo = lossy_new(w);
 	struct end *d, *a;
 
-	pair(lo, &d, &a);
+	lossy_pair(lo, &d, &a);
 	lossy_move(lo);
 	d->to_write = 100;
 	end_pump(d);
@@ -441,11 +418,11 @@ END_TEST
 /* The other process was killed: its host says so when something is sent there. */
 START_TEST(killed)
 {
-	struct world *w = world_new(KIND_SCTP4);
+	struct world *w = world_new(both[_i]);
 	struct lossy *lo = lossy_new(w);
 	struct end *d, *a;
 
-	pair(lo, &d, &a);
+	lossy_pair(lo, &d, &a);
 	lossy_free(lo);
 	d->to_write = 100;
 	end_pump(d);
@@ -459,7 +436,7 @@ END_TEST
 /* Streams that drain are bounded: to an end that does not answer, the oldest is cut. */
 START_TEST(draining_is_bounded)
 {
-	enum { N = SOCKET_DRAINING_MAX + 4 };
+	enum { N = DRAIN_MAX + 4 };
 	struct world *w = world_new(KIND_SCTP4), *v = world_new_silent(KIND_SCTP4);
 	int cut = 0;
 
@@ -482,7 +459,7 @@ START_TEST(draining_is_bounded)
 	world_settle(w);
 	for (int i = 0; i < N; i++)
 		cut += w->accepted[i].downs && w->accepted[i].error == -ECONNRESET;
-	ck_assert_int_eq(cut, N - SOCKET_DRAINING_MAX);
+	ck_assert_int_eq(cut, N - DRAIN_MAX);
 	world_free(v);
 	world_free(w);
 }
@@ -494,7 +471,7 @@ sctp_tests(void)
 	TCase *t = tcase_create("sctp");
 
 	tcase_set_timeout(t, 60);
-	tcase_add_test(t, bad_path);
+	tcase_add_loop_test(t, bad_path, 0, 2);
 	tcase_add_test(t, datagrams_fit);
 	tcase_add_test(t, tuned_mtu);
 	tcase_add_test(t, way);
@@ -508,7 +485,7 @@ sctp_tests(void)
 	tcase_add_test(t, listener_comes_back);
 	tcase_add_test(t, same_udp_port);
 	tcase_add_test(t, moved);
-	tcase_add_test(t, killed);
+	tcase_add_loop_test(t, killed, 0, 2);
 	tcase_add_test(t, draining_is_bounded);
 	return t;
 }

@@ -60,9 +60,9 @@ FAKE_SESSION = $(SESSION) $(MESSAGE) common/frame tests/unit/fake_loop tests/uni
 DEPS_test_message = $(MESSAGE)
 DEPS_test_session = $(FAKE_SESSION) tests/unit/session_ends
 DEPS_test_session_io = $(FAKE_SESSION) tests/unit/session_ends
-TRANSPORTS = $(addprefix daemon/,socket transport transport_unix transport_tcp transport_tls transport_tls_listen transport_tls_shake \
+TRANSPORTS = $(addprefix daemon/,socket drain transport transport_unix transport_tcp transport_judge transport_tls transport_tls_listen transport_tls_shake \
 	transport_shaker transport_dtls \
-	transport_sctp transport_dial transport_mux transport_resolve udp assoc assoc_stack) $(TLS)
+	transport_sctp transport_sctp_spent transport_dial transport_mux transport_resolve udp assoc assoc_stack) $(TLS)
 DOOR_TEST_SRC = daemon/loop.c daemon/task.c $(TRANSPORTS:%=%.c)
 DEPS_test_loop = daemon/loop
 LIBS_test_loop = -levent_core
